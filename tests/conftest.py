@@ -1,0 +1,25 @@
+"""One thread (two under contention are slower than one) and the folder of real images, where there is one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with cifar10.npz and cifar100.npz; skips the test where they are absent."""
+    folder = Path(os.environ.get("TOKENPRUNE_DATA") or Path(__file__).parents[1] / ".data")
+    missing = [name for name in ("cifar10.npz", "cifar100.npz") if not (folder / name).is_file()]
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)} in {folder} or $TOKENPRUNE_DATA")
+    return folder

@@ -1,0 +1,3 @@
+from tokenprune.data.imageset import Dataset, ImageSet, relevance
+
+__all__ = ["Dataset", "ImageSet", "relevance"]

@@ -1,0 +1,79 @@
+"""Images, labels and which pixels are label-relevant, as uint8 tensors on one device.
+
+Shapes: n images, 3 channels, h x w pixels, t patches, s patch side.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """images: uint8. labels: int64. mask: 1 where a pixel is label-relevant, 0 elsewhere; None if nobody knows.
+
+    The mask, not the tokens' relevance, is what is stored: it does not depend on the patch size, and it follows
+    crops and flips exactly. `groups` names a sub-population per image (spurious scenes), None elsewhere.
+    """
+
+    images: UInt8[Tensor, "n 3 h w"]
+    labels: Int[Tensor, " n"]
+    mask: UInt8[Tensor, "n h w"] | None = None
+    groups: Int[Tensor, " n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            mask=None if self.mask is None else self.mask.to(device),
+            groups=None if self.groups is None else self.groups.to(device),
+        )
+
+    def take(self, index: Int[Tensor, " m"]) -> "ImageSet":
+        return ImageSet(
+            self.images[index],
+            self.labels[index],
+            None if self.mask is None else self.mask[index],
+            None if self.groups is None else self.groups[index],
+        )
+
+    def relevance(self, patch_size: int) -> Float[Tensor, "n t"] | None:
+        return None if self.mask is None else relevance(self.mask, patch_size)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test images of one source and scene.
+
+    mean, std: of the training images' channels, for pixels in [0, 1].
+    provenance: what the bytes were: source, path, sha256, `official` (True, False or None = unknown), `note`.
+    group_names: names of ImageSet.groups.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    group_names: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def relevance(mask: UInt8[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n t"]:
+    """Label-relevant share of each patch's area, patches row by row. Raises ValueError if patches do not tile."""
+    n, height, width = mask.shape
+    if height % patch_size or width % patch_size:
+        raise ValueError(f"patches of side {patch_size} do not tile an image of {height} x {width} pixels")
+    tiles = mask.view(n, height // patch_size, patch_size, width // patch_size, patch_size)
+    counts = tiles.sum(dim=(2, 4), dtype=torch.int64)
+    return (counts.float() / patch_size**2).flatten(1)

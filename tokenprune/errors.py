@@ -1,0 +1,30 @@
+"""What goes wrong in ways a user can mend: one message, one exit status, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class TokenpruneError(Exception):
+    """Something failed and the message says what, where and what to do. Exit status 1."""
+
+    exit_status = 1
+
+
+class UsageError(TokenpruneError):
+    """What was asked for is wrong: a recipe, an option, a name. Exit status 2."""
+
+    exit_status = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to what was typed, or None if nothing is near."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that nobody knows, with the nearest one and the list of all."""
+    names = sorted(known)
+    guess = nearest(name, names)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names) or 'none'}")

@@ -1,0 +1,14 @@
+"""Random: the baseline that every method must beat."""
+
+from torch import Tensor
+
+from tokenprune.pruners.base import ScorePruner, Signals, TokenState
+from tokenprune.pruners.registry import register
+
+
+@register("random")
+class Random(ScorePruner):
+    """Uniform, one draw per image from the run's seed."""
+
+    def score(self, state: TokenState, signals: Signals) -> Tensor:
+        return signals.uniform()

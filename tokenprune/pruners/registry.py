@@ -1,0 +1,86 @@
+"""Pruners by name: the built-in ones, and third parties' through the entry-point group `tokenprune.pruners`.
+
+Knows names without importing torch, so that `ls`, completion and recipe validation stay fast.
+"""
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tokenprune.errors import TokenpruneError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from tokenprune.pruners.base import Pruner
+
+GROUP = "tokenprune.pruners"
+
+#: Built-in pruners: each is the module of that name in this folder.
+BUILT_IN = {
+    "magnitude": "attention from the class token, or received from all tokens where there is none",
+    "random": "uniform, one draw per image",
+    "oracle": "label relevance of the data set; true-label gradient x token where it has none",
+}
+
+_classes: dict[str, "type[Pruner]"] = {}
+_Class = TypeVar("_Class", bound="type[Pruner]")
+
+
+def register(name: str) -> Callable[[_Class], _Class]:
+    """Class decorator that makes a pruner known by `name`. Raises ValueError if another class has the name."""
+
+    def add(cls: _Class) -> _Class:
+        holder = _classes.get(name)
+        if holder is not None and (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"pruner {name!r} is registered already, by {holder.__module__}.{holder.__qualname__}")
+        _classes[name] = cls
+        return cls
+
+    return add
+
+
+def known_pruners() -> dict[str, str]:
+    """Every pruner's name with one line about it; built-in first, then third parties', then this process's own."""
+    named = dict(BUILT_IN)
+    for name, point in _third_party().items():
+        named[name] = f"from {point.value}"
+    for name, cls in _classes.items():
+        named.setdefault(name, (cls.__doc__ or "").strip().partition("\n")[0])
+    return named
+
+
+def create(name: str, **options: Any) -> "Pruner":
+    """A new pruner.
+
+    Raises UsageError for an unknown name or options it does not take, TokenpruneError if a third party's
+    pruner cannot be imported.
+    """
+    if name not in _classes:
+        if name in BUILT_IN:
+            importlib.import_module(f"tokenprune.pruners.{name}")
+        elif name in _third_party():
+            _load(name, _third_party()[name])
+        else:
+            raise unknown("pruner", name, known_pruners())
+    try:
+        return _classes[name](**options)
+    except TypeError as error:
+        raise UsageError(f"pruner {name!r} does not take options {options}: {error}") from None
+
+
+def _third_party() -> dict[str, EntryPoint]:
+    points: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in BUILT_IN or (point.name in points and points[point.name].value != point.value):
+            raise UsageError(f"two pruners are called {point.name!r}: uninstall the package that brings {point.value}")
+        points[point.name] = point
+    return points
+
+
+def _load(name: str, point: EntryPoint) -> None:
+    try:
+        cls = point.load()
+    except Exception as error:  # third-party code may fail in any way
+        raise TokenpruneError(f"pruner {name!r} from {point.value} cannot be imported: {error}") from error
+    if _classes.get(name) is not cls:
+        register(name)(cls)

@@ -1,0 +1,187 @@
+"""From a YAML file, or the name of a shipped recipe, to a validated Recipe; all errors at once."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tokenprune.errors import UsageError, nearest, unknown
+from tokenprune.recipe.schema import Recipe
+
+
+class RecipeError(UsageError):
+    """A recipe that cannot be used; the message lists everything that is wrong with it, a line each."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe and where it came from: `text` is the file as given, `overrides` what `--set` said."""
+
+    recipe: Recipe
+    name: str
+    text: str
+    overrides: tuple[str, ...] = ()
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that travel with the program, by name (sweeps have a folder of their own)."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parent / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def find_recipe(source: str | Path) -> Path:
+    """A path that exists, or the shipped recipe of that name (`shallow` or `shallow.yaml`)."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    name = path.stem if path.suffix in (".yaml", ".yml") else path.name
+    if path.parent == Path() and name in shipped:
+        return shipped[name]
+    if path.is_dir():
+        raise UsageError(f"recipe {str(source)!r} is a folder; name a YAML file in it")
+    if path.parent != Path():
+        raise UsageError(f"recipe {str(source)!r}: no such file")
+    raise unknown("recipe", name, shipped)
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read, override (`a.b=c`, parsed as YAML) and validate. Raises UsageError, RecipeError."""
+    path = find_recipe(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file; a recipe is YAML in UTF-8") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read it: {error.strerror}") from None
+    return Loaded(parse_recipe(text, str(path), overrides), path.stem, text, tuple(overrides))
+
+
+def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A validated Recipe from YAML text; `where` names it in errors."""
+    problems: list[str] = []
+    tree = _read_yaml(text, where, problems)
+    if tree is None:
+        raise RecipeError(f"{where}: the recipe is empty; `tokenprune ls recipes` shows some to start from")
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{where}: expected sections such as `data:`, found {_shown(tree)}")
+    for override in overrides:
+        _override(tree, override, problems)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        problems += [line for item in error.errors() for line in _explain(item)]
+    if problems:
+        raise RecipeError("\n".join(f"{where}: {problem}" for problem in problems))
+    return recipe
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-3 is a number, and a key given twice is reported, not dropped."""
+
+    duplicates: list[str]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if isinstance(key, (list, dict)):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key in seen:
+                self.duplicates.append(f"line {line}: {key}: given twice, first on line {seen[key]}")
+            seen.setdefault(key, line)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
+    """A float, or the whole number that `1e4` means where no point was written."""
+    text = str(node.value).replace("_", "").lower()
+    if "e" in text and "." not in text and float(text).is_integer():
+        return int(float(text))
+    return loader.construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+def _read_yaml(text: str, where: str, problems: list[str]) -> Any:
+    try:
+        loader = _Loader(text)
+        loader.duplicates = problems
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
+        raise RecipeError(f"{where}:{line} not valid YAML: {what}") from None
+    except (ValueError, RecursionError) as error:  # a date such as 2024-99-99, nesting without end
+        raise RecipeError(f"{where}: not valid YAML: {error}") from None
+
+
+def _override(tree: dict[str, Any], override: str, problems: list[str]) -> None:
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        problems.append(f"--set {override!r}: expected KEY=VALUE, such as train.epochs=3")
+        return
+    for part in parts[:-1]:
+        inner = tree.setdefault(part, {})
+        if inner is None:
+            inner = tree[part] = {}
+        if not isinstance(inner, dict):
+            problems.append(f"--set {override!r}: {part} holds {_shown(inner)}, not keys")
+            return
+        tree = inner
+    tree[parts[-1]] = _read_yaml(value, f"--set {override!r}", problems)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _explain(item: Any) -> Iterable[str]:
+    """Lines for one pydantic error: dotted path, what was found, what is allowed."""
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _keys(item["loc"][:-1])
+        guess = nearest(str(item["loc"][-1]), known)
+        hint = f"did you mean {guess}? " if guess else ""
+        yield f"{path}: unknown key: {hint}known here: {', '.join(known)}"
+    elif item["type"] == "value_error":
+        for line in str(item["ctx"]["error"]).splitlines():
+            joint = "." if line.partition(":")[0] in _keys(item["loc"]) else ": "
+            yield f"{path}{joint}{line}" if path else line
+    else:
+        what = item["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
+        what = what.replace("a valid dictionary or instance of", "keys of section")
+        yield f"{path}: found {_shown(item['input'])}, {what[0].lower() + what[1:]}"
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        model = model.model_fields[part].annotation if _is_section(model) else None
+    return list(model.model_fields) if _is_section(model) else []
+
+
+def _is_section(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, BaseModel)

@@ -1,0 +1,280 @@
+"""What a recipe may say: every key with its unit, range and default. `docs/recipes.md` is printed from here."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tokenprune.errors import UsageError, nearest
+from tokenprune.pruners.registry import known_pruners
+from tokenprune.recipe.site import Schedule
+
+NAMED_SOURCES = ("patterns", "cifar10", "cifar100", "svhn")
+
+Ratio = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and no key it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Patterns(Section):
+    """The theory's data model as images (Li et al., ICLR 2023): every patch shows one of M orthonormal patterns."""
+
+    classes: int = Field(10, ge=2, le=48, description="classes; each has one discriminative pattern of its own")
+    count: int = Field(20, ge=3, le=3072, description="M: orthonormal patterns in all, at most patch_size^2 x 3")
+    image_size: int = Field(32, ge=4, le=224, description="side of an image, pixels")
+    patch_size: int = Field(4, ge=1, le=32, description="side of a pattern, pixels; divides image_size")
+    relevant: float = Field(0.3, gt=0, le=1, description="alpha_*: mean share of tokens that show the label's pattern")
+    confusion: float = Field(
+        0.1, ge=0, le=1, description="alpha_#: mean share of tokens that show other classes' patterns"
+    )
+    noise: float = Field(0.5, ge=0, description="standard deviation of pixel noise, in units of a pattern's RMS")
+    train_size: int = Field(4000, ge=1, description="training images drawn")
+    test_size: int = Field(1000, ge=1, description="test images drawn")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.relevant + self.confusion > 1:
+            raise ValueError(f"relevant + confusion is {self.relevant + self.confusion:g}, must be at most 1")
+        if self.image_size % self.patch_size:
+            raise ValueError(f"patch_size {self.patch_size} does not divide image_size {self.image_size}")
+        if self.count > 3 * self.patch_size**2:
+            raise ValueError(f"count {self.count} exceeds the {3 * self.patch_size**2} dimensions of a patch")
+        if self.count < self.classes:
+            raise ValueError(f"count {self.count} is less than classes {self.classes}: each class needs a pattern")
+        return self
+
+
+class Data(Section):
+    """Which images."""
+
+    source: str = Field(
+        "patterns", description="patterns (made here, no download), cifar10, cifar100, svhn, or a path to an .npz"
+    )
+    scene: Literal["plain", "composite", "spurious"] = Field(
+        "plain",
+        description="plain; composite: each image shrunk onto a background; spurious: bird or airplane, plants behind",
+    )
+    foreground_size: int = Field(26, ge=1, le=224, description="side of the shrunk image in composite scenes, pixels")
+    background: str = Field(
+        "plants", description="behind composites: plants (CIFAR-100 plants and trees), zeros, noise, or an image folder"
+    )
+    spurious_train: Share = Field(0.9, description="spurious: share of training birds on plants (airplanes: the rest)")
+    train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
+    test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
+    seed: int = Field(0, ge=0, description="draws subsets, placements, backgrounds and patterns")
+    patterns: Patterns = Field(default_factory=lambda: Patterns(), description="only for source: patterns")
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        if self.source not in NAMED_SOURCES and not self.source.endswith(".npz"):
+            guess = nearest(self.source, NAMED_SOURCES)
+            hint = f"did you mean {guess}? " if guess else ""
+            raise ValueError(
+                f"source: unknown data set {self.source!r}: {hint}known: {', '.join(NAMED_SOURCES)}, or a path to an .npz"
+            )
+        if self.scene != "plain" and self.source == "patterns":
+            raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
+        return self
+
+
+class Model(Section):
+    """A timm-style Vision Transformer."""
+
+    depth: int = Field(1, ge=1, le=200, description="transformer blocks")
+    dim: int = Field(192, ge=4, description="width of a token")
+    heads: int = Field(3, ge=1, description="attention heads; divides dim")
+    mlp_ratio: float = Field(4.0, gt=0, description="hidden width of the MLP over dim")
+    patch_size: int = Field(4, ge=1, description="side of a patch token, pixels; divides the image")
+    class_token: bool = Field(True, description="classify from a class token (true) or by average pooling (false)")
+    registers: int = Field(0, ge=0, description="register tokens, never pruned")
+    layer_scale: float | None = Field(None, gt=0, description="initial LayerScale, null for none")
+    qk_norm: bool = Field(False, description="normalise queries and keys")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth at the last block, growing linearly")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout after embedding and projections")
+    name: str | None = Field(None, description="a timm model by name instead of the keys above")
+    checkpoint: str | None = Field(
+        None, description="local weights to start from: .safetensors, or .pt of tensors only"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide dim {self.dim}")
+        return self
+
+
+class Pruner(Section):
+    """A pruner that works while training; evaluation chooses its own."""
+
+    name: str = Field("none", description="none, or a pruner that `tokenprune ls pruners` shows")
+    keep_ratio: Ratio = Field(1.0, description="share of the patch tokens entering each site that stays")
+    site: str = Field("before:0", description="input, before:BLOCKS or after:BLOCKS")
+    anneal_epochs: float = Field(0.0, ge=0, description="epochs over which the ratio falls from 1 along a cosine")
+    input_scores: Literal["last", "mean", "rollout"] = Field(
+        "last", description="attention that ranks tokens at site input: last block, mean of blocks, or rollout"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the pruner")
+
+    @field_validator("site")
+    @classmethod
+    def _site(cls, value: str) -> str:
+        return _parsed_site(value)
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return _known_pruner(value, allow_none=True)
+
+
+class Augment(Section):
+    """Random changes of training images, one draw per image."""
+
+    crop: int = Field(4, ge=0, description="padding of the random crop, pixels; 0 for none")
+    flip: bool = Field(True, description="mirror half of the images left to right")
+    cutout: int = Field(0, ge=0, description="side of a square set to the mean, pixels; 0 for none")
+    randaugment_ops: int = Field(0, ge=0, le=8, description="RandAugment operations per image; 0 for none")
+    randaugment_magnitude: float = Field(9.0, ge=0, le=30, description="RandAugment magnitude, 0 to 30")
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup's Beta distribution; 0 for none")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution; 0 for none")
+
+
+class Train(Section):
+    """How the model learns."""
+
+    epochs: int = Field(10, ge=1, description="passes over the training images")
+    batch_size: int = Field(128, ge=1, description="images per step")
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="adamw, or muon for matrices (adamw for the rest)")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.05, ge=0, description="decoupled weight decay; not on biases and norms")
+    warmup_epochs: float = Field(1.0, ge=0, description="linear warm-up")
+    final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine ends")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm, null for none")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate an exponential moving average of weights")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto is bf16 where the hardware multiplies it fast, else fp32"
+    )
+    augment: Augment = Field(default_factory=lambda: Augment(), description="random changes of training images")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
+        return self
+
+
+class Evaluate(Section):
+    """What `tokenprune prune` does where its options are silent."""
+
+    methods: tuple[str, ...] = Field(
+        ("magnitude", "random", "oracle"), min_length=1, strict=False, description="pruners to compare"
+    )
+    keep: tuple[Ratio, ...] = Field(
+        (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), min_length=1, strict=False, description="kept-token ratios"
+    )
+    site: str = Field("before:0", description="input, before:BLOCKS or after:BLOCKS; one curve, one site")
+    seeds: int = Field(3, ge=1, description="draws of a random pruner")
+    finetune_epochs: int = Field(0, ge=0, description="epochs of training at each ratio before it is measured")
+    batch_size: int = Field(500, ge=1, description="images per forward pass")
+    examples: int = Field(8, ge=0, le=64, description="test images kept for the mosaic")
+
+    @field_validator("site")
+    @classmethod
+    def _site(cls, value: str) -> str:
+        return _parsed_site(value)
+
+    @field_validator("methods")
+    @classmethod
+    def _methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_known_pruner(name) for name in value)
+
+
+class Run(Section):
+    """Seed and machine; all but the seed leaves the science alone."""
+
+    seed: int = Field(0, ge=0, description="initial weights, order of images, augmentation, random pruning")
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto is cuda where there is one")
+    threads: int | None = Field(None, ge=1, description="CPU threads, null for all")
+    compile: bool = Field(False, description="torch.compile the training step")
+    checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints within an epoch")
+    tensorboard: bool = Field(False, description="also write TensorBoard event files")
+
+
+class Recipe(Section):
+    """A whole experiment."""
+
+    data: Data = Field(default_factory=lambda: Data())
+    model: Model = Field(default_factory=lambda: Model())
+    pruner: Pruner = Field(default_factory=lambda: Pruner())
+    train: Train = Field(default_factory=lambda: Train())
+    evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
+    run: Run = Field(default_factory=lambda: Run())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        if self.model.name is None:
+            for section, site in (("pruner", self.pruner.site), ("evaluate", self.evaluate.site)):
+                try:
+                    Schedule.parse(site).check(self.model.depth)
+                except UsageError as error:
+                    problems.append(f"{section}.site: {error}")
+            size = self.data.patterns.image_size if self.data.source == "patterns" else 32
+            if not self.data.source.endswith(".npz") and size % self.model.patch_size:
+                problems.append(f"model.patch_size: {self.model.patch_size} does not divide the image side {size}")
+        if self.pruner.anneal_epochs > self.train.epochs:
+            problems.append(
+                f"pruner.anneal_epochs: {self.pruner.anneal_epochs:g} is more than train.epochs {self.train.epochs}"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def science(self) -> dict[str, Any]:
+        """What decides the trained weights, less the seed: no paths, no device, nothing of evaluation."""
+        part = self.model_dump(mode="json", include={"data", "model", "pruner", "train"})
+        if self.data.source != "patterns":
+            del part["data"]["patterns"]
+        for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background")):
+            path = part[section][key]
+            if path is not None and Path(path).is_file():
+                with Path(path).open("rb") as handle:
+                    part[section][key] = "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
+        return part
+
+    def setting(self) -> str:
+        """Eight hex digits that runs share which differ only by seed: replicates of one setting."""
+        return _digest(self.science())
+
+    def family(self) -> str:
+        """Eight hex digits that runs share which differ only by seed and depth: the panels of one figure."""
+        part = self.science()
+        part["model"]["depth"] = None
+        return _digest(part)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _parsed_site(value: str) -> str:
+    try:
+        return str(Schedule.parse(value))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def _known_pruner(value: str, *, allow_none: bool = False) -> str:
+    known = [*known_pruners(), *(["none"] if allow_none else [])]
+    if value not in known:
+        guess = nearest(value, known)
+        hint = f"did you mean {guess!r}? " if guess else ""
+        raise ValueError(f"unknown pruner {value!r}: {hint}known: {', '.join(sorted(known))}")
+    return value

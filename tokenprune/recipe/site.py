@@ -1,0 +1,66 @@
+"""Where tokens go: the sites of a pruning schedule, written `input`, `before:3` or `after:3,6,9`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenprune.errors import UsageError
+
+Moment = Literal["input", "before", "after"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Pruning sites of one moment, in the order in which tokens meet them.
+
+    moment: `input` (before block 0, scores from one full unpruned pass), `before` (a block's attention) or
+        `after` (between a block's attention and its MLP).
+    blocks: block indices from 0, strictly increasing; empty for `input`.
+    """
+
+    moment: Moment
+    blocks: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Schedule":
+        """Read `input`, `before:3`, `after:3,6,9`; raises UsageError on anything else."""
+        what = f"site {text!r}: expected input, before:BLOCKS or after:BLOCKS, such as before:0 or after:3,6,9"
+        if text == "input":
+            return cls("input")
+        moment, colon, numbers = text.partition(":")
+        if not colon or moment not in ("before", "after"):
+            raise UsageError(what)
+        parts = [part.strip() for part in numbers.split(",")]
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            raise UsageError(what)
+        blocks = tuple(int(part) for part in parts)
+        if any(b <= a for a, b in zip(blocks, blocks[1:], strict=False)):
+            raise UsageError(f"site {text!r}: blocks must increase, each named once")
+        return cls(moment, blocks)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return "input" if self.moment == "input" else f"{self.moment}:{','.join(map(str, self.blocks))}"
+
+    def check(self, depth: int) -> None:
+        """Raises UsageError if a block lies beyond a model of `depth` blocks."""
+        if self.blocks and self.blocks[-1] >= depth:
+            raise UsageError(
+                f"site {str(self)!r}: block {self.blocks[-1]} is beyond the model's depth {depth} "
+                f"(blocks are 0 to {depth - 1})"
+            )
+
+    @property
+    def cursors(self) -> tuple[int, ...]:
+        """The sites in half-blocks: 2i is before block i, 2i + 1 is between its attention and its MLP."""
+        if self.moment == "input":
+            return (0,)
+        return tuple(2 * block + (self.moment == "after") for block in self.blocks)
+
+
+def kept(ratio: float, n: int) -> int:
+    """Patch tokens kept of the n that enter a site: ceil(ratio * n), at least 1, at most n.
+
+    The product is rounded to nine digits first, so that 0.7 * 10 keeps 7 tokens although the
+    floating-point product may exceed 7 by an ulp.
+    """
+    product = round(ratio * n, 9)
+    return min(n, max(1, int(-(-product // 1))))

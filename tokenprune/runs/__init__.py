@@ -1,0 +1,37 @@
+"""Where results live: run folders, atomic files, environment, typed results, queries."""
+
+from tokenprune.runs import atomic
+from tokenprune.runs.environment import describe
+from tokenprune.runs.folder import RunFolder, read_record, save_prune, sha256
+from tokenprune.runs.query import all_runs, find_run, latest_finished, run_name
+from tokenprune.runs.records import (
+    SCHEMA,
+    DataFacts,
+    Epoch,
+    ModelFacts,
+    PrunePoint,
+    PruneResult,
+    Status,
+    TrainResult,
+)
+
+__all__ = [
+    "SCHEMA",
+    "DataFacts",
+    "Epoch",
+    "ModelFacts",
+    "PrunePoint",
+    "PruneResult",
+    "RunFolder",
+    "Status",
+    "TrainResult",
+    "all_runs",
+    "atomic",
+    "describe",
+    "find_run",
+    "latest_finished",
+    "read_record",
+    "run_name",
+    "save_prune",
+    "sha256",
+]

@@ -1,0 +1,67 @@
+"""Files that appear whole or not at all: written beside, synced, renamed."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tokenprune.errors import TokenpruneError
+
+
+def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
+    """Let `fill` write a file that replaces `path` only when all of it is on disk.
+
+    Raises TokenpruneError if it cannot be saved (read-only folder, full disk); what stood at `path` then stands
+    there still, and nothing half written is left beside it.
+    """
+    temporary = None
+    try:
+        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+        temporary = handle.name
+        with handle:
+            fill(handle)  # type: ignore[arg-type]
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        raise TokenpruneError(f"{path}: could not be saved: {_reason(error)}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    write(path, lambda handle: _write_all(handle, text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON; NaN and infinities are refused (missing is null)."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def make_folder(path: Path) -> None:
+    """The folder and its parents; TokenpruneError if it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TokenpruneError(f"{path}: cannot make this folder: {_reason(error)}") from error
+
+
+def _write_all(handle: BinaryIO, data: bytes) -> None:
+    handle.write(data)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,147 @@
+"""One run's folder: its files, its lock, its checks. Nothing here imports torch."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+from pydantic import BaseModel, ValidationError
+
+from tokenprune.errors import TokenpruneError
+from tokenprune.runs import atomic
+from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Status, TrainResult
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+class RunFolder:
+    """Where a run lives. Making the object touches nothing on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.recipe = path / "recipe.yaml"
+        self.resolved = path / "resolved.yaml"
+        self.environment = path / "environment.json"
+        self.weights = path / "weights.safetensors"
+        self.resume = path / "resume.pt"
+        self.predictions = path / "predictions.npz"
+        self._status = path / "status.json"
+        self._metrics = path / "metrics.jsonl"
+        self._result = path / "result.json"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for writing; TokenpruneError at once if another process holds it."""
+        atomic.make_folder(self.path)
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise TokenpruneError(
+                f"{self.path}: another process is working in this run folder; wait for it, or choose another --runs-dir"
+            ) from None
+        except OSError as error:
+            raise TokenpruneError(f"{self.path}: cannot write here: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def status(self) -> Status | None:
+        """None where no run was ever started."""
+        return read_record(self._status, Status) if self._status.is_file() else None
+
+    def set_status(self, state: str, epoch: int, step: int, message: str | None = None) -> None:
+        record = Status.model_validate(
+            {
+                "state": state,
+                "epoch": epoch,
+                "step": step,
+                "message": message,
+                "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+        atomic.write_json(self._status, record.model_dump(mode="json"))
+
+    def epochs(self) -> list[Epoch]:
+        if not self._metrics.is_file():
+            return []
+        lines = _read_text(self._metrics).splitlines()
+        return [_parse(self._metrics, line, Epoch) for line in lines]
+
+    def set_epochs(self, epochs: list[Epoch]) -> None:
+        """The whole of metrics.jsonl, anew: it is small, and a line is never half there."""
+        atomic.write_text(self._metrics, "".join(epoch.model_dump_json() + "\n" for epoch in epochs))
+
+    @property
+    def finished(self) -> bool:
+        return self._result.is_file()
+
+    def result(self) -> TrainResult:
+        return read_record(self._result, TrainResult)
+
+    def set_result(self, result: TrainResult) -> None:
+        atomic.write_json(self._result, result.model_dump(mode="json"))
+
+    def check_weights(self) -> Path:
+        """The weights file, after its bytes were found to be those the result names."""
+        expected = self.result().weights_sha256
+        if not self.weights.is_file():
+            raise TokenpruneError(f"{self.weights}: missing; train this run again with `tokenprune train --force`")
+        if sha256(self.weights) != expected:
+            raise TokenpruneError(
+                f"{self.weights}: damaged: its bytes are not those that training wrote (sha256 differs); "
+                "train this run again with `tokenprune train --force`"
+            )
+        return self.weights
+
+    def prune_folder(self, method: str, identity: str) -> Path:
+        return self.path / "prune" / f"{method}-{identity}"
+
+    def prunes(self) -> list[tuple[Path, PruneResult]]:
+        """Every finished prune of this run, in the order of folder names."""
+        found = sorted((self.path / "prune").glob("*/result.json"))
+        return [(path.parent, read_record(path, PruneResult)) for path in found]
+
+
+def save_prune(folder: Path, result: PruneResult) -> None:
+    """result.json goes last: a prune folder that has one is whole."""
+    atomic.write_json(folder / "result.json", result.model_dump(mode="json"))
+
+
+def read_record(path: Path, kind: type[_Record]) -> _Record:
+    """A JSON file as a typed record; TokenpruneError names the file and what is wrong with it."""
+    return _parse(path, _read_text(path), kind)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenpruneError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+
+
+def _parse(path: Path, text: str, kind: type[_Record]) -> _Record:
+    try:
+        tree: Any = json.loads(text)
+    except ValueError:
+        raise TokenpruneError(f"{path}: not valid JSON; the file is damaged") from None
+    version = tree.get("schema_version", SCHEMA) if isinstance(tree, dict) else SCHEMA
+    if version != SCHEMA:
+        raise TokenpruneError(f"{path}: results of schema {version}, this program reads schema {SCHEMA}")
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}") from None

@@ -1,0 +1,39 @@
+"""Finding runs: all in a folder, one by name, the latest finished."""
+
+from pathlib import Path
+
+from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.runs.folder import RunFolder
+
+
+def run_name(recipe: str, setting: str, seed: int) -> str:
+    """Name of a run's folder: recipe, setting, seed."""
+    return f"{recipe}-{setting}-s{seed}"
+
+
+def all_runs(runs_dir: Path) -> list[RunFolder]:
+    """Every folder in `runs_dir` that a run was started in, by name. Empty if the folder does not exist."""
+    if not runs_dir.is_dir():
+        return []
+    return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/status.json"))]
+
+
+def find_run(runs_dir: Path, name: str) -> RunFolder:
+    """A run by folder name, or by path. Raises UsageError, with the nearest name, if there is none."""
+    runs = {run.name: run for run in all_runs(runs_dir)}
+    if name in runs:
+        return runs[name]
+    if (Path(name) / "status.json").is_file():
+        return RunFolder(Path(name))
+    error = unknown("run", name, runs)
+    raise UsageError(f"{error} (looked in {runs_dir})")
+
+
+def latest_finished(runs_dir: Path) -> RunFolder:
+    """The run that finished last. Raises TokenpruneError where none has."""
+    runs = [run for run in all_runs(runs_dir) if run.finished]
+    if not runs:
+        raise TokenpruneError(
+            f"{runs_dir}: no finished run here; `tokenprune train --recipe quickstart` makes one, --runs-dir looks elsewhere"
+        )
+    return max(runs, key=lambda run: ((run.path / "result.json").stat().st_mtime_ns, run.name))
