@@ -1,0 +1,282 @@
+"""Run folders with chosen numbers, for tests of what reads them: claims, report, ls. No torch, no training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tokenprune import runs
+from tokenprune.recipe import Schedule, kept, parse_recipe
+from tokenprune.runs import DataFacts, Epoch, ModelFacts, PrunePoint, PruneResult, RunFolder, TrainResult
+from tokenprune.statistics import mcnemar, paired_interval, wilson
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PATCHES = 64
+
+#: Accuracy per keep ratio; a tuple holds one accuracy per draw of a random pruner.
+Curve = Mapping[float, float | tuple[float, ...]]
+
+
+def make_run(
+    runs_dir: Path,
+    *,
+    recipe: str = "shallow",
+    depth: int = 1,
+    seed: int = 0,
+    accuracy: float = 0.6,
+    methods: Mapping[str, Curve] | None = None,
+    attention: tuple[float | Sequence[float], float | Sequence[float]] | None = (0.66, 0.8),
+    relevant_share: float | None = 0.66,
+    recall: Mapping[float, float] | None = None,
+    site: str = "before:0",
+    examples: bool = True,
+    count: int = 1000,
+    epochs: int = 3,
+    overrides: Sequence[str] = (),
+    finished: bool = True,
+) -> RunFolder:
+    """A finished run and its prunes, every file as the program writes it.
+
+    accuracy: unpruned, of `count` test images (rounded to whole images).
+    methods: curve per method; a `random` curve's plain number below ratio 1 stands for three equal draws.
+    attention: share on relevant tokens before and after training, one number or one per block; None for unknown.
+    recall: relevant_recall per keep ratio of the oracle (default: the most that `relevant_share` allows).
+    overrides: recipe keys (`train.epochs=7`) that make another family.
+    """
+    text = f"data: {{source: cifar10, scene: composite}}\nmodel: {{depth: {depth}}}\nrun: {{seed: {seed}}}\n"
+    spec = parse_recipe(text, recipe, [f"train.epochs={epochs}", *overrides])
+    folder = RunFolder(runs_dir / runs.run_name(recipe, spec.setting(), seed))
+    runs.atomic.make_folder(folder.path)
+    folder.recipe.write_text(text)
+    folder.resolved.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
+    runs.atomic.write_json(folder.environment, runs.describe("cpu", 2, {"source": "cifar10", "official": False}))
+    steps = 390
+    folder.set_epochs([_epoch(e, epochs, depth, steps, accuracy, attention) for e in range(epochs + 1)])
+    folder.set_status("finished" if finished else "interrupted", epochs, epochs * steps)
+    if not finished:
+        return folder
+
+    labels = np.arange(count, dtype=np.uint8) % len(CLASSES)
+    baseline = predictions_of(labels, accuracy)
+    np.savez(folder.predictions, labels=labels, predictions=baseline)
+    folder.weights.write_bytes(f"weights of {folder.name}".encode())
+    correct = int((baseline == labels).sum())
+    folder.set_result(
+        TrainResult(
+            name=recipe,
+            setting=spec.setting(),
+            family=spec.family(),
+            seed=seed,
+            model=ModelFacts(
+                name="vit",
+                depth=depth,
+                dim=192,
+                heads=3,
+                patch_size=4,
+                patches=PATCHES,
+                prefix=1,
+                class_token=True,
+                parameters=25_000 + 444_864 * depth,
+                flops=60e6 * depth,
+            ),
+            data=DataFacts(
+                source="cifar10",
+                scene="composite",
+                classes=CLASSES,
+                train_count=50_000,
+                test_count=count,
+                relevant_share=relevant_share,
+                note="CIFAR-10, 20 of 10,000 test images JPEG-restored",
+            ),
+            pruner="none",
+            keep_ratio=1.0,
+            epochs=epochs,
+            test_count=count,
+            test_correct=correct,
+            test_accuracy=correct / count,
+            test_loss=1.2,
+            seconds=69.0,
+            precision="fp32",
+            device="cpu",
+            weights_sha256=runs.sha256(folder.weights),
+        )
+    )
+    for method, curve in (methods or {}).items():
+        make_prune(folder, method, curve, site=site, recall=recall, examples=examples)
+    return folder
+
+
+def make_prune(
+    folder: RunFolder,
+    method: str,
+    curve: Curve,
+    *,
+    site: str = "before:0",
+    recall: Mapping[float, float] | None = None,
+    examples: bool = True,
+    identity: str = "00000000",
+    draws: int = 3,
+) -> Path:
+    """Add one prune result to a finished run; returns its folder."""
+    result = folder.result()
+    share = result.data.relevant_share
+    with np.load(folder.predictions) as arrays:
+        labels, baseline = arrays["labels"], arrays["predictions"]
+    path = folder.prune_folder(method, identity)
+    runs.atomic.make_folder(path)
+    rows: list[np.ndarray] = []
+    points: list[PrunePoint] = []
+    for ratio, accuracies in sorted(curve.items(), reverse=True):
+        if not isinstance(accuracies, tuple):
+            accuracies = (accuracies,) * (draws if method == "random" and ratio < 1 else 1)
+        for draw, accuracy in enumerate(accuracies):
+            rows.append(predictions_of(labels, accuracy, shift=2))
+            relevance, found = _relevance(method, ratio, share, recall)
+            points.append(
+                _point(
+                    labels,
+                    baseline,
+                    rows[-1],
+                    ratio,
+                    site,
+                    result,
+                    draw if method == "random" and ratio < 1 else None,
+                    relevance,
+                    found,
+                )
+            )
+    np.savez(
+        path / "predictions.npz",
+        labels=labels,
+        baseline=baseline,
+        predictions=np.stack(rows),
+        index=np.arange(len(labels)),
+    )
+    if examples:
+        _examples(path / "examples.npz", labels, rows, points)
+    runs.save_prune(
+        path,
+        PruneResult(
+            run=folder.name,
+            method=method,
+            site=site,
+            precision="fp32",
+            device="cpu",
+            batch_size=500,
+            count=len(labels),
+            baseline_correct=result.test_correct,
+            baseline_accuracy=result.test_accuracy,
+            baseline_images_per_second=1000.0,
+            points=tuple(points),
+        ),
+    )
+    return path
+
+
+def predictions_of(labels: np.ndarray, accuracy: float, shift: int = 1) -> np.ndarray:
+    """Predictions of exactly round(accuracy * n) right answers, on the first images; `shift` says how others err."""
+    right = np.arange(len(labels)) < round(accuracy * len(labels))
+    return np.where(right, labels, (labels + shift) % len(CLASSES)).astype(np.uint8)
+
+
+def _point(
+    labels: np.ndarray,
+    baseline: np.ndarray,
+    predictions: np.ndarray,
+    ratio: float,
+    site: str,
+    result: TrainResult,
+    draw: int | None,
+    relevance: float | None,
+    found: float | None,
+) -> PrunePoint:
+    count, depth = len(labels), result.model.depth
+    right, before = predictions == labels, baseline == labels
+    correct, lost, gained = int(right.sum()), int((before & ~right).sum()), int((right & ~before).sum())
+    schedule, present = Schedule.parse(site), PATCHES
+    realised = []
+    for _ in schedule.cursors:
+        present = kept(ratio, present)
+        realised.append(present / PATCHES)
+    low, high = wilson(correct, count)
+    difference_low, difference_high = paired_interval(lost, gained, count)
+    first = schedule.cursors[0] / 2
+    mean = (first + (depth - first) * realised[-1]) / depth
+    return PrunePoint(
+        seed=draw,
+        keep_ratio=ratio,
+        realised=tuple(realised),
+        realised_mean=mean,
+        correct=correct,
+        accuracy=correct / count,
+        low=low,
+        high=high,
+        difference=(gained - lost) / count,
+        difference_low=difference_low,
+        difference_high=difference_high,
+        lost=lost,
+        gained=gained,
+        mcnemar_p=mcnemar(lost, gained),
+        kept_relevance=relevance,
+        relevant_recall=found,
+        flops=result.model.flops * mean,
+        ideal_speedup=1 / mean,
+        images_per_second=1000.0 / mean,
+        speedup=0.97 / mean,
+    )
+
+
+def _relevance(
+    method: str, ratio: float, share: float | None, recall: Mapping[float, float] | None
+) -> tuple[float | None, float | None]:
+    """(kept_relevance, relevant_recall): the oracle takes relevant tokens first, the others keep the average."""
+    if share is None:
+        return None, None
+    found = ratio
+    if method == "oracle":
+        found = recall[ratio] if recall is not None else min(1.0, ratio / share)
+    return found * share / ratio, found
+
+
+def _epoch(
+    epoch: int,
+    epochs: int,
+    depth: int,
+    steps: int,
+    accuracy: float,
+    attention: tuple[float | Sequence[float], float | Sequence[float]] | None,
+) -> Epoch:
+    done = epoch / epochs
+    shares = None
+    if attention is not None:
+        first, last = ([end] * depth if isinstance(end, (int, float)) else list(end) for end in attention)
+        shares = tuple(a + done * (b - a) for a, b in zip(first, last, strict=True))
+    started = epoch > 0
+    return Epoch(
+        epoch=epoch,
+        step=epoch * steps,
+        train_loss=2.3 - done if started else None,
+        train_accuracy=0.1 + done * (accuracy - 0.1) if started else None,
+        test_loss=2.3 - done,
+        test_accuracy=0.1 + done * (accuracy - 0.1),
+        learning_rate=1e-3 * (1 - done) if started else None,
+        attention_on_relevant=shares,
+        seconds=23.0 if started else None,
+        images_per_second=2180.0 / depth if started else None,
+    )
+
+
+def _examples(path: Path, labels: np.ndarray, rows: list[np.ndarray], points: list[PrunePoint], count: int = 4) -> None:
+    generator = np.random.default_rng(0)
+    kept_patches = np.zeros((len(points), count, PATCHES), dtype=bool)
+    for row, point in zip(kept_patches, points, strict=True):
+        row[:, : round(point.realised[-1] * PATCHES)] = True
+    np.savez(
+        path,
+        images=generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),
+        labels=labels[:count],
+        index=np.arange(count),
+        kept=generator.permuted(kept_patches, axis=2),
+        predictions=np.stack([row[:count] for row in rows]),
+    )

@@ -1,0 +1,96 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenprune.statistics import Z, deviation, holm, mcnemar, mean_interval, paired_interval, t_test, wilson
+
+
+@pytest.mark.parametrize(
+    ("correct", "count", "low", "high"),
+    [  # Newcombe, Stat. Med. 17:857 (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_newcombes_published_intervals(correct: int, count: int, low: float, high: float) -> None:
+    assert wilson(correct, count) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_mcnemar_is_the_exact_binomial_sum() -> None:
+    # 6 against 16: 2 sum_{i <= 6} C(22, i) / 2^22
+    expected = 2 * sum(math.comb(22, i) for i in range(7)) / 2**22
+    assert mcnemar(6, 16) == pytest.approx(expected, rel=1e-12)
+    assert mcnemar(16, 6) == mcnemar(6, 16)
+    assert mcnemar(1, 7) == pytest.approx(0.0703, abs=5e-5)  # Fagerland et al., Stat. Med. 33:2850 (2014), airway data
+    assert mcnemar(0, 0) == 1
+
+
+def test_paired_interval_gives_the_published_tango_interval() -> None:
+    # Airway hyper-responsiveness, n = (1, 1; 7, 12): (-0.517, -0.026) in Fagerland, Lydersen, Laake,
+    # Stat. Med. 33:2850 (2014), Tango asymptotic score
+    assert paired_interval(lost=7, gained=1, count=21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+@given(st.integers(1, 10_000))
+def test_paired_interval_of_no_change_is_closed_form_and_not_a_point(count: int) -> None:
+    half = Z**2 / (count + Z**2)
+    assert paired_interval(0, 0, count) == pytest.approx((-half, half), abs=1e-9)
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
+def test_paired_interval_is_antisymmetric_ordered_and_holds_the_estimate(lost: int, gained: int, same: int) -> None:
+    count = max(1, lost + gained + same)
+    low, high = paired_interval(lost, gained, count)
+    assert -1 <= low <= (gained - lost) / count <= high <= 1
+    assert paired_interval(gained, lost, count) == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_paired_interval_approaches_walds_for_many_images() -> None:
+    lost, gained, count = 50_000, 40_000, 1_000_000
+    difference = (gained - lost) / count
+    half = Z * math.sqrt((lost + gained) / count - difference**2) / math.sqrt(count)
+    assert paired_interval(lost, gained, count) == pytest.approx((difference - half, difference + half), abs=1e-6)
+
+
+def test_mean_interval_is_students() -> None:
+    # two degrees of freedom have a closed-form quantile: t = 2 (p - 1/2) sqrt(2 / (4 p (1 - p)))
+    t = 2 * 0.475 * math.sqrt(2 / (4 * 0.975 * 0.025))
+    half = t / math.sqrt(3)  # the deviation of 1, 2, 3 is 1
+    assert mean_interval([1, 2, 3]) == pytest.approx((2, 2 - half, 2 + half), rel=1e-9)
+    assert mean_interval([0.7]) == (0.7, None, None)
+    assert mean_interval([0.1, 0.1, 0.1]) == pytest.approx((0.1, 0.1, 0.1))
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval([])
+
+
+def test_t_test_agrees_with_the_interval_and_with_the_cauchy_closed_form() -> None:
+    # one degree of freedom is Cauchy: values 0 and 2 have t = 1, of which the two-sided p is 1/2
+    assert t_test([0, 2]) == pytest.approx(0.5)
+    assert t_test([0, 2], alternative="greater") == pytest.approx(0.25)
+    assert t_test([0, 2], alternative="less") == pytest.approx(0.75)
+    values = [0.02, 0.05, 0.01, 0.04]
+    _, low, high = mean_interval(values)
+    assert low is not None
+    assert high is not None
+    assert t_test(values, against=low) == pytest.approx(0.05)
+    assert t_test(values, against=high) == pytest.approx(0.05)
+    assert t_test([0.3]) is None
+
+
+@pytest.mark.parametrize(("alternative", "p"), [("two-sided", 0.0), ("greater", 0.0), ("less", 1.0)])
+def test_t_test_of_equal_values_decides_fully(alternative: str, p: float) -> None:
+    assert t_test([0.1, 0.1, 0.1], alternative=alternative) == p  # type: ignore[arg-type]
+    assert t_test([0.1, 0.1, 0.1], against=0.1, alternative=alternative) == 1  # type: ignore[arg-type]
+
+
+def test_holm_steps_down() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_deviation_is_of_the_sample() -> None:
+    assert deviation([2, 4, 4, 4, 5, 5, 7, 9]) == pytest.approx(math.sqrt(32 / 7))

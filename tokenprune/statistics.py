@@ -1,0 +1,100 @@
+"""Intervals and tests on counts of right answers, and on means over seeds. All intervals are 95 %, two-sided.
+
+scipy and statsmodels are imported inside the functions: loading them costs more than most commands that never ask.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+#: 0.975 quantile of the standard normal distribution.
+Z = 1.959963984540054
+
+
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson, JASA 1927; method 3 of Newcombe, Stat. Med. 17:857, 1998)."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(correct, count, method="wilson")
+    return float(low), float(high)
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Exact two-sided p of McNemar's test: are changes equally often for the worse and for the better?
+
+    lost, gained: images that only the first, only the second classifier gets right. 1 where no answer changed.
+    """
+    from scipy.stats import binomtest
+
+    discordant = lost + gained
+    return float(binomtest(lost, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def paired_interval(lost: int, gained: int, count: int) -> tuple[float, float]:
+    """Tango's score interval of the accuracy difference (gained - lost) / count on the same `count` images.
+
+    Unlike Wald's it does not shrink to a point where no answer changed, and it stays within [-1, 1]
+    (Tango, Stat. Med. 17:891, 1998, eq. 4 to 6).
+    """
+    from scipy.optimize import brentq
+
+    def score(difference: float) -> float:
+        """Standardised distance of the observed counts from a true `difference`; falls as that grows."""
+        # The cell probability of `lost`, at its maximum likelihood under this difference.
+        b = -lost - gained + (2 * count - gained + lost) * difference
+        c = -lost * difference * (1 - difference)
+        cell = (math.sqrt(max(b * b - 8 * count * c, 0.0)) - b) / (4 * count)
+        variance = count * (2 * cell + difference * (1 - difference))
+        return (gained - lost - count * difference) / math.sqrt(variance)
+
+    edge = 1 - 1e-12  # the variance vanishes at -1 and 1 themselves
+    low = -1.0 if score(-edge) <= Z else brentq(lambda x: score(x) - Z, -edge, edge, xtol=1e-12)
+    high = 1.0 if score(edge) >= -Z else brentq(lambda x: score(x) + Z, -edge, edge, xtol=1e-12)
+    return float(low), float(high)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """Mean and Student's t interval of it; no bounds below two values. Raises ValueError for no values at all."""
+    if not values:
+        raise ValueError("no values to average")
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, None, None
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def t_test(
+    values: Sequence[float], against: float = 0.0, alternative: Literal["two-sided", "greater", "less"] = "two-sided"
+) -> float | None:
+    """p of Student's one-sample t test that the mean is `against`; None below two values.
+
+    Values without any spread decide fully: 0 where their mean lies on the alternative's side, else 1.
+    """
+    if len(values) < 2:
+        return None
+    if deviation(values) == 0:
+        away = values[0] - against
+        return float(not {"two-sided": away != 0, "greater": away > 0, "less": away < 0}[alternative])
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(values, against, alternative=alternative).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given: the family-wise error rate is what they bound (Holm, 1979)."""
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation (n - 1 in the denominator); exactly 0 for equal values."""
+    if min(values) == max(values):
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
