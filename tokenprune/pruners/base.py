@@ -19,13 +19,15 @@ class TokenState:
     tokens: prefix tokens first, then patch tokens in image order.
     prefix: how many prefix tokens; never pruned or merged.
     position: the patch each patch token came from, -1 for a fused one.
-    size: patches that a token stands for, None while each stands for one.
+    size: patches that a token stands for, None while each stands for one. Attention does not weigh by it yet.
+    entered: at an `after` site, the tokens that entered this block's attention; None elsewhere.
     """
 
     tokens: Float[Tensor, "b p+n c"]
     prefix: int
     position: Int[Tensor, "b n"]
     size: Float[Tensor, "b n"] | None = None
+    entered: Float[Tensor, "b p+n c"] | None = None
 
     @property
     def count(self) -> int:
@@ -41,6 +43,7 @@ class TokenState:
             tokens=torch.cat([self.tokens[:, : self.prefix], patches], dim=1),
             position=self.position.gather(1, index),
             size=None if self.size is None else self.size.gather(1, index),
+            entered=None,
         )
 
 

@@ -1,0 +1,182 @@
+"""What a pruner may ask at a pruning site, computed when asked and never twice.
+
+Shapes: b images, n patch tokens present, s = p + n all tokens, c channels, h heads, d channels of a head, t patches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from tokenprune.models import attention
+from tokenprune.pruners.base import TokenState
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of a batch beside its images; a pruner may need some of it.
+
+    relevance: label-relevant share of each patch's area. labels: true classes. index: each image's number in its set,
+    which with `seed` decides all random draws.
+    """
+
+    relevance: Float[Tensor, "b t"] | None = None
+    labels: Int[Tensor, " b"] | None = None
+    index: Int[Tensor, " b"] | None = None
+    seed: int = 0
+
+
+def once(compute: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """A method whose first answer is kept (functools' own takes a lock, which torch.compile cannot trace)."""
+    name = compute.__name__
+
+    @wraps(compute)
+    def ask(self: Any) -> Tensor:
+        if name not in self._known:
+            self._known[name] = compute(self)
+        return self._known[name]
+
+    return ask
+
+
+class SiteSignals:
+    """Signals (see pruners.base) at one site, from the block whose attention the site belongs to.
+
+    At an `after` site they come from the tokens that entered this block's attention: the map it has just used.
+    """
+
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        state: TokenState,
+        cursor: int,
+        rest: Callable[[Tensor], Tensor] | None = None,
+        hints: Hints | None = None,
+    ) -> None:
+        self._vit = vit
+        self._state = state
+        self._cursor = cursor
+        self._rest = rest
+        self._hints = hints or Hints()
+        self._block = attention.blocks_of(vit)[cursor // 2]
+        self._known: dict[str, Tensor] = {}
+
+    def attention(self) -> Float[Tensor, "b n"]:
+        return self.received_attention() if self._vit.cls_token is None else self.class_attention()
+
+    def class_attention(self) -> Float[Tensor, "b n"]:
+        if self._vit.cls_token is None:
+            raise ValueError("class_attention: the model has no class token; received_attention works without")
+        return self._class_attention()
+
+    def received_attention(self) -> Float[Tensor, "b n"]:
+        return self._received_attention()
+
+    def keys(self) -> Float[Tensor, "b h n d"]:
+        return attention.keys(self._block.attn, self._attended()[:, self._state.prefix :])
+
+    def value_norms(self) -> Float[Tensor, "b n"]:
+        return attention.values(self._block.attn, self._attended()[:, self._state.prefix :]).norm(dim=3).mean(dim=1)
+
+    def relevance(self) -> Float[Tensor, "b n"] | None:
+        known = self._hints.relevance
+        return None if known is None else known.gather(1, self._state.position)
+
+    def gradient_times_token(self) -> Float[Tensor, "b n"]:
+        return self._gradient_times_token()
+
+    def uniform(self) -> Float[Tensor, "b n"]:
+        if self._hints.index is None:
+            raise ValueError("uniform: a random draw needs Hints(index=...), each image's number in its set")
+        return attention.uniform(self._hints.seed, self._hints.index, self._cursor, self._state.position)
+
+    @once
+    def _attended(self) -> Float[Tensor, "b s c"]:
+        """What the block's attention reads."""
+        entered = self._state.entered
+        return self._block.norm1(self._state.tokens if entered is None else entered)
+
+    @once
+    def _class_attention(self) -> Float[Tensor, "b n"]:
+        return attention.class_row(self._block.attn, self._attended())[:, self._state.prefix :]
+
+    @once
+    def _received_attention(self) -> Float[Tensor, "b n"]:
+        return attention.full_map(self._block.attn, self._attended()).mean(dim=1)[:, self._state.prefix :]
+
+    @once
+    def _gradient_times_token(self) -> Float[Tensor, "b n"]:
+        labels = self._hints.labels
+        if labels is None:
+            raise ValueError("gradient_times_token needs Hints(labels=...)")
+        assert self._rest is not None
+        device = self._state.tokens.device.type
+        # A cast of the weights that autocast cached under inference mode could not be saved for backward.
+        cast = torch.autocast(
+            device,
+            torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+            cache_enabled=False,
+        )
+        with torch.inference_mode(False), torch.enable_grad(), cast:
+            tokens = self._state.tokens.detach().clone().requires_grad_()
+            logits = self._rest(tokens).gather(1, labels.clone()[:, None])
+            (gradient,) = torch.autograd.grad(logits.sum(), tokens)
+            return (gradient * tokens).detach().sum(dim=2)[:, self._state.prefix :]
+
+
+class InputSignals(SiteSignals):
+    """Signals at site `input`: attention comes from one full pass over the unpruned tokens, if anybody asks for it."""
+
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        advance: Callable[[TokenState, int, int], TokenState],
+        scores: str,
+        state: TokenState,
+        rest: Callable[[Tensor], Tensor],
+        hints: Hints | None = None,
+    ) -> None:
+        super().__init__(vit, state, 0, rest, hints)
+        self._advance = advance
+        self._scores = scores
+
+    @once
+    def _class_attention(self) -> Float[Tensor, "b n"]:
+        if self._scores == "rollout":
+            return self._rollout()[:, 0, self._state.prefix :]
+        return self._over_blocks(SiteSignals.class_attention)
+
+    @once
+    def _received_attention(self) -> Float[Tensor, "b n"]:
+        if self._scores == "rollout":
+            return self._rollout().mean(dim=1)[:, self._state.prefix :]
+        return self._over_blocks(SiteSignals.received_attention)
+
+    def _over_blocks(self, signal: Callable[[SiteSignals], Tensor]) -> Float[Tensor, "b n"]:
+        """The last block's, or the mean of all blocks'."""
+        last = len(self._vit.blocks) - 1
+        asked = range(last + 1) if self._scores == "mean" else (last,)
+        state, cursor, total = self._state, 0, torch.zeros((), device=self._state.tokens.device)
+        for i in asked:
+            state = self._advance(state, cursor, 2 * i)
+            cursor = 2 * i
+            total = total + signal(SiteSignals(self._vit, state, cursor))
+        return total / len(asked)
+
+    @once
+    def _rollout(self) -> Float[Tensor, "b s s"]:
+        """Attention rollout (Abnar & Zuidema, 2020): the product over blocks of (A + I) / 2, whose rows sum to 1."""
+        state, product = self._state, None
+        for i, block in enumerate(attention.blocks_of(self._vit)):
+            state = self._advance(state, max(0, 2 * i - 2), 2 * i)
+            map_ = attention.full_map(block.attn, block.norm1(state.tokens))
+            step = 0.5 * (map_ + torch.eye(map_.shape[1], device=map_.device))
+            product = step if product is None else step @ product
+        assert product is not None
+        return product

@@ -1,0 +1,202 @@
+"""Run a timm Vision Transformer with pruning sites, through the model's own modules.
+
+Shapes: b images, n patch tokens present, s = p + n all tokens with p prefix tokens, c channels, h heads, d channels of
+a head, t patches of an image, l blocks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float, Int
+from timm.layers import Attention, PatchDropout, PatchEmbed
+from timm.models import VisionTransformer, checkpoint
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from tokenprune.errors import UsageError
+from tokenprune.models.attention import blocks_of
+from tokenprune.models.signals import Hints, InputSignals, SiteSignals
+from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
+from tokenprune.recipe import Schedule, kept
+
+InputScores = Literal["last", "mean", "rollout"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """logits, and what was present after each pruning site, in order."""
+
+    logits: Float[Tensor, "b classes"]
+    states: tuple[TokenState, ...]
+
+
+class SparseViT(nn.Module):
+    """A timm ViT that removes patch tokens at the schedule's sites.
+
+    Cursors count half-blocks: 2i is before block i, 2i + 1 between its attention and its MLP, 2 depth the end.
+
+    pruner: None for the bare model. schedule: before:0 where it is None.
+    input_scores: attention that ranks tokens at site `input`: last block, mean of blocks, or rollout.
+
+    Raises UsageError for a model it cannot run faithfully, and for a site beyond its depth.
+    """
+
+    def __init__(
+        self,
+        vit: VisionTransformer,
+        pruner: Pruner | None = None,
+        schedule: Schedule | None = None,
+        input_scores: InputScores = "last",
+    ) -> None:
+        super().__init__()
+        refuse_unsupported(vit)
+        self.vit = vit
+        self.pruner = pruner
+        self.schedule = schedule or Schedule("before", (0,))
+        self.input_scores = input_scores
+        self.schedule.check(self.depth)
+
+    @property
+    def depth(self) -> int:
+        return len(self.vit.blocks)
+
+    @property
+    def prefix(self) -> int:
+        """Prefix tokens: class, distillation, registers."""
+        return self.vit.num_prefix_tokens
+
+    @property
+    def patches(self) -> int:
+        """Patch tokens of an image of the model's own size."""
+        return self.vit.patch_embed.num_patches
+
+    @property
+    def patch_size(self) -> int:
+        return self.vit.patch_embed.patch_size[0]
+
+    @property
+    def class_token(self) -> bool:
+        return self.vit.cls_token is not None
+
+    def forward(
+        self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, hints: Hints | None = None
+    ) -> Float[Tensor, "b classes"]:
+        """Logits with ceil(keep * n) of the n patch tokens that enter each site kept there."""
+        return self.run(images, keep, hints).logits
+
+    def run(self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, hints: Hints | None = None) -> Trace:
+        """As `forward`, with what was present after each site."""
+        state, cursor, states = self.embed(images), 0, []
+        for site in self.schedule.cursors if self.pruner is not None else ():
+            state = self.advance(state, cursor, site)
+            state = self.reduce_at(state, site, kept(keep, state.count), hints)
+            states.append(state)
+            cursor = site
+        return Trace(self.head(self.advance(state, cursor, 2 * self.depth)), tuple(states))
+
+    def embed(self, images: Float[Tensor, "b 3 y x"]) -> TokenState:
+        """Tokens as they enter block 0."""
+        vit = self.vit
+        tokens = vit._pos_embed(vit.patch_embed(images))
+        count = tokens.shape[1] - self.prefix
+        position = torch.arange(count, device=tokens.device).expand(len(tokens), count)
+        if self.training and isinstance(vit.patch_drop, PatchDropout):
+            tokens, position = _drop_patches(vit.patch_drop, tokens, self.prefix)
+        return TokenState(vit.norm_pre(tokens), self.prefix, position)
+
+    def advance(self, state: TokenState, start: int, stop: int) -> TokenState:
+        """The state at cursor `stop` from the one at cursor `start`: whole blocks where both halves are asked."""
+        if start == stop:
+            return state
+        x, entered, cursor, blocks = state.tokens, None, start, blocks_of(self.vit)
+        while cursor < stop:
+            block = blocks[cursor // 2]
+            if cursor % 2:
+                x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+                cursor += 1
+            elif cursor + 1 == stop:
+                entered = x
+                x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
+                cursor += 1
+            else:
+                # state.size would enter a block's attention here, as log(size) on the logits (ToMe, eq. 1).
+                x = checkpoint(block, x) if self.vit.grad_checkpointing and self.training else block(x)
+                cursor += 2
+        return replace(state, tokens=x, entered=entered)
+
+    def head(self, state: TokenState) -> Float[Tensor, "b classes"]:
+        """Final norm, pooling over the tokens present, classifier."""
+        return self.vit.forward_head(self.vit.norm(state.tokens))
+
+    def signals(self, state: TokenState, cursor: int, hints: Hints | None = None) -> SiteSignals:
+        """What a pruner may ask about the state at a site; each is computed when asked, once."""
+        rest = self._logits_from(state, cursor)
+        if self.schedule.moment == "input":
+            return InputSignals(self.vit, self.advance, self.input_scores, state, rest, hints)
+        return SiteSignals(self.vit, state, cursor, rest, hints)
+
+    def reduce_at(self, state: TokenState, cursor: int, keep: int, hints: Hints | None = None) -> TokenState:
+        """The state with at most `keep` patch tokens, as the pruner chooses. Raises ValueError without a pruner."""
+        return self._pruner().reduce(state, keep, self.signals(state, cursor, hints))
+
+    def score_at(self, state: TokenState, cursor: int, hints: Hints | None = None) -> Float[Tensor, "b n"]:
+        """A ScorePruner's ranking: one serves all ratios (`pruners.base.select`). TypeError for other pruners."""
+        pruner = self._pruner()
+        if not isinstance(pruner, ScorePruner):
+            raise TypeError(f"{type(pruner).__name__} does not rank tokens: use reduce_at")
+        return pruner.score(state, self.signals(state, cursor, hints))
+
+    @torch.no_grad()
+    def attention_by_block(self, images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "l b n"]:
+        """Class attention (received attention without a class token) over patch tokens at every block, unpruned."""
+        state, rows = self.embed(images), []
+        for i in range(self.depth):
+            rows.append(SiteSignals(self.vit, state, 2 * i).attention())
+            state = self.advance(state, 2 * i, 2 * i + 2)
+        return torch.stack(rows)
+
+    def _pruner(self) -> Pruner:
+        if self.pruner is None:
+            raise ValueError("this SparseViT was made without a pruner")
+        return self.pruner
+
+    def _logits_from(self, state: TokenState, cursor: int) -> Callable[[Tensor], Tensor]:
+        return lambda tokens: self.head(self.advance(replace(state, tokens=tokens), cursor, 2 * self.depth))
+
+
+def _drop_patches(
+    drop: PatchDropout, tokens: Float[Tensor, "b s c"], prefix: int
+) -> tuple[Float[Tensor, "b m c"], Int[Tensor, "b n"]]:
+    """PatchDropout in training, with the positions that stayed, in image order.
+
+    The positions ride along as one more channel: timm's module does not say which tokens it drops.
+    """
+    place = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[:2])[:, :, None]
+    dropped = drop(torch.cat([tokens.float(), place.float()], dim=2))
+    order = dropped[:, :, -1].argsort(dim=1)
+    dropped = dropped.gather(1, order[:, :, None].expand_as(dropped))
+    return dropped[:, :, :-1].to(tokens.dtype), dropped[:, prefix:, -1].long() - prefix
+
+
+def refuse_unsupported(vit: nn.Module) -> None:
+    """Raises UsageError, naming the part, for a model that SparseViT would not run faithfully."""
+    name = type(vit).__name__
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled):
+        rotary = " with rotary position code" if getattr(vit, "rope", None) is not None else ""
+        raise UsageError(
+            f"cannot prune {name}{rotary}: only timm's VisionTransformer (and distilled DeiT) is supported"
+        )
+    if getattr(vit, "attn_pool", None) is not None:
+        raise UsageError(f"cannot prune a model with attention pooling ({vit.global_pool!r}): use token or avg pooling")
+    if type(vit.patch_embed) is not PatchEmbed:
+        raise UsageError(f"cannot prune a model with patch embedding {type(vit.patch_embed).__name__}: use PatchEmbed")
+    for i, block in enumerate(cast(nn.Sequential, vit.blocks)):
+        if type(block) is not Block:
+            raise UsageError(f"cannot prune a model with {type(block).__name__} (block {i}): only timm's plain Block")
+        if type(block.attn) is not Attention:
+            raise UsageError(
+                f"cannot prune a model with {type(block.attn).__name__} (block {i}): only timm's plain Attention"
+            )
