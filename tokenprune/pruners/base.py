@@ -5,7 +5,7 @@ t patches of the image.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -87,7 +87,12 @@ class Signals(Protocol):
 
 
 class Pruner(nn.Module):
-    """Reduces the patch tokens at a site. May have parameters."""
+    """Reduces the patch tokens at a site. May have parameters.
+
+    stochastic: the choice is a draw, so that evaluation repeats it with several seeds.
+    """
+
+    stochastic: ClassVar[bool] = False
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched."""

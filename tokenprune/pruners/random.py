@@ -10,5 +10,7 @@ from tokenprune.pruners.registry import register
 class Random(ScorePruner):
     """Uniform, one draw per image from the run's seed."""
 
+    stochastic = True
+
     def score(self, state: TokenState, signals: Signals) -> Tensor:
         return signals.uniform()
