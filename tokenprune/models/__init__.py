@@ -3,6 +3,6 @@
 from tokenprune.models.attention import set_attention
 from tokenprune.models.signals import Hints
 from tokenprune.models.sparse import SparseViT, Trace
-from tokenprune.models.vit import build, load_weights
+from tokenprune.models.vit import architecture_of, build, load_weights
 
-__all__ = ["Hints", "SparseViT", "Trace", "build", "load_weights", "set_attention"]
+__all__ = ["Hints", "SparseViT", "Trace", "architecture_of", "build", "load_weights", "set_attention"]

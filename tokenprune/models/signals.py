@@ -64,31 +64,38 @@ class SiteSignals:
         self._rest = rest
         self._hints = hints or Hints()
         self._block = attention.blocks_of(vit)[cursor // 2]
+        self._attn = attention.attention_of(self._block)
         self._known: dict[str, Tensor] = {}
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Signals computed so far that cost matrix products: what `cost.flops` counts."""
+        return tuple(sorted(name for name in self._known if not name.startswith("_")))
 
     def attention(self) -> Float[Tensor, "b n"]:
         return self.received_attention() if self._vit.cls_token is None else self.class_attention()
 
+    @once
     def class_attention(self) -> Float[Tensor, "b n"]:
         if self._vit.cls_token is None:
             raise ValueError("class_attention: the model has no class token; received_attention works without")
-        return self._class_attention()
+        return attention.class_row(self._attn, self._attended())[:, self._state.prefix :]
 
+    @once
     def received_attention(self) -> Float[Tensor, "b n"]:
-        return self._received_attention()
+        return attention.full_map(self._attn, self._attended()).mean(dim=1)[:, self._state.prefix :]
 
+    @once
     def keys(self) -> Float[Tensor, "b h n d"]:
-        return attention.keys(self._block.attn, self._attended()[:, self._state.prefix :])
+        return attention.keys(self._attn, self._attended()[:, self._state.prefix :])
 
+    @once
     def value_norms(self) -> Float[Tensor, "b n"]:
-        return attention.values(self._block.attn, self._attended()[:, self._state.prefix :]).norm(dim=3).mean(dim=1)
+        return attention.values(self._attn, self._attended()[:, self._state.prefix :]).norm(dim=3).mean(dim=1)
 
     def relevance(self) -> Float[Tensor, "b n"] | None:
         known = self._hints.relevance
         return None if known is None else known.gather(1, self._state.position)
-
-    def gradient_times_token(self) -> Float[Tensor, "b n"]:
-        return self._gradient_times_token()
 
     def uniform(self) -> Float[Tensor, "b n"]:
         if self._hints.index is None:
@@ -102,15 +109,7 @@ class SiteSignals:
         return self._block.norm1(self._state.tokens if entered is None else entered)
 
     @once
-    def _class_attention(self) -> Float[Tensor, "b n"]:
-        return attention.class_row(self._block.attn, self._attended())[:, self._state.prefix :]
-
-    @once
-    def _received_attention(self) -> Float[Tensor, "b n"]:
-        return attention.full_map(self._block.attn, self._attended()).mean(dim=1)[:, self._state.prefix :]
-
-    @once
-    def _gradient_times_token(self) -> Float[Tensor, "b n"]:
+    def gradient_times_token(self) -> Float[Tensor, "b n"]:
         labels = self._hints.labels
         if labels is None:
             raise ValueError("gradient_times_token needs Hints(labels=...)")
@@ -147,13 +146,13 @@ class InputSignals(SiteSignals):
         self._scores = scores
 
     @once
-    def _class_attention(self) -> Float[Tensor, "b n"]:
+    def class_attention(self) -> Float[Tensor, "b n"]:
         if self._scores == "rollout":
             return self._rollout()[:, 0, self._state.prefix :]
         return self._over_blocks(SiteSignals.class_attention)
 
     @once
-    def _received_attention(self) -> Float[Tensor, "b n"]:
+    def received_attention(self) -> Float[Tensor, "b n"]:
         if self._scores == "rollout":
             return self._rollout().mean(dim=1)[:, self._state.prefix :]
         return self._over_blocks(SiteSignals.received_attention)
@@ -175,7 +174,7 @@ class InputSignals(SiteSignals):
         state, product = self._state, None
         for i, block in enumerate(attention.blocks_of(self._vit)):
             state = self._advance(state, max(0, 2 * i - 2), 2 * i)
-            map_ = attention.full_map(block.attn, block.norm1(state.tokens))
+            map_ = attention.full_map(attention.attention_of(block), block.norm1(state.tokens))
             step = 0.5 * (map_ + torch.eye(map_.shape[1], device=map_.device))
             product = step if product is None else step @ product
         assert product is not None

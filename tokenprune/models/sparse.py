@@ -11,10 +11,11 @@ from typing import Literal, cast
 import torch
 from jaxtyping import Float, Int
 from timm.layers import Attention, PatchDropout, PatchEmbed
-from timm.models import VisionTransformer, checkpoint
+from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import blocks_of
@@ -27,10 +28,11 @@ InputScores = Literal["last", "mean", "rollout"]
 
 @dataclass(frozen=True)
 class Trace:
-    """logits, and what was present after each pruning site, in order."""
+    """logits; what was present after each pruning site, in order; the signals asked that cost products (see cost)."""
 
     logits: Float[Tensor, "b classes"]
     states: tuple[TokenState, ...]
+    asked: tuple[str, ...]
 
 
 class SparseViT(nn.Module):
@@ -89,13 +91,18 @@ class SparseViT(nn.Module):
 
     def run(self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, hints: Hints | None = None) -> Trace:
         """As `forward`, with what was present after each site."""
+        asked: tuple[str, ...] = ()
         state, cursor, states = self.embed(images), 0, []
+        if self.pruner is None and keep != 1:
+            raise ValueError(f"keep {keep:g} needs a pruner: this SparseViT was made without")
         for site in self.schedule.cursors if self.pruner is not None else ():
             state = self.advance(state, cursor, site)
-            state = self.reduce_at(state, site, kept(keep, state.count), hints)
+            signals = self.signals(state, site, hints)
+            state = self._pruner().reduce(state, kept(keep, state.count), signals)
             states.append(state)
-            cursor = site
-        return Trace(self.head(self.advance(state, cursor, 2 * self.depth)), tuple(states))
+            cursor, asked = site, asked or signals.asked
+        logits = self.head(self.advance(state, cursor, 2 * self.depth))
+        return Trace(logits, tuple(states), asked)
 
     def embed(self, images: Float[Tensor, "b 3 y x"]) -> TokenState:
         """Tokens as they enter block 0."""
@@ -123,7 +130,11 @@ class SparseViT(nn.Module):
                 cursor += 1
             else:
                 # state.size would enter a block's attention here, as log(size) on the logits (ToMe, eq. 1).
-                x = checkpoint(block, x) if self.vit.grad_checkpointing and self.training else block(x)
+                x = (
+                    checkpoint(block, x, use_reentrant=False)
+                    if self.vit.grad_checkpointing and self.training
+                    else block(x)
+                )
                 cursor += 2
         return replace(state, tokens=x, entered=entered)
 

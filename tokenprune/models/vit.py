@@ -12,10 +12,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
-from timm.models import VisionTransformer, get_arch_name, is_model, list_models
-from torch import Tensor
+from timm.models import VisionTransformer, is_model, is_model_in_modules, list_models
+from timm.models.deit import VisionTransformerDistilled
+from torch import Tensor, nn
 
+from tokenprune.cost import Architecture
 from tokenprune.errors import TokenpruneError, UsageError, nearest
+from tokenprune.models.attention import attention_of, blocks_of
 from tokenprune.recipe import Model
 
 _FAMILIES = ("vision_transformer", "deit")
@@ -54,12 +57,34 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
     return vit
 
 
+def architecture_of(vit: VisionTransformer) -> Architecture:
+    """The sizes that decide the model's FLOPs."""
+    block = blocks_of(vit)[0]
+    hidden = cast(nn.Linear, block.mlp.fc2).in_features
+    first = sum(layer.out_features for layer in block.mlp.modules() if isinstance(layer, nn.Linear)) - vit.embed_dim
+    return Architecture(
+        depth=len(vit.blocks),
+        dim=vit.embed_dim,
+        heads=attention_of(block).num_heads,
+        mlp_hidden=hidden,
+        patches=vit.patch_embed.num_patches,
+        prefix=vit.num_prefix_tokens,
+        patch_size=vit.patch_embed.patch_size[0],
+        classes=vit.num_classes,
+        channels=vit.in_chans,
+        class_token=vit.cls_token is not None,
+        qk_norm=not isinstance(attention_of(block).k_norm, nn.Identity),
+        mlp_gated=first == 2 * hidden,
+        classifiers=2 if isinstance(vit, VisionTransformerDistilled) else 1,
+    )
+
+
 def _named(name: str, classes: int, image_size: int) -> VisionTransformer:
     if not is_model(name):
         guess = nearest(name, list_models("*vit*") + list_models("deit*"))
         hint = f"did you mean {guess!r}? " if guess else ""
         raise UsageError(f"model.name: timm has no model {name!r}: {hint}timm.list_models('vit_*') shows them")
-    if not any(get_arch_name(name) in list_models(module=family) for family in _FAMILIES):
+    if not is_model_in_modules(name, _FAMILIES):
         raise UsageError(f"model.name: timm's {name!r} is not a plain Vision Transformer; vit_* and deit_* are")
     vit = timm.create_model(name, pretrained=False, num_classes=classes, img_size=image_size)
     return cast(VisionTransformer, vit)

@@ -95,7 +95,10 @@ class Pruner(nn.Module):
     stochastic: ClassVar[bool] = False
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
-        """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched."""
+        """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched.
+
+        With keep == state.count it returns the state as it is: keep ratio 1 is the unpruned model.
+        """
         raise NotImplementedError
 
 
@@ -109,7 +112,9 @@ class ScorePruner(Pruner):
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         if keep == state.count:
             return state
-        return select(state, self.score(state, signals), keep)
+        with torch.no_grad():  # a ranking passes no gradient on
+            score = self.score(state, signals)
+        return select(state, score, keep)
 
 
 def select(state: TokenState, score: Float[Tensor, "b n"], keep: int) -> TokenState:

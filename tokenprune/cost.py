@@ -1,0 +1,151 @@
+"""FLOPs of a (pruned) Vision Transformer in closed form.
+
+A multiply-add counts as two. Counted are matrix products and the patch embedding's convolution, the convention of
+torch's FlopCounterMode; softmax, norms, activations, top-k and gather are not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenprune.recipe import Schedule, kept
+
+InputScores = Literal["last", "mean", "rollout"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The sizes that decide a ViT's FLOPs; `models.architecture_of` reads them off a model.
+
+    Methods count one image with a number of patch tokens, and the prefix.
+
+    prefix: class, distillation and register tokens. mlp_hidden: inputs of an MLP's second layer. mlp_gated: its first
+    layer also makes as many gates (SwiGLU). classifiers: 2 in a distilled DeiT.
+    """
+
+    depth: int
+    dim: int
+    heads: int
+    mlp_hidden: int
+    patches: int
+    prefix: int
+    patch_size: int
+    classes: int
+    channels: int = 3
+    class_token: bool = True
+    qk_norm: bool = False
+    mlp_gated: bool = False
+    classifiers: int = 1
+
+    @property
+    def embedding(self) -> int:
+        return 2 * self.patches * self.dim * self.channels * self.patch_size**2
+
+    @property
+    def head(self) -> int:
+        return 2 * self.dim * self.classes * self.classifiers
+
+    def projections(self, patches: int) -> int:
+        """A block's queries, keys, values and output."""
+        return 2 * 4 * (patches + self.prefix) * self.dim**2
+
+    def maps(self, patches: int) -> int:
+        """A block's products of queries with keys and of attention with values."""
+        return 2 * 2 * (patches + self.prefix) ** 2 * self.dim
+
+    def attention(self, patches: int) -> int:
+        return self.projections(patches) + self.maps(patches)
+
+    def mlp(self, patches: int) -> int:
+        return 2 * (patches + self.prefix) * self.dim * self.mlp_hidden * (3 if self.mlp_gated else 2)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image costs.
+
+    flops: all of it. scoring: the part spent on scores. entering: patch tokens that enter each block.
+    realised: share of the image's patches present after each site. realised_mean: averaged over blocks, a block
+    counting the patch tokens that its MLP sees.
+    """
+
+    flops: int
+    scoring: int
+    entering: tuple[int, ...]
+    realised: tuple[float, ...]
+    realised_mean: float
+
+
+def flops(
+    architecture: Architecture,
+    schedule: Schedule | None = None,
+    keep: float = 1.0,
+    asks: Sequence[str] = (),
+    input_scores: InputScores = "last",
+) -> Cost:
+    """The forward pass of one image with ceil(keep n) of n patch tokens kept at each site; no schedule, no pruning.
+
+    asks: the signals (see pruners.base) that the pruner computes at a site, as `Trace.asked` names them: attention for
+    magnitude, none for random and for the oracle where relevance is known. A site that keeps all tokens asks none.
+    """
+    total, scoring, n = architecture.embedding + architecture.head, 0, architecture.patches
+    entering, seen, realised = [], [], []
+    for cursor in range(2 * architecture.depth):
+        if schedule is not None and cursor in schedule.cursors:
+            k = kept(keep, n)
+            if k < n:
+                scoring += sum(_signal(architecture, name, schedule, cursor, n, input_scores) for name in asks)
+            realised.append(k / architecture.patches)
+            n = k
+        if cursor % 2:
+            seen.append(n)
+            total += architecture.mlp(n)
+        else:
+            entering.append(n)
+            total += architecture.attention(n)
+    mean = sum(seen) / (architecture.patches * architecture.depth)
+    return Cost(total + scoring, scoring, tuple(entering), tuple(realised), mean)
+
+
+def _signal(a: Architecture, name: str, schedule: Schedule, cursor: int, n: int, input_scores: InputScores) -> int:
+    """One signal at one site, besides the forward pass itself."""
+    if name == "attention":
+        name = "class_attention" if a.class_token else "received_attention"
+    if name in ("class_attention", "received_attention"):
+        one = _class_row(a, n) if name == "class_attention" else _full_map(a, n)
+        return _input_pass(a, one, input_scores) if schedule.moment == "input" else one
+    if name in ("keys", "value_norms"):
+        return 2 * n * a.dim**2
+    if name == "gradient_times_token":
+        return _gradient(a, cursor, n)
+    return 0
+
+
+def _class_row(a: Architecture, n: int) -> int:
+    tokens = n + a.prefix
+    if a.qk_norm:  # the query, all keys, their products
+        return 2 * (a.dim**2 + tokens * a.dim**2 + tokens * a.dim)
+    # the query, folded with the key weights into one vector per head, times all tokens
+    return 2 * (2 * a.dim**2 + a.heads * tokens * a.dim)
+
+
+def _full_map(a: Architecture, n: int) -> int:
+    """Queries and keys of all tokens, their products."""
+    return a.projections(n) // 2 + a.maps(n) // 2
+
+
+def _input_pass(a: Architecture, one: int, input_scores: InputScores) -> int:
+    """All blocks but the last over all tokens, and the scores of the last block, of every block, or their rollout."""
+    blocks = (a.depth - 1) * (a.attention(a.patches) + a.mlp(a.patches))
+    if input_scores == "last":
+        return blocks + one
+    if input_scores == "mean":
+        return blocks + a.depth * one
+    return blocks + a.depth * _full_map(a, a.patches) + (a.depth - 1) * 2 * (a.patches + a.prefix) ** 3
+
+
+def _gradient(a: Architecture, cursor: int, n: int) -> int:
+    """The rest of the network forward, and backward to the tokens: once per weight product, twice per map product."""
+    blocks = range((cursor + 1) // 2, a.depth)
+    linear = len(blocks) * a.projections(n) + (a.depth - cursor // 2) * a.mlp(n) + a.head
+    return 2 * linear + 3 * len(blocks) * a.maps(n)
