@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from tokenprune.errors import UsageError, nearest, unknown
 from tokenprune.recipe.schema import Recipe
+from tokenprune.runs import atomic
 
 
 class RecipeError(UsageError):
@@ -77,10 +78,31 @@ def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        problems += [line for item in error.errors() for line in _explain(item)]
+        problems += explain(error)
     if problems:
         raise RecipeError("\n".join(f"{where}: {problem}" for problem in problems))
     return recipe
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Every key with its value, as YAML that `parse_recipe` reads back to an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def summary(path: Path) -> str:
+    """A recipe file's first comment line: one sentence about it."""
+    with path.open(encoding="utf-8") as lines:
+        return next((line.lstrip("# ").strip() for line in lines if line.startswith("#")), "")
+
+
+def copy_recipe(source: str | Path, destination: Path, *, force: bool = False) -> Path:
+    """Copy a recipe to a file or into a folder; returns the new file. Raises UsageError rather than replace one."""
+    path = find_recipe(source)
+    target = destination / path.name if destination.is_dir() else destination
+    if target.exists() and not force:
+        raise UsageError(f"{target}: exists already; --force replaces it")
+    atomic.write_text(target, path.read_text(encoding="utf-8"))
+    return target
 
 
 class _Loader(yaml.SafeLoader):
@@ -91,6 +113,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if isinstance(key, (list, dict)):
@@ -171,9 +195,21 @@ def _explain(item: Any) -> Iterable[str]:
             joint = "." if line.partition(":")[0] in _keys(item["loc"]) else ": "
             yield f"{path}{joint}{line}" if path else line
     else:
-        what = item["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
-        what = what.replace("a valid dictionary or instance of", "keys of section")
-        yield f"{path}: found {_shown(item['input'])}, {what[0].lower() + what[1:]}"
+        yield f"{path}: found {_shown(item['input'])}, {_allowed(item)}"
+
+
+def _allowed(item: Any) -> str:
+    """pydantic's words, in those of YAML."""
+    if item["type"] == "too_short":
+        return f"must have at least {item['ctx']['min_length']} item"
+    what: str = item["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
+    what = what.replace("a valid dictionary or instance of", "keys of section").replace("a valid tuple", "a list")
+    return what[0].lower() + what[1:]
+
+
+def explain(error: ValidationError) -> list[str]:
+    """What is wrong, a line each: dotted path, what was found, what is allowed, the nearest known key."""
+    return [line for item in error.errors() for line in _explain(item)]
 
 
 def _keys(location: Sequence[str | int]) -> list[str]:

@@ -11,16 +11,39 @@ from tokenprune.errors import UsageError, nearest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.site import Schedule
 
-NAMED_SOURCES = ("patterns", "cifar10", "cifar100", "svhn")
+#: Data sets by name; any other source is a path to an .npz.
+SOURCES = {
+    "patterns": "made here, no download: noisy orthonormal patterns, one per patch, majority vote, exact relevance",
+    "cifar10": "60,000 photographs of 10 classes, 32 x 32",
+    "cifar100": "60,000 photographs of 100 classes, 32 x 32",
+    "svhn": "99,289 house-number digits of 10 classes, 32 x 32",
+}
+NAMED_SOURCES = tuple(SOURCES)
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+InputScores = Literal["last", "mean", "rollout"]
 
 
 class Section(BaseModel):
     """A part of a recipe: immutable, and no key it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, tree: Any) -> Any:
+        """A section whose keys are all commented out reaches us as null; it means the defaults."""
+        if not isinstance(tree, dict):
+            return tree
+        empty = {key for key, value in tree.items() if value is None and is_section(cls, key)}
+        return {key: {} if key in empty else value for key, value in tree.items()}
+
+
+def is_section(model: type[BaseModel], key: object) -> bool:
+    """Whether that key of a section is a section itself."""
+    field = model.model_fields.get(key) if isinstance(key, str) else None
+    return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 
 
 class Patterns(Section):
@@ -77,10 +100,12 @@ class Data(Section):
             guess = nearest(self.source, NAMED_SOURCES)
             hint = f"did you mean {guess}? " if guess else ""
             raise ValueError(
-                f"source: unknown data set {self.source!r}: {hint}known: {', '.join(NAMED_SOURCES)}, or a path to an .npz"
+                f"source: unknown data set {self.source!r}: {hint}known: {', '.join(SOURCES)}, or a path to an .npz"
             )
         if self.scene != "plain" and self.source == "patterns":
             raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
+        if self.scene == "composite" and self.source in NAMED_SOURCES and self.foreground_size > 32:
+            raise ValueError(f"foreground_size: {self.foreground_size} is more than the image side 32")
         return self
 
 
@@ -117,7 +142,7 @@ class Pruner(Section):
     keep_ratio: Ratio = Field(1.0, description="share of the patch tokens entering each site that stays")
     site: str = Field("before:0", description="input, before:BLOCKS or after:BLOCKS")
     anneal_epochs: float = Field(0.0, ge=0, description="epochs over which the ratio falls from 1 along a cosine")
-    input_scores: Literal["last", "mean", "rollout"] = Field(
+    input_scores: InputScores = Field(
         "last", description="attention that ranks tokens at site input: last block, mean of blocks, or rollout"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the pruner")
@@ -182,6 +207,9 @@ class Evaluate(Section):
     site: str = Field("before:0", description="input, before:BLOCKS or after:BLOCKS; one curve, one site")
     seeds: int = Field(3, ge=1, description="draws of a random pruner")
     finetune_epochs: int = Field(0, ge=0, description="epochs of training at each ratio before it is measured")
+    input_scores: InputScores = Field(
+        "last", description="attention that ranks tokens at site input: last block, mean of blocks, or rollout"
+    )
     batch_size: int = Field(500, ge=1, description="images per forward pass")
     examples: int = Field(8, ge=0, le=64, description="test images kept for the mosaic")
 
@@ -193,7 +221,12 @@ class Evaluate(Section):
     @field_validator("methods")
     @classmethod
     def _methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_known_pruner(name) for name in value)
+        return tuple(dict.fromkeys(_known_pruner(name) for name in value))
+
+    @field_validator("keep")
+    @classmethod
+    def _keep(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(dict.fromkeys(value))
 
 
 class Run(Section):

@@ -1,5 +1,6 @@
 """Where tokens go: the sites of a pruning schedule, written `input`, `before:3` or `after:3,6,9`."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,7 +34,7 @@ class Schedule:
         if not all(part.isascii() and part.isdigit() for part in parts):
             raise UsageError(what)
         blocks = tuple(int(part) for part in parts)
-        if any(b <= a for a, b in zip(blocks, blocks[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(blocks)):
             raise UsageError(f"site {text!r}: blocks must increase, each named once")
         return cls(moment, blocks)  # type: ignore[arg-type]
 

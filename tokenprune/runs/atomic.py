@@ -58,7 +58,7 @@ def _write_all(handle: BinaryIO, data: bytes) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
 def _umask() -> int:

@@ -17,6 +17,8 @@ from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Status, TrainRes
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
+_AGAIN = "make this result again with --force, or move its folder away"
+
 
 class RunFolder:
     """Where a run lives. Making the object touches nothing on disk."""
@@ -83,6 +85,8 @@ class RunFolder:
         return self._result.is_file()
 
     def result(self) -> TrainResult:
+        if not self.finished:
+            raise TokenpruneError(f"{self.path}: this run is not finished; `tokenprune train --resume` continues it")
         return read_record(self._result, TrainResult)
 
     def set_result(self, result: TrainResult) -> None:
@@ -135,13 +139,13 @@ def _parse(path: Path, text: str, kind: type[_Record]) -> _Record:
     try:
         tree: Any = json.loads(text)
     except ValueError:
-        raise TokenpruneError(f"{path}: not valid JSON; the file is damaged") from None
+        raise TokenpruneError(f"{path}: not valid JSON: the file is damaged; {_AGAIN}") from None
     version = tree.get("schema_version", SCHEMA) if isinstance(tree, dict) else SCHEMA
     if version != SCHEMA:
-        raise TokenpruneError(f"{path}: results of schema {version}, this program reads schema {SCHEMA}")
+        raise TokenpruneError(f"{path}: results of schema {version}, this program reads schema {SCHEMA}; {_AGAIN}")
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}") from None
+        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}; {_AGAIN}") from None

@@ -34,6 +34,7 @@ def latest_finished(runs_dir: Path) -> RunFolder:
     runs = [run for run in all_runs(runs_dir) if run.finished]
     if not runs:
         raise TokenpruneError(
-            f"{runs_dir}: no finished run here; `tokenprune train --recipe quickstart` makes one, --runs-dir looks elsewhere"
+            f"{runs_dir}: no finished run here; `tokenprune train --recipe quickstart` makes one, "
+            "--runs-dir looks elsewhere"
         )
     return max(runs, key=lambda run: ((run.path / "result.json").stat().st_mtime_ns, run.name))

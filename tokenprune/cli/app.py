@@ -1,0 +1,95 @@
+"""The command `tokenprune`: its verbs, and how every failure ends (one line, a status, no traceback)."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import tokenprune
+from tokenprune.cli.bench import bench
+from tokenprune.cli.cp import cp
+from tokenprune.cli.download import download
+from tokenprune.cli.ls import ls
+from tokenprune.cli.prune import prune
+from tokenprune.cli.report import report
+from tokenprune.cli.train import train
+from tokenprune.cli.validate import validate
+from tokenprune.errors import TokenpruneError
+
+app = typer.Typer(
+    name="tokenprune",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it fits any width, and rich costs a fifth of the time --help may take
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
+)
+for verb in (train, prune, report, ls, cp, validate, download, bench):
+    app.command()(verb)
+
+# typer carries its own copy of click from 0.20 on; either way this is the class of all its usage errors.
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tokenprune {tokenprune.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """May I throw these tokens away? Token pruning in Vision Transformers, depth by depth."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage or recipe, 3 refuted, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        status = app(args=arguments, prog_name="tokenprune", standalone_mode=False)
+        sys.stdout.flush()
+    except TokenpruneError as error:
+        status = _fail(str(error), error.exit_status)
+    except _CommandLineError as error:
+        status = _usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _say("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output (`| head`) has left: nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        status = _fail(f"{where}{error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for memory on a CPU
+        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+            status = _fail("out of memory; use a smaller --batch-size, train.batch_size, model or data set", 1)
+        else:
+            raise
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: Any) -> int:
+    """A misuse of the command line in one line; bare `tokenprune` is not an error but a wish for help."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return _say(message, 2)
+    message = message.replace("Value error, ", "").replace("Input should be", "must be").strip().rstrip(".")
+    path = getattr(getattr(error, "ctx", None), "command_path", "tokenprune")
+    end = "" if message.endswith("?") else ";"
+    return _fail(f"{message[:1].lower()}{message[1:]}{end} `{path} --help` shows what it takes", 2)
+
+
+def _fail(message: str, status: int) -> int:
+    for line in message.splitlines():
+        _say(line if status == 130 else f"error: {line}", status)
+    return status
+
+
+def _say(text: str, status: int) -> int:
+    print(text, file=sys.stderr)
+    return status

@@ -1,0 +1,94 @@
+"""`tokenprune ls`: what there is."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tokenprune.cli.options import Json, RunsDir
+
+
+class Kind(StrEnum):
+    recipes = "recipes"
+    pruners = "pruners"
+    datasets = "datasets"
+    runs = "runs"
+    claims = "claims"
+
+
+def ls(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    runs_dir: RunsDir = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List recipes, pruners, data sets, runs or claims.
+
+    Example: tokenprune ls recipes
+    """
+    from tokenprune.cli import show
+
+    found = {
+        Kind.recipes: _recipes,
+        Kind.pruners: _pruners,
+        Kind.datasets: _datasets,
+        Kind.runs: lambda: _runs(runs_dir),
+        Kind.claims: _claims,
+    }[kind]()
+    if as_json:
+        show.json(found)
+    elif found:
+        show.rows(list(found[0]), [["-" if cell is None else str(cell) for cell in row.values()] for row in found])
+    else:
+        print(f"no {kind} here", file=sys.stderr)
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from tokenprune.recipe import shipped_recipes, summary
+
+    return [{"recipe": name, "what": summary(path)} for name, path in shipped_recipes().items()]
+
+
+def _pruners() -> list[dict[str, Any]]:
+    from tokenprune.pruners import known_pruners
+
+    return [{"pruner": name, "keeps tokens by": what} for name, what in known_pruners().items()]
+
+
+def _datasets() -> list[dict[str, Any]]:
+    from tokenprune.recipe import SOURCES
+
+    return [{"source": name, "what": what} for name, what in SOURCES.items()]
+
+
+def _runs(runs_dir: Path) -> list[dict[str, Any]]:
+    from tokenprune.errors import TokenpruneError
+    from tokenprune.runs import all_runs
+
+    rows = []
+    for run in all_runs(runs_dir):
+        try:
+            status, result = run.status(), run.result() if run.finished else None
+            state = status.state if status else None
+            methods = sorted({found.method for _, found in run.prunes()})
+        except TokenpruneError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            status = result = None
+            state, methods = "damaged", []
+        rows.append(
+            {
+                "run": run.name,
+                "state": state,
+                "epoch": status.epoch if status else None,
+                "test accuracy": round(result.test_accuracy, 4) if result else None,
+                "pruned by": ", ".join(methods) or None,
+            }
+        )
+    return rows
+
+
+def _claims() -> list[dict[str, Any]]:
+    from tokenprune import claims
+
+    return [{"claim": claim.id, "statement": claim.statement} for claim in claims.CLAIMS]

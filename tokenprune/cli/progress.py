@@ -1,0 +1,97 @@
+"""How work in progress looks on standard error: a bar in a terminal, plain lines elsewhere, or nothing."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from tokenprune.errors import TokenpruneError
+from tokenprune.runs import Epoch
+
+
+class Interrupted(TokenpruneError):
+    """Asked to stop, by Ctrl-C or SIGTERM; the message says how to go on. Exit status 130."""
+
+    exit_status = 130
+
+
+class Quiet:
+    """Says nothing."""
+
+    def start(self, steps: int, done: int) -> None: ...
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
+    def epoch(self, record: Epoch) -> None: ...
+    def message(self, text: str) -> None: ...
+    def count(self, done: int, total: int) -> None: ...
+
+
+class Lines(Quiet):
+    """A line per epoch, for logs."""
+
+    def epoch(self, record: Epoch) -> None:
+        print(_line(record), file=sys.stderr, flush=True)
+
+    def message(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def count(self, done: int, total: int) -> None:
+        print(f"{done} of {total} measured", file=sys.stderr, flush=True)
+
+
+class Bar(Quiet):
+    """One bar with loss, accuracy, images/s and time left; a line above it per epoch."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.task: TaskID | None = None
+
+    def start(self, steps: int, done: int) -> None:
+        self.task = self.bar.add_task("", total=steps, completed=done, text="")
+
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+        share = "" if accuracy is None else f"  accuracy {accuracy:.3f}"
+        self._to(done, f"loss {loss:.3f}{share}  {images_per_second:.0f} images/s")
+
+    def epoch(self, record: Epoch) -> None:
+        self.bar.console.print(_line(record), highlight=False)
+
+    def message(self, text: str) -> None:
+        self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def count(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.start(total, done)
+        self._to(done, "measured")
+
+    def _to(self, done: int, text: str) -> None:
+        if self.task is not None:
+            self.bar.update(self.task, completed=done, text=text)
+
+
+@contextlib.contextmanager
+def progress(quiet: bool) -> Iterator[Quiet]:
+    """The reporter that suits standard error."""
+    console = Console(stderr=True)
+    if quiet:
+        yield Quiet()
+    elif not console.is_terminal:
+        yield Lines()
+    else:
+        columns = (BarColumn(16), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            yield Bar(bar)
+
+
+def _line(record: Epoch) -> str:
+    parts = [f"epoch {record.epoch:>3}"]
+    for name, value, form in (
+        ("loss", record.train_loss, ".3f"),
+        ("test", record.test_accuracy, ".1%"),
+        ("images/s", record.images_per_second, ".0f"),
+        ("s", record.seconds, ".1f"),
+    ):
+        if value is not None:
+            parts.append(f"{name} {value:{form}}" if name in ("loss", "test") else f"{value:{form}} {name}")
+    return "  ".join(parts)

@@ -1,0 +1,78 @@
+"""`tokenprune prune`: accuracy against kept-token ratio for a trained run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenprune.cli.options import DataDir, Device, Json, Methods, Quiet, RunName, RunsDir
+
+
+def prune(
+    run: RunName = None,
+    method: Methods = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="RATIOS", help="Kept-token ratios, such as 1.0,0.7,0.5.")
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", metavar="SITE", help="input, before:BLOCKS or after:BLOCKS.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, metavar="N", help="Draws of a random pruner.")] = None,
+    finetune_epochs: Annotated[
+        int | None, typer.Option("--finetune-epochs", min=0, metavar="N", help="Training at each ratio first.")
+    ] = None,
+    input_scores: Annotated[
+        str | None, typer.Option("--input-scores", metavar="WHICH", help="For site input: last, mean or rollout.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images a pass.")] = None,
+    device: Device = None,
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Measure again what was measured.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Remove tokens from a trained model and measure what that costs.
+
+    What is not given comes from section `evaluate` of the run's recipe.
+
+    Example: tokenprune prune --method magnitude --method random --keep 1.0,0.5,0.2
+    """
+    from tokenprune.cli import show
+    from tokenprune.recipe import choose_evaluation
+    from tokenprune.runs import find_run, latest_finished
+
+    folder = find_run(runs_dir, run) if run else latest_finished(runs_dir)
+    if run is None and not quiet:
+        typer.echo(f"latest finished run: {folder.path}", err=True)
+    choice = choose_evaluation(
+        folder.resolved,
+        folder.result().model.depth,
+        methods=method,
+        keep=keep,
+        site=site,
+        seeds=seeds,
+        finetune_epochs=finetune_epochs,
+        input_scores=input_scores,
+        batch_size=batch_size,
+    )
+
+    from tokenprune import pipeline  # torch: only for a request that is right
+    from tokenprune.cli.progress import progress
+
+    with progress(quiet) as reporter:
+        results = pipeline.prune_run(
+            folder,
+            methods=choice.methods,
+            keep=choice.keep,
+            site=choice.site,
+            seeds=choice.seeds,
+            finetune_epochs=choice.finetune_epochs,
+            input_scores=choice.input_scores,
+            batch_size=choice.batch_size,
+            device=device,
+            data_dir=data_dir,
+            force=force,
+            progress=reporter.count,
+        )
+    show.prunes(results, as_json=as_json)

@@ -1,0 +1,118 @@
+"""Standard output: tables that fit 80 columns, or JSON."""
+
+import json as _json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from tokenprune.pipeline import DryRun
+    from tokenprune.recipe import Loaded
+    from tokenprune.runs import PruneResult, RunFolder
+
+
+def json(value: Any) -> None:
+    print(_json.dumps(value, indent=2, allow_nan=False))
+
+
+def fields(values: Mapping[str, object]) -> None:
+    """Names and values, a line each."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def rows(
+    names: Sequence[str], values: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
+) -> None:
+    """A table as wide as the terminal; in a pipe as wide as its content, so that nothing is cut."""
+    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
+    for name in names:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in values:
+        table.add_row(*row)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+
+
+def train(run: "RunFolder", *, as_json: bool) -> None:
+    result = run.result()
+    if as_json:
+        json({"run": run.name, "path": str(run.path), **result.model_dump(mode="json")})
+        return
+    fields(
+        {
+            "run": run.path,
+            "accuracy": f"{result.test_accuracy:.2%} ({result.test_correct} of {result.test_count} test images)",
+            "loss": f"{result.test_loss:.4f}",
+            "trained": f"{result.epochs} epochs in {result.seconds:.0f} s, {result.precision} on {result.device}",
+            **({"note": result.data.note} if result.data.note else {}),
+        }
+    )
+
+
+def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
+    if as_json:
+        json({"recipe": loaded.name, "setting": loaded.recipe.setting(), **vars(dry)})
+        return
+    memory = "not measured on CPU" if dry.memory_bytes is None else f"{dry.memory_bytes / 2**20:.0f} MiB at peak"
+    fields(
+        {
+            "recipe": f"{loaded.name}, setting {loaded.recipe.setting()}, family {loaded.recipe.family()}",
+            "model": f"depth {loaded.recipe.model.depth}, {dry.parameters:,} parameters, {dry.patches} patch tokens",
+            "forward": f"{dry.flops / 1e6:.1f} MFLOPs per image",
+            "memory": memory,
+            "data": f"{dry.train_count:,} training and {dry.test_count:,} test images",
+            "steps": f"{dry.steps_per_epoch:,} an epoch, {loaded.recipe.train.epochs} epochs",
+            "runs on": f"{dry.device} in {dry.precision}",
+            "loss": f"{dry.loss:.4f} on the first batch",
+        }
+    )
+
+
+def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> None:
+    if as_json:
+        json([{"path": str(path), **result.model_dump(mode="json")} for path, result in results])
+        return
+    for path, result in results:
+        prune(path, result)
+    print("% are of test images, CI is Wilson 95 %, diff and p (McNemar) are paired with the unpruned model,")
+    print("rel. is the label-relevant share of kept tokens, left the share of patches left, gain is in speed.")
+
+
+def prune(path: Path, result: "PruneResult") -> None:
+    """One method's curve."""
+    seeds = any(point.seed is not None for point in result.points)
+    names = ["keep", *(["seed"] if seeds else []), "acc %", "95 % CI", "diff", "p", "rel.", "left", "MFLOPs"]
+    names += ["img/s", "gain/ideal"]
+    rows(
+        names,
+        [
+            [
+                f"{point.keep_ratio:g}",
+                *([_number(point.seed, "d")] if seeds else []),
+                f"{100 * point.accuracy:.2f}",
+                f"{100 * point.low:.1f}-{100 * point.high:.1f}",
+                f"{100 * point.difference:+.2f}",
+                f"{point.mcnemar_p:.2g}",
+                _number(point.kept_relevance, ".2f"),
+                f"{point.realised[-1]:.2f}" if point.realised else "1.00",
+                f"{point.flops / 1e6:.1f}",
+                _number(point.images_per_second, ".0f"),
+                f"{_number(point.speedup, '.2f')}/{point.ideal_speedup:.2f}",
+            ]
+            for point in result.points
+        ],
+        numbers=names,
+        title=f"{result.method} at {result.site}: {path}",
+    )
+    print()
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"

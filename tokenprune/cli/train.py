@@ -1,0 +1,50 @@
+"""`tokenprune train`: a recipe to a trained run folder."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, overrides
+
+
+def train(
+    recipe: RecipeOption,
+    settings: Set = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Short for --set run.seed=N.")] = None,
+    device: Device = None,
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again what was begun or finished.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build and run one batch; write nothing.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train the model of a recipe.
+
+    Example: tokenprune train --recipe shallow --set model.depth=6 --seed 1
+    """
+    from tokenprune.cli import show
+    from tokenprune.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides(settings, seed=seed, device=device))
+
+    from tokenprune import pipeline  # torch: only for a recipe that is right
+    from tokenprune.cli.progress import Interrupted, progress
+
+    if dry_run:
+        show.dry_run(loaded, pipeline.dry_run(loaded, data_dir=data_dir), as_json=as_json)
+        return
+    try:
+        with progress(quiet) as reporter:
+            run = pipeline.train_run(
+                loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume, force=force, reporter=reporter
+            )
+    except KeyboardInterrupt:
+        words = ["tokenprune", "train", "--recipe", recipe, "--runs-dir", str(runs_dir)]
+        words += [word for override in loaded.overrides for word in ("--set", override)]
+        words += ["--data-dir", str(data_dir)] if data_dir else []
+        raise Interrupted(f"interrupted; continue with: {shlex.join([*words, '--resume'])}") from None
+    show.train(run, as_json=as_json)

@@ -1,0 +1,32 @@
+"""`tokenprune validate`: is this recipe right, and what does it resolve to?"""
+
+from typing import Annotated
+
+import typer
+
+from tokenprune.cli.options import Json, RecipeArgument, Set
+
+
+def validate(
+    recipe: RecipeArgument,
+    settings: Set = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Print every key with its value, as YAML.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a recipe and print its identity: all errors at once, exit status 2.
+
+    Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
+    """
+    from tokenprune.cli import show
+    from tokenprune.recipe import dump_recipe, load_recipe
+
+    loaded = load_recipe(recipe, settings or ())
+    identity = {"recipe": loaded.name, "setting": loaded.recipe.setting(), "family": loaded.recipe.family()}
+    if as_json:
+        show.json({**identity, "resolved": loaded.recipe.model_dump(mode="json")} if resolved else identity)
+    elif resolved:
+        typer.echo(
+            f"# setting {identity['setting']}, family {identity['family']}\n{dump_recipe(loaded.recipe)}", nl=False
+        )
+    else:
+        show.fields(identity)

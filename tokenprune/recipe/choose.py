@@ -1,0 +1,71 @@
+"""What to measure on a finished run: section `evaluate` of its recipe, changed by what was asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.pruners.registry import known_pruners
+from tokenprune.recipe.load import explain, parse_recipe
+from tokenprune.recipe.schema import Evaluate, Recipe
+from tokenprune.recipe.site import Schedule
+
+
+def read_resolved(path: Path) -> Recipe:
+    """The recipe that a run folder was made with. Raises TokenpruneError if it is missing or damaged."""
+    try:
+        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, UsageError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0].removeprefix(f"{path}: ")
+        raise TokenpruneError(
+            f"{path}: cannot be read as this run's recipe: {reason}; train it again with `tokenprune train --force`"
+        ) from None
+
+
+def choose_evaluation(
+    resolved: Path, depth: int, *, methods: Sequence[str] | None = None, keep: str | None = None, **options: Any
+) -> Evaluate:
+    """The `evaluate` section of a run's recipe with other keys where they are given (None: the recipe's).
+
+    methods: pruners by name; `all` among them means every one that is known.
+    keep: ratios as typed, `1.0,0.7,0.5`.
+    depth: blocks of the trained model, which sites must not exceed.
+
+    Raises UsageError, worded for the command line's options; TokenpruneError if the run folder is damaged.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if methods:
+        given["methods"] = tuple(known_pruners()) if "all" in methods else tuple(methods)
+    if keep is not None:
+        given["keep"] = ratios(keep)
+    try:
+        chosen = Evaluate.model_validate({**read_resolved(resolved).evaluate.model_dump(), **given})
+    except ValidationError as error:
+        raise UsageError("\n".join(_as_option(line) for line in explain(error))) from None
+    Schedule.parse(chosen.site).check(depth)
+    return chosen
+
+
+def ratios(text: str) -> tuple[float, ...]:
+    """Keep ratios as typed, `1.0,0.7,0.5`. Raises UsageError unless each is above 0 and at most 1."""
+    found = []
+    for part in text.split(","):
+        try:
+            ratio = float(part)
+        except ValueError:
+            ratio = 0.0
+        if not 0 < ratio <= 1:
+            raise UsageError(
+                f"--keep {text!r}: {part.strip()!r} is no keep ratio; give numbers above 0 and at most 1, "
+                "such as 1.0,0.7,0.5"
+            )
+        found.append(ratio)
+    return tuple(found)
+
+
+def _as_option(line: str) -> str:
+    key, colon, rest = line.partition(":")
+    name = {"methods": "method"}.get(key, key).replace("_", "-")
+    return f"--{name}{colon}{rest}"
