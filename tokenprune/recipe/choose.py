@@ -43,7 +43,7 @@ def choose_evaluation(
     try:
         chosen = Evaluate.model_validate({**read_resolved(resolved).evaluate.model_dump(), **given})
     except ValidationError as error:
-        raise UsageError("\n".join(_as_option(line) for line in explain(error))) from None
+        raise UsageError("\n".join(_as_option(line) for line in explain(error, Evaluate))) from None
     Schedule.parse(chosen.site).check(depth)
     return chosen
 

@@ -182,17 +182,25 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _explain(item: Any) -> Iterable[str]:
+def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str]:
+    """What is wrong, a line each: dotted path, what was found, what is allowed, the nearest known key."""
+    items: list[Any] = error.errors()
+    wrong_items = {item["loc"][:-1] for item in items}  # of a list: pydantic also counts it as too short
+    shown = [item for item in items if not (item["type"] == "too_short" and item["loc"] in wrong_items)]
+    return [line for item in shown for line in _explain(item, model)]
+
+
+def _explain(item: Any, model: type[BaseModel]) -> Iterable[str]:
     """Lines for one pydantic error: dotted path, what was found, what is allowed."""
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        known = _keys(item["loc"][:-1])
+        known = _keys(model, item["loc"][:-1])
         guess = nearest(str(item["loc"][-1]), known)
         hint = f"did you mean {guess}? " if guess else ""
         yield f"{path}: unknown key: {hint}known here: {', '.join(known)}"
     elif item["type"] == "value_error":
         for line in str(item["ctx"]["error"]).splitlines():
-            joint = "." if line.partition(":")[0] in _keys(item["loc"]) else ": "
+            joint = "." if line.partition(":")[0] in _keys(model, item["loc"]) else ": "
             yield f"{path}{joint}{line}" if path else line
     else:
         yield f"{path}: found {_shown(item['input'])}, {_allowed(item)}"
@@ -207,13 +215,7 @@ def _allowed(item: Any) -> str:
     return what[0].lower() + what[1:]
 
 
-def explain(error: ValidationError) -> list[str]:
-    """What is wrong, a line each: dotted path, what was found, what is allowed, the nearest known key."""
-    return [line for item in error.errors() for line in _explain(item)]
-
-
-def _keys(location: Sequence[str | int]) -> list[str]:
-    model: Any = Recipe
+def _keys(model: Any, location: Sequence[str | int]) -> list[str]:
     for part in location:
         model = model.model_fields[part].annotation if _is_section(model) else None
     return list(model.model_fields) if _is_section(model) else []

@@ -1,0 +1,61 @@
+"""The recipes that travel with the program, and the page that lists every key."""
+
+from pathlib import Path
+
+import pytest
+
+from tokenprune.errors import UsageError
+from tokenprune.recipe import Recipe, copy_recipe, dump_recipe, find_recipe, load_recipe, parse_recipe, summary
+from tokenprune.recipe import shipped_recipes as shipped
+from tokenprune.recipe.document import document, keys
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_expected_ones_are_there():
+    assert set(shipped()) >= {"quickstart", "shallow", "deep", "paper"}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_recipe_is_valid_and_headed_by_its_command_and_cost(name):
+    loaded = load_recipe(name)
+    head = loaded.text.partition("\n\n")[0]
+    assert f"# Run:  tokenprune train --recipe {name}\n" in head
+    assert "# Cost: two cores, " in head
+    assert 20 < len(summary(shipped()[name])) <= 68  # a line of `ls recipes` at 80 columns
+    assert parse_recipe(dump_recipe(loaded.recipe), name) == loaded.recipe
+
+
+@pytest.mark.parametrize("source", ["shallow", "shallow.yaml"])
+def test_a_recipe_is_found_by_name(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe(source) == shipped()["shallow"]
+    (tmp_path / source).write_text("model: {depth: 3}")
+    assert load_recipe(source).recipe.model.depth == 3  # a file in hand goes before a shipped one
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(UsageError, match="unknown recipe 'shalow': did you mean 'shallow'"):
+        find_recipe("shalow")
+
+
+def test_copying_never_replaces_a_file_unasked(tmp_path):
+    copied = copy_recipe("paper", tmp_path)
+    assert copied == tmp_path / "paper.yaml"
+    assert copied.read_text() == shipped()["paper"].read_text()
+    copied.write_text("mine")
+    with pytest.raises(UsageError, match="exists already; --force replaces it"):
+        copy_recipe("paper", copied)
+    assert copied.read_text() == "mine"
+
+
+def test_docs_recipes_is_what_the_schema_says():
+    assert (ROOT / "docs" / "recipes.md").read_text() == document(), (
+        "out of date: python -m tokenprune.recipe.document > docs/recipes.md"
+    )
+
+
+def test_every_key_is_documented_with_a_default_that_is_its_default():
+    overrides = [f"{key.path}={key.default}" for key in keys() if key.default != ""]
+    assert parse_recipe("{}", "defaults", overrides) == Recipe()
+    assert all(key.description and key.allowed for key in keys())

@@ -1,0 +1,74 @@
+"""A file appears whole or not at all."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tokenprune.errors import TokenpruneError
+from tokenprune.runs import atomic
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, moment):
+    path = tmp_path / "result.json"
+    atomic.write_json(path, {"old": 1})
+    monkeypatch.setattr(atomic.os, moment, full)
+    with pytest.raises(TokenpruneError) as caught:
+        atomic.write_json(path, {"new": 2})
+    assert str(caught.value) == f"{path}: could not be saved: No space left on device"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert path.read_text() == '{\n  "old": 1\n}\n'
+
+
+def test_a_real_limit_on_file_size(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"old")
+    code = (
+        "import resource, sys; from pathlib import Path; from tokenprune.runs import atomic\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "atomic.write(Path(sys.argv[1]), lambda handle: handle.write(bytes(100_000)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert f"{path}: could not be saved: File too large" in ended.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["weights"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("")])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "resume.pt"
+    path.write_bytes(b"old")
+
+    def fill(handle):
+        handle.write(b"half of it")
+        raise error
+
+    with pytest.raises((KeyboardInterrupt, TokenpruneError)):
+        atomic.write(path, fill)
+    assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
+    assert path.read_bytes() == b"old"
+
+
+def test_missing_is_null_and_not_a_number_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        atomic.write_json(tmp_path / "a.json", {"accuracy": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TokenpruneError, match="cannot make this folder: Not a directory"):
+        atomic.make_folder(tmp_path / "file" / "runs")
+
+
+def test_files_have_the_mode_that_the_umask_gives(tmp_path):
+    atomic.write_text(tmp_path / "new", "x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
