@@ -1,6 +1,7 @@
 """Standard output: tables that fit 80 columns, or JSON."""
 
 import json as _json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,8 @@ def rows(
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in values:
         table.add_row(*row)
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(highlight=False, markup=False, width=None if known_width else 200)
     console.print(table)
 
 

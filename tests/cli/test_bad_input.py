@@ -1,0 +1,163 @@
+"""Whatever is typed wrong ends in one line that says what, where and what to do; the right status; nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import make_run
+from run_command import run
+
+SITE = "expected input, before:BLOCKS or after:BLOCKS, such as before:0 or after:3,6,9"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("trian", "no such command 'trian'. Did you mean 'train'? `tokenprune --help` shows what it takes"),
+        ("train", "missing option '--recipe'; `tokenprune train --help` shows what it takes"),
+        ("validate", "missing argument 'recipe'; `tokenprune validate --help` shows what it takes"),
+        ("train --recipe shalow", "unknown recipe 'shalow': did you mean 'shallow'? known: deep, paper, "),
+        ("train --recipe no/such.yaml", "recipe 'no/such.yaml': no such file"),
+        ("train --recipe .", "recipe '.' is a folder; name a YAML file in it"),
+        ("train --recipe mine.yaml", "mine.yaml: train.epochs: found 'x', must be a valid integer"),
+        ("train --recipe quickstart --set train.epochs=0", "quickstart.yaml: train.epochs: found 0, must be greater"),
+        (
+            "train --recipe quickstart --set train.epoch=3",
+            "train.epoch: unknown key: did you mean epochs? known here: ",
+        ),
+        ("train --recipe quickstart --set epochs", "--set 'epochs': expected KEY=VALUE, such as train.epochs=3"),
+        ("train --recipe quickstart --device gpu", "run.device: found 'gpu', must be 'auto', 'cuda' or 'cpu'"),
+        ("train --recipe quickstart --seed -1", "run.seed: found -1, must be greater than or equal to 0"),
+        ("train --recipe quickstart --set data.source=cifar11", "unknown data set 'cifar11': did you mean cifar10? "),
+        ("train --recipe quickstart --set pruner.name=magic", "pruner.name: unknown pruner 'magic': did you"),
+        ("validate empty.yaml", "empty.yaml: the recipe is empty; `tokenprune ls recipes` shows some to start from"),
+        ("validate binary.yaml", "binary.yaml: not a text file; a recipe is YAML in UTF-8"),
+        ("validate twice.yaml", "twice.yaml: line 2: train: given twice, first on line 1"),
+        ("cp shallow mine.yaml", "mine.yaml: exists already; --force replaces it"),
+        ("ls recipe", "invalid value for 'kind': 'recipe' is not one of 'recipes', 'pruners', 'datasets', 'runs',"),
+    ],
+)
+def test_usage_and_recipes_are_status_2(arguments, line, capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("train: {epochs: x}")
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "binary.yaml").write_bytes(b"\x89PNG\r\n\xff")
+    (tmp_path / "twice.yaml").write_text("train: {epochs: 1}\ntrain: {epochs: 2}")
+    before = files(tmp_path)
+    ended = run(capsys, *arguments.split())
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert line in ended.err
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("--run shalow-71", "unknown run 'shalow-71': did you mean 'shallow-"),
+        (
+            "--method magnitud",
+            "--method: unknown pruner 'magnitud': did you mean 'magnitude'? known: magnitude, oracle, random",
+        ),
+        ("--keep 0", "--keep '0': '0' is no keep ratio; give numbers above 0 and at most 1, such as 1.0,0.7,0.5"),
+        (
+            "--keep 1.0,1.5",
+            "--keep '1.0,1.5': '1.5' is no keep ratio; give numbers above 0 and at most 1, such as 1.0,0.7,0.5",
+        ),
+        ("--keep abc", "--keep 'abc': 'abc' is no keep ratio; give numbers above 0 and at most 1, such as 1.0,0.7,0.5"),
+        ("--site before:1", "site 'before:1': block 1 is beyond the model's depth 1 (blocks are 0 to 0)"),
+        ("--site 3", f"--site: site '3': {SITE}"),
+        ("--input-scores first", "--input-scores: found 'first', must be 'last', 'mean' or 'rollout'"),
+        ("--seeds 0", "invalid value for '--seeds': must be greater than or equal to 1; "),
+    ],
+)
+def test_what_prune_cannot_do_is_status_2(arguments, line, capsys, tmp_path):
+    made = make_run(tmp_path / "runs")
+    before = files(tmp_path)
+    ended = run(capsys, "prune", "--quiet", *arguments.split())
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f"error: {line}")
+    assert ended.err.count("\n") == 1
+    assert files(tmp_path) == before, made.name
+
+
+def test_no_finished_run_is_status_1(capsys, tmp_path):
+    make_run(tmp_path / "runs", finished=False)
+    ended = run(capsys, "prune")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == (
+        "error: runs: no finished run here; `tokenprune train --recipe quickstart` makes one, "
+        "--runs-dir looks elsewhere\n"
+    )
+
+
+def test_an_unfinished_run_by_name_is_status_1(capsys, tmp_path):
+    made = make_run(tmp_path / "runs", finished=False)
+    ended = run(capsys, "prune", "--run", made.name)
+    assert ended.status == 1
+    assert ended.err == (
+        f"error: runs/{made.name}: this run is not finished; `tokenprune train --resume` continues it\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "what"),
+    [
+        ("result.json", lambda content: content[:40], "not valid JSON: the file is damaged"),
+        ("result.json", lambda content: content.replace(b'n": 1', b'n": 0'), "results of schema 0, this program reads"),
+        ("resolved.yaml", lambda content: b"", "cannot be read as this run's recipe: the recipe is empty"),
+    ],
+)
+def test_a_half_written_or_older_run_folder_is_status_1_and_named(name, damage, what, capsys, tmp_path):
+    path = make_run(tmp_path / "runs").path / name
+    path.write_bytes(damage(path.read_bytes()))
+    ended = run(capsys, "prune", "--quiet")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {path.relative_to(tmp_path)}: {what}")
+    assert ended.err.count("\n") == 1
+
+
+def test_a_damaged_run_does_not_hide_the_others(capsys, tmp_path):
+    damaged, whole = make_run(tmp_path / "runs", seed=0), make_run(tmp_path / "runs", seed=1)
+    (damaged.path / "status.json").write_text('{"state"')
+    ended = run(capsys, "ls", "runs")
+    assert ended.status == 0
+    assert f"warning: runs/{damaged.name}/status.json: not valid JSON" in ended.err
+    assert whole.name in ended.out
+    assert "finished" in ended.out
+
+
+def test_a_full_disk_while_saving_keeps_the_old_file(tmp_path):
+    """The limit on file size stands for a full disk: the kernel refuses the same write."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("mine")
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "from tokenprune.cli import main; main(['cp', 'shallow', 'mine.yaml', '--force'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: mine.yaml: could not be saved: File too large\n"
+    assert list(tmp_path.iterdir()) == [mine]
+    assert mine.read_text() == "mine"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tokenprune", "validate", "deep", "--resolved"], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert ended.stderr == b""

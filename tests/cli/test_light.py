@@ -1,0 +1,68 @@
+"""Help, lists and completion stay light: what they import, not how long they take (`tokenprune bench` times them)."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "timm", "torchvision", "scipy", "matplotlib", "pandas", "statsmodels")
+CODE = f"""
+import sys
+from tokenprune.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    heavy = [name for name in {HEAVY!r} if name in sys.modules]
+    if heavy:
+        print("imported:", heavy)
+        sys.exit(9)
+"""
+
+
+def light(*arguments: str, **environment: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, env=os.environ | environment
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["prune", "--help"],
+        ["ls", "recipes"],
+        ["ls", "pruners"],
+        ["ls", "datasets"],
+        ["ls", "runs"],
+        ["ls", "claims"],
+        ["validate", "deep"],
+    ],
+    ids=" ".join,
+)
+def test_imports_nothing_heavy(arguments):
+    assert light(*arguments) or arguments == ["ls", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("tokenprune train --recipe sh", {"shallow"}),
+        ("tokenprune train --set train.augment.cut", {"train.augment.cutout=", "train.augment.cutmix="}),
+        ("tokenprune prune --method ", {"magnitude", "random", "oracle", "all"}),
+        ("tokenprune prune --run ", {"here-0-s0"}),
+        ("tokenprune download cifar1", {"cifar10", "cifar100"}),
+    ],
+)
+def test_completion(words, offered, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "here-0-s0").mkdir(parents=True)
+    (tmp_path / "runs" / "here-0-s0" / "status.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    last = str(len(words.split()) - (not words.endswith(" ")))
+    out = light(_TOKENPRUNE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=last)
+    assert set(out.split()) >= offered
+    assert all(word.startswith(words.rpartition(" ")[2]) for word in out.split())

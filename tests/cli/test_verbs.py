@@ -1,0 +1,77 @@
+"""What the verbs print that need no training."""
+
+import json
+
+import pytest
+from factories import make_run
+from run_command import run
+
+import tokenprune
+from tokenprune.recipe import load_recipe, parse_recipe, shipped_recipes
+
+VERBS = ("train", "prune", "report", "ls", "cp", "validate", "download", "bench")
+
+
+def test_version(capsys):
+    assert run(capsys, "--version").out == f"tokenprune {tokenprune.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_every_verb_fits_and_has_an_example(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = run(capsys, verb, "--help")
+    assert ended.status == 0
+    assert f"Example: tokenprune {verb}" in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_example_of_every_verb_names_only_options_it_has(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    text = run(capsys, verb, "--help").out
+    example = next(line for line in text.splitlines() if "Example: " in line)
+    for word in example.split():
+        if word.startswith("--"):
+            assert text.count(f" {word} ") + text.count(f" {word}\n") >= 2, word
+
+
+def test_listed_recipes_are_those_shipped(capsys):
+    listed = json.loads(run(capsys, "ls", "recipes", "--json").out)
+    assert [row["recipe"] for row in listed] == list(shipped_recipes())
+
+
+@pytest.mark.parametrize("kind", ["recipes", "pruners", "datasets", "claims"])
+def test_lists_fit_80_columns(kind, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(capsys, "ls", kind).out.splitlines()
+    assert len(lines) >= 5
+    assert max(map(len, lines)) <= 80
+
+
+def test_listed_runs_say_how_far_they_are(capsys, tmp_path):
+    done = make_run(tmp_path, accuracy=0.61, methods={"magnitude": {1.0: 0.61}, "oracle": {1.0: 0.61}})
+    begun = make_run(tmp_path, seed=1, finished=False)
+    rows = json.loads(run(capsys, "ls", "runs", "--runs-dir", tmp_path, "--json").out)
+    assert [row["run"] for row in rows] == [done.name, begun.name]
+    assert [row["state"] for row in rows] == ["finished", "interrupted"]
+    assert [row["test accuracy"] for row in rows] == [0.61, None]  # missing is null, never 0
+    assert rows[0]["pruned by"] == "magnitude, oracle"
+
+
+def test_no_runs_is_an_empty_list(capsys, tmp_path):
+    assert run(capsys, "ls", "runs", "--runs-dir", tmp_path / "none").err == "no runs here\n"
+    assert json.loads(run(capsys, "ls", "runs", "--runs-dir", tmp_path / "none", "--json").out) == []
+
+
+def test_cp_makes_a_recipe_that_trains_the_same(capsys, tmp_path):
+    ended = run(capsys, "cp", "shallow", tmp_path / "mine.yaml")
+    assert (ended.status, ended.out) == (0, f"{tmp_path / 'mine.yaml'}\n")
+    assert load_recipe(tmp_path / "mine.yaml").recipe == load_recipe("shallow").recipe
+
+
+def test_validate_prints_the_identity_and_what_it_resolves_to(capsys):
+    expected = load_recipe("shallow", ["model.depth=6"]).recipe
+    found = json.loads(run(capsys, "validate", "shallow", "--set", "model.depth=6", "--json").out)
+    assert found == {"recipe": "shallow", "setting": expected.setting(), "family": expected.family()}
+    resolved = run(capsys, "validate", "shallow", "--set", "model.depth=6", "--resolved").out
+    assert parse_recipe(resolved, "resolved") == expected
