@@ -114,15 +114,8 @@ class SiteSignals:
         if labels is None:
             raise ValueError("gradient_times_token needs Hints(labels=...)")
         assert self._rest is not None
-        device = self._state.tokens.device.type
-        # A cast of the weights that autocast cached under inference mode could not be saved for backward.
-        cast = torch.autocast(
-            device,
-            torch.get_autocast_dtype(device),
-            enabled=torch.is_autocast_enabled(device),
-            cache_enabled=False,
-        )
-        with torch.inference_mode(False), torch.enable_grad(), cast:
+        torch.clear_autocast_cache()  # casts of weights made under inference mode cannot be saved for backward
+        with torch.inference_mode(False), torch.enable_grad():
             tokens = self._state.tokens.detach().clone().requires_grad_()
             logits = self._rest(tokens).gather(1, labels.clone()[:, None])
             (gradient,) = torch.autograd.grad(logits.sum(), tokens)

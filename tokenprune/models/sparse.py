@@ -110,7 +110,7 @@ class SparseViT(nn.Module):
         tokens = vit._pos_embed(vit.patch_embed(images))
         count = tokens.shape[1] - self.prefix
         position = torch.arange(count, device=tokens.device).expand(len(tokens), count)
-        if self.training and isinstance(vit.patch_drop, PatchDropout):
+        if isinstance(vit.patch_drop, PatchDropout) and vit.training:
             tokens, position = _drop_patches(vit.patch_drop, tokens, self.prefix)
         return TokenState(vit.norm_pre(tokens), self.prefix, position)
 
@@ -119,6 +119,7 @@ class SparseViT(nn.Module):
         if start == stop:
             return state
         x, entered, cursor, blocks = state.tokens, None, start, blocks_of(self.vit)
+        recompute = self.vit.grad_checkpointing and self.vit.training
         while cursor < stop:
             block = blocks[cursor // 2]
             if cursor % 2:
@@ -130,11 +131,7 @@ class SparseViT(nn.Module):
                 cursor += 1
             else:
                 # state.size would enter a block's attention here, as log(size) on the logits (ToMe, eq. 1).
-                x = (
-                    checkpoint(block, x, use_reentrant=False)
-                    if self.vit.grad_checkpointing and self.training
-                    else block(x)
-                )
+                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
                 cursor += 2
         return replace(state, tokens=x, entered=entered)
 

@@ -86,7 +86,10 @@ def _named(name: str, classes: int, image_size: int) -> VisionTransformer:
         raise UsageError(f"model.name: timm has no model {name!r}: {hint}timm.list_models('vit_*') shows them")
     if not is_model_in_modules(name, _FAMILIES):
         raise UsageError(f"model.name: timm's {name!r} is not a plain Vision Transformer; vit_* and deit_* are")
-    vit = timm.create_model(name, pretrained=False, num_classes=classes, img_size=image_size)
+    try:
+        vit = timm.create_model(name, pretrained=False, num_classes=classes, img_size=image_size)
+    except RuntimeError as error:  # a tag after the dot that timm does not know
+        raise UsageError(f"model.name: {error}") from None
     return cast(VisionTransformer, vit)
 
 
@@ -100,6 +103,10 @@ def load_weights(vit: VisionTransformer, path: str | Path) -> tuple[str, ...]:
     another model; `vit` is then as it was.
     """
     path = Path(path)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise TokenpruneError(f"{path}: cannot read the checkpoint: {error.strerror}") from None
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     wanted = vit.state_dict()
     head = {name for name in wanted if name.startswith(("head.", "head_dist."))}
@@ -147,8 +154,6 @@ def _resampled(pos_embed: Tensor, vit: VisionTransformer) -> Tensor:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except OSError as error:
-        raise TokenpruneError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from None
     except SafetensorError as error:
         raise TokenpruneError(f"{path}: truncated or no safetensors file: {error}; take another copy") from None
 
@@ -161,14 +166,12 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             if damaged is not None:
                 raise TokenpruneError(f"{path}: damaged: checksum of {damaged} is wrong; take another copy")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise TokenpruneError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from None
     except pickle.UnpicklingError:
         raise TokenpruneError(
             f"{path}: not a checkpoint of tensors only; nothing in it was executed. "
             "Save the model's state_dict with safetensors, or torch.save"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         first = str(error).strip().partition("\n")[0]
         raise TokenpruneError(f"{path}: truncated or no torch checkpoint: {first}; take another copy") from None
     for key in ("model", "state_dict"):

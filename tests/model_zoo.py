@@ -1,0 +1,46 @@
+"""Small models of every kind that SparseViT promises to run, parameters far from their initial values."""
+
+import torch
+from timm.models import VisionTransformer
+from timm.models.deit import VisionTransformerDistilled
+
+from tokenprune.models import build
+from tokenprune.recipe import Model
+
+CLASSES, SIDE = 5, 16
+_TIMM = {"img_size": SIDE, "patch_size": 4, "num_classes": CLASSES, "embed_dim": 16, "depth": 3, "num_heads": 2}
+_RECIPES = {
+    "plain": {},
+    "depth 1": {"depth": 1},
+    "depth 2": {"depth": 2},
+    "LayerScale": {"layer_scale": 0.1},
+    "QK-norm": {"qk_norm": True},
+    "registers": {"registers": 3},
+    "average pooling": {"class_token": False},
+    "average pooling, registers": {"class_token": False, "registers": 2},
+    "dropout, drop path": {"dropout": 0.3, "drop_path": 0.3},
+}
+NAMES = (*_RECIPES, "distilled", "registers without position", "norm before blocks", "no bias of queries")
+
+
+def make(name: str, seed: int = 0) -> VisionTransformer:
+    if name in _RECIPES:
+        keys = {"depth": 3, "dim": 16, "heads": 2, "patch_size": 4} | _RECIPES[name]
+        vit = build(Model(**keys), CLASSES, SIDE)
+    elif name == "distilled":
+        vit = VisionTransformerDistilled(**_TIMM)
+    elif name == "registers without position":
+        vit = VisionTransformer(**_TIMM, reg_tokens=4, no_embed_class=True)
+    elif name == "norm before blocks":
+        vit = VisionTransformer(**_TIMM, pre_norm=True)
+    else:
+        vit = VisionTransformer(**_TIMM, qkv_bias=False)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return vit.eval()
+
+
+def images(count: int = 4, seed: int = 1, side: int = SIDE) -> torch.Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(seed))

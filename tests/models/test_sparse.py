@@ -1,0 +1,205 @@
+"""SparseViT against the bare timm model, against masking, and against what pruning must never change."""
+
+import pytest
+import timm
+import torch
+from model_zoo import CLASSES, NAMES, images, make
+from reference_models import masked_forward
+from timm.models import VisionTransformer
+from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
+
+from tokenprune.errors import UsageError
+from tokenprune.models import Hints, SparseViT, set_attention
+from tokenprune.pruners import create
+from tokenprune.pruners.base import Pruner, TokenState
+from tokenprune.recipe import Schedule, kept
+
+T = 16  # patches of the zoo's images
+SITES = ("input", "before:0", "after:0")
+
+
+def hints(count: int = 4, seed: int = 0, relevance: torch.Tensor | None = None) -> Hints:
+    return Hints(relevance, torch.arange(count) % CLASSES, torch.arange(100, 100 + count), seed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keep_ratio_one_equals_the_bare_model(name: str) -> None:
+    vit, x = make(name), images()
+    for site in (*SITES, f"before:{len(vit.blocks) - 1}", f"after:{len(vit.blocks) - 1}"):
+        for pruner in ("magnitude", "random", "oracle"):
+            model = SparseViT(vit, create(pruner), Schedule.parse(site))
+            torch.testing.assert_close(model(x, 1.0, hints()), vit(x), atol=1e-5, rtol=0)
+    torch.testing.assert_close(SparseViT(vit)(x), vit(x), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("name", NAMES)
+def test_gather_equals_masking(name: str, moment: str) -> None:
+    vit, x = make(name), images()
+    depth = len(vit.blocks)
+    for blocks in {(0,), (depth - 1,), tuple(range(depth))}:
+        counts = [k := T] and [k := kept(0.6, k) for _ in blocks]
+        model = SparseViT(vit, create("magnitude"), Schedule(moment, blocks))
+        trace = model.run(x, 0.6)
+        logits, alive = masked_forward(vit, x, moment, blocks, counts)
+        for state, mask in zip(trace.states, alive, strict=True):
+            assert state.position.tolist() == [row.nonzero()[:, 0].tolist() for row in mask]
+        torch.testing.assert_close(trace.logits, logits, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "average pooling, registers"])
+def test_gather_equals_masking_for_scores_that_are_no_attention(name: str) -> None:
+    vit, x = make(name), images()
+    relevance = torch.rand(4, T, generator=torch.Generator().manual_seed(3))
+    for moment in ("before", "after"):
+        trace = SparseViT(vit, create("oracle"), Schedule(moment, (0, 2))).run(x, 0.5, hints(relevance=relevance))
+        logits, _ = masked_forward(vit, x, moment, (0, 2), [8, 4], relevance)
+        torch.testing.assert_close(trace.logits, logits, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pruner", ["magnitude", "random", "oracle"])
+@pytest.mark.parametrize("site", [*SITES, "after:0,2"])
+def test_batch_mates_change_nothing(pruner: str, site: str) -> None:
+    x, index = images(6), torch.tensor([4, 0, 9, 2, 7, 5])
+    model = SparseViT(make("plain"), create(pruner), Schedule.parse(site))
+    together = model.run(x, 0.4, Hints(labels=index % CLASSES, index=index))
+    for i in range(6):
+        alone = model.run(x[i : i + 1], 0.4, Hints(labels=index[i : i + 1] % CLASSES, index=index[i : i + 1]))
+        torch.testing.assert_close(alone.logits[0], together.logits[i], atol=1e-5, rtol=1e-5)
+        assert torch.equal(alone.states[-1].position[0], together.states[-1].position[i])
+
+
+@pytest.mark.parametrize("name", ["registers", "distilled", "average pooling, registers"])
+def test_prefix_stays_and_patches_keep_their_order(name: str) -> None:
+    vit, x = make(name), images()
+    model = SparseViT(vit, create("random"), Schedule("before", (0,)))
+    whole = model.embed(x)
+    (state,) = model.run(x, 0.3, hints()).states
+    p = vit.num_prefix_tokens
+    assert torch.equal(state.tokens[:, :p], whole.tokens[:, :p])
+    assert (state.position.diff(dim=1) > 0).all()
+    for i in range(len(x)):
+        assert torch.equal(state.tokens[i, p:], whole.tokens[i, p:][state.position[i]])
+
+
+def test_pruned_patches_get_exactly_no_gradient() -> None:
+    x = images().requires_grad_()
+    model = SparseViT(make("plain").train(), create("magnitude"))
+    trace = model.run(x, 0.5)
+    trace.logits.square().sum().backward()
+    pixels = x.grad.abs().unfold(2, 4, 4).unfold(3, 4, 4).sum(dim=(1, 4, 5)).flatten(1)
+    assert [row.nonzero()[:, 0].tolist() for row in pixels] == trace.states[0].position.tolist()
+
+
+def test_a_split_at_any_cursor_is_the_same_model() -> None:
+    model, x = SparseViT(make("LayerScale")), images()
+    end = 2 * model.depth
+    for cursor in range(end + 1):
+        state = model.advance(model.advance(model.embed(x), 0, cursor), cursor, end)
+        torch.testing.assert_close(model.head(state), model(x), atol=1e-6, rtol=1e-6)
+
+
+def test_one_ranking_serves_all_ratios() -> None:
+    from tokenprune.pruners.base import select
+
+    model, x = SparseViT(make("plain"), create("magnitude"), Schedule("after", (1,))), images()
+    state = model.advance(model.embed(x), 0, 3)
+    score = model.score_at(state, 3)
+    for keep in (1, 5, 16):
+        assert torch.equal(select(state, score, keep).tokens, model.reduce_at(state, 3, keep).tokens)
+
+
+def test_patch_dropout_in_training_knows_what_it_dropped() -> None:
+    vit = VisionTransformer(img_size=16, patch_size=4, embed_dim=8, depth=1, num_heads=2, patch_drop_rate=0.5)
+    model, x = SparseViT(vit, create("magnitude")), images()
+    whole, state = model.eval().embed(x), model.train().embed(x)
+    assert state.count == 8
+    for i in range(len(x)):
+        assert torch.equal(state.tokens[i, 1:], whole.tokens[i, 1:][state.position[i]])
+
+
+@pytest.mark.parametrize("site", ["before:1", "after:1", "input"])
+def test_inference_mode_and_bf16_autocast(site: str) -> None:
+    """bf16 moves logits a little, not the shape of what is done; the gradient works where autograd is switched off."""
+    x = images()
+    for pruner in ("magnitude", "oracle"):
+        model = SparseViT(make("plain"), create(pruner), Schedule.parse(site))
+        exact = model.run(x, 0.5, hints())
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            model(x)  # fills autocast's cache of weights
+            trace = model.run(x, 0.5, hints())
+        assert trace.states[0].count == 8
+        overlap = sum(
+            len(set(a) & set(b))
+            for a, b in zip(trace.states[0].position.tolist(), exact.states[0].position.tolist(), strict=True)
+        )
+        assert overlap >= 0.9 * 4 * 8
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("site", ["before:1", "after:0,1", "input"])
+def test_compiles_in_one_graph(site: str) -> None:
+    torch._dynamo.reset()
+    model, x = SparseViT(make("plain"), create("magnitude"), Schedule.parse(site)), images()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x, 0.5), model(x, 0.5), atol=1e-5, rtol=1e-5)
+
+
+def test_plain_and_fused_attention_agree() -> None:
+    vit, x = make("QK-norm"), images()
+    set_attention(vit, fused=False)
+    plain = vit(x)
+    set_attention(vit, fused=True)
+    torch.testing.assert_close(plain, vit(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_ratio_without_a_pruner_is_refused() -> None:
+    with pytest.raises(ValueError, match="without"):
+        SparseViT(make("plain"))(images(), 0.5)
+
+
+def test_a_site_beyond_the_depth_is_refused() -> None:
+    with pytest.raises(UsageError, match="block 3 is beyond the model's depth 3"):
+        SparseViT(make("plain"), create("magnitude"), Schedule("before", (3,)))
+
+
+def test_a_pruner_that_does_not_rank_has_no_scores() -> None:
+    class Half(Pruner):
+        def reduce(self, state: TokenState, keep: int, signals: object) -> TokenState:
+            return state
+
+    model = SparseViT(make("plain"), Half())
+    with pytest.raises(TypeError, match="Half does not rank tokens"):
+        model.score_at(model.embed(images()), 0)
+
+
+_SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
+
+
+class Stem(timm.layers.PatchEmbed):
+    pass
+
+
+class Custom(VisionTransformer):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make_model", "named"),
+    [
+        (lambda: timm.create_model("eva02_tiny_patch14_224"), "Eva with rotary position code"),
+        (lambda: timm.create_model("resnet18"), "ResNet"),
+        (lambda: Custom(**_SMALL), "Custom"),
+        (lambda: VisionTransformer(**_SMALL, global_pool="map"), "attention pooling"),
+        (lambda: VisionTransformer(**_SMALL, block_fn=ResPostBlock), "ResPostBlock"),
+        (lambda: VisionTransformer(**_SMALL, block_fn=ParallelScalingBlock), "ParallelScalingBlock"),
+        (lambda: VisionTransformer(**_SMALL, attn_layer=timm.layers.AttentionRope), "AttentionRope"),
+        (lambda: VisionTransformer(**_SMALL, embed_layer=Stem), "Stem"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_models_it_cannot_run_faithfully_are_refused_by_name(make_model, named: str) -> None:
+    with torch.device("meta"):
+        model = make_model()
+    with pytest.raises(UsageError, match=named):
+        SparseViT(model)
