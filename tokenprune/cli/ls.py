@@ -70,7 +70,7 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
     for run in all_runs(runs_dir):
         try:
             status, result = run.status(), run.result() if run.finished else None
-            state = status.state if status else None
+            state: str | None = status.state if status else None
             methods = sorted({found.method for _, found in run.prunes()})
         except TokenpruneError as error:
             print(f"warning: {error}", file=sys.stderr)
@@ -91,4 +91,4 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
 def _claims() -> list[dict[str, Any]]:
     from tokenprune import claims
 
-    return [{"claim": claim.id, "statement": claim.statement} for claim in claims.CLAIMS]
+    return [{"claim": claim.id, "statement": claim.statement} for claim in claims.all_claims()]

@@ -71,6 +71,12 @@ RunName = Annotated[
         "--run", metavar="NAME", help="Run folder (default: latest finished).", autocompletion=_completion(_runs)
     ),
 ]
+Runs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--run", metavar="NAME", help="Run folder, repeatable (default: all).", autocompletion=_completion(_runs)
+    ),
+]
 Source = Annotated[str, typer.Argument(help="cifar10, cifar100 or svhn.", autocompletion=_completion(_sources))]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Folder of runs.")]
 DataDir = Annotated[

@@ -1,16 +1,20 @@
 """`tokenprune report`: what all runs in a folder say together."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tokenprune.cli.options import Json, RunsDir
+from tokenprune.cli.options import Json, Runs, RunsDir
+
+REFUTED = 3
 
 
 def report(
+    run: Runs = None,
     runs_dir: RunsDir = Path("runs"),
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page, figures and CSV.")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page, figures, CSV.")] = Path(
         "report"
     ),
     as_json: Json = False,
@@ -21,4 +25,20 @@ def report(
 
     Example: tokenprune report --out report --strict
     """
-    raise NotImplementedError
+    from tokenprune import report as reports
+    from tokenprune.cli import show
+
+    if as_json and as_csv:
+        raise typer.BadParameter("give one of --json and --csv")
+    found = reports.write(runs_dir, out, runs=run)
+    for problem in found.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    if as_json:
+        show.json(reports.as_json(found))
+    elif as_csv:
+        print((out / "points.csv").read_text(encoding="utf-8"), end="")
+    else:
+        show.tables(reports.table(found))
+    print(f"written: {out / 'index.html'}", file=sys.stderr)
+    if strict and any(verdict.verdict == "refuted" for verdict in found.verdicts):
+        raise typer.Exit(REFUTED)

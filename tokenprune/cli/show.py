@@ -42,6 +42,14 @@ def rows(
     console.print(table)
 
 
+def tables(renderables: Sequence[Any]) -> None:
+    """A report's tables, which choose their own width."""
+    console = Console(highlight=False, markup=False)
+    for renderable in renderables:
+        console.print(renderable)
+        console.print()
+
+
 def train(run: "RunFolder", *, as_json: bool) -> None:
     result = run.result()
     if as_json:
