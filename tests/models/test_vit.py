@@ -129,7 +129,7 @@ class Code:
         ("w.pt", lambda path: path.write_bytes(b""), "truncated or no torch checkpoint"),
         ("w.pt", lambda path: path.write_text("hello"), "w.pt: "),
         ("w.pt", lambda path: torch.save(Code(), path), "nothing in it was executed"),
-        ("w.pt", lambda path: path.write_bytes(pickle.dumps(Code())), "nothing in it was executed"),
+        ("w.pt", lambda path: path.write_bytes(pickle.dumps(Code(), protocol=2)), "nothing in it was executed"),
         ("w.pt", lambda path: torch.save([1, 2], path), "expected a state_dict"),
         ("w.pt", lambda path: path.unlink(), "No such file"),
         ("w.safetensors", lambda path: path.unlink(), "No such file"),

@@ -30,6 +30,8 @@ def register(name: str) -> Callable[[_Class], _Class]:
     """Class decorator that makes a pruner known by `name`. Raises ValueError if another class has the name."""
 
     def add(cls: _Class) -> _Class:
+        if name in BUILT_IN and cls.__module__ != f"tokenprune.pruners.{name}":
+            raise ValueError(f"pruner {name!r} is built-in: give {cls.__name__} another name")
         holder = _classes.get(name)
         if holder is not None and (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"pruner {name!r} is registered already, by {holder.__module__}.{holder.__qualname__}")
@@ -82,5 +84,8 @@ def _load(name: str, point: EntryPoint) -> None:
         cls = point.load()
     except Exception as error:  # third-party code may fail in any way
         raise TokenpruneError(f"pruner {name!r} from {point.value} cannot be imported: {error}") from error
+    base = importlib.import_module("tokenprune.pruners.base").Pruner
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise TokenpruneError(f"pruner {name!r} from {point.value} is not a Pruner: its package must name a subclass")
     if _classes.get(name) is not cls:
         register(name)(cls)

@@ -1,0 +1,84 @@
+"""What the built-in pruners keep, and the contract that every pruner stands on."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from model_zoo import images, make
+
+from tokenprune.models import Hints, SparseViT
+from tokenprune.pruners import TokenState, create
+from tokenprune.pruners.base import select
+from tokenprune.recipe import Schedule, kept
+
+INDEX = torch.arange(4)
+
+
+def kept_positions(keep: float, relevance: torch.Tensor, seed: int = 0, site: str = "before:0") -> list[list[int]]:
+    model = SparseViT(make("registers"), create("oracle"), Schedule.parse(site))
+    return model.run(images(), keep, Hints(relevance, index=INDEX, seed=seed)).states[0].position.tolist()
+
+
+@pytest.mark.parametrize("site", ["input", "before:2", "after:1"])
+def test_the_oracle_keeps_exactly_the_relevant_tokens(site: str) -> None:
+    order = torch.rand(4, 16, generator=torch.Generator().manual_seed(0)).argsort(1)
+    relevance = torch.zeros(4, 16).scatter(1, order[:, :6], torch.tensor([1, 0.5, 0.25, 0.125, 1, 1 / 16]).expand(4, 6))
+    relevant = [set(row.nonzero()[:, 0].tolist()) for row in relevance]
+    assert [set(row) for row in kept_positions(6 / 16, relevance, site=site)] == relevant
+    for fewer, more in zip(kept_positions(3 / 16, relevance), kept_positions(9 / 16, relevance), strict=True):
+        assert len(fewer) == 3
+        assert len(more) == 9
+    for i, row in enumerate(kept_positions(3 / 16, relevance)):
+        best = relevance[i].topk(3)  # 1, 1, 0.5
+        assert set(row) == set(best.indices.tolist())
+    assert all(set(row) > relevant[i] for i, row in enumerate(kept_positions(9 / 16, relevance)))
+
+
+def test_the_oracle_breaks_ties_at_random_but_reproducibly() -> None:
+    draws = [kept_positions(0.5, torch.zeros(4, 16), seed) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    assert len({tuple(row) for row in draws[0]}) == 4
+
+
+def test_a_tie_never_outweighs_a_pixel() -> None:
+    """Relevance in steps of one pixel of the largest patch the recipe allows by default names (32 x 32)."""
+    relevance = (torch.arange(16).flip(0) / 1024).expand(4, 16)
+    assert kept_positions(0.25, relevance) == [[0, 1, 2, 3]] * 4
+
+
+def test_without_relevance_the_oracle_takes_gradient_times_token() -> None:
+    model, labels = SparseViT(make("plain"), create("oracle")), torch.tensor([0, 1, 2, 3])
+    state = model.embed(images())
+    score = model.score_at(state, 0, Hints(labels=labels))
+    assert torch.equal(score, model.signals(state, 0, Hints(labels=labels)).gradient_times_token())
+
+
+def test_random_keeps_every_patch_equally_often() -> None:
+    """1000 images at keep 1/4: a patch stays 250 times, give or take 4 deviations of 13.7."""
+    model = SparseViT(make("depth 1"), create("random"))
+    hints = Hints(index=torch.arange(1000))
+    counts = model.run(images(1000), 0.25, hints).states[0].position.flatten().bincount(minlength=16)
+    assert counts.sum() == 4000
+    assert ((counts - 250).abs() < 4 * math.sqrt(1000 * 0.25 * 0.75)).all()
+
+
+def test_taking_tokens_takes_all_that_belongs_to_them() -> None:
+    tokens = torch.arange(2 * 6, dtype=torch.float32).view(2, 6, 1)
+    position, size = torch.tensor([[3, 5, 8, 9], [0, 1, 2, 7]]), torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]])
+    state = TokenState(tokens, 2, position, size, entered=tokens)
+    taken = select(state, torch.tensor([[0.1, 0.9, 0.2, 0.8], [4.0, 3, 2, 1]]), 2)
+    assert taken.tokens[:, :, 0].tolist() == [[0, 1, 3, 5], [6, 7, 8, 9]]
+    assert taken.position.tolist() == [[5, 9], [0, 1]]
+    assert taken.size is not None
+    assert taken.size.tolist() == [[2, 4], [5, 6]]
+    assert taken.entered is None
+    assert (taken.count, taken.prefix) == (2, 2)
+
+
+@given(thousandths=st.integers(1, 1000), n=st.integers(1, 1000))
+def test_kept_is_the_exact_ceiling(thousandths: int, n: int) -> None:
+    """Of the ratio as written in decimal, which the binary product may miss by an ulp."""
+    assert kept(thousandths / 1000, n) == math.ceil(Fraction(thousandths, 1000) * n)
