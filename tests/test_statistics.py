@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenprune.statistics import Z, deviation, holm, mcnemar, mean_interval, paired_interval, t_test, wilson
+from tokenprune.statistics import (
+    Z,
+    deviation,
+    holm,
+    mcnemar,
+    mean_interval,
+    paired_interval,
+    seeds_to_decide,
+    t_test,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +95,19 @@ def test_t_test_agrees_with_the_interval_and_with_the_cauchy_closed_form() -> No
 def test_t_test_of_equal_values_decides_fully(alternative: str, p: float) -> None:
     assert t_test([0.1, 0.1, 0.1], alternative=alternative) == p  # type: ignore[arg-type]
     assert t_test([0.1, 0.1, 0.1], against=0.1, alternative=alternative) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("effect", "count"), [(0.5, 34), (0.8, 15), (1.0, 10)])
+def test_seeds_to_decide_are_the_sample_sizes_of_power_tables(effect: float, count: int) -> None:
+    # one-sample two-sided t test, 5 %, power .8: n = 34, 15, 10 at effect sizes .5, .8, 1 (Cohen; G*Power)
+    assert seeds_to_decide([effect - 1, effect, effect + 1]) == count
+    assert seeds_to_decide([-effect + 1, -effect, -effect - 1]) == count
+    assert seeds_to_decide([effect - 2, effect - 1, effect], against=-1) == count
+
+
+def test_seeds_to_decide_knows_what_it_cannot_know() -> None:
+    assert seeds_to_decide([0.1]) is None
+    assert seeds_to_decide([-1, 0, 1]) is None
 
 
 def test_holm_steps_down() -> None:

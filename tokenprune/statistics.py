@@ -92,6 +92,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
+def seeds_to_decide(values: Sequence[float], against: float = 0.0, power: float = 0.8, most: int = 100) -> int | None:
+    """How many values of this mean and spread a two-sided t test at 5 % needs to tell them from `against`.
+
+    With probability `power`, by the usual approximation |mean - against| >= (t_.975 + t_power) sd / sqrt(n) with n - 1
+    degrees of freedom. None for fewer than two values, and where more than `most` would be needed.
+    """
+    if len(values) < 2:
+        return None
+    from scipy.stats import t
+
+    distance, spread = abs(math.fsum(values) / len(values) - against), deviation(values)
+    for n in range(2, most + 1):
+        if distance > 0 and distance * math.sqrt(n) >= float(t.ppf(0.975, n - 1) + t.ppf(power, n - 1)) * spread:
+            return n
+    return None
+
+
 def deviation(values: Sequence[float]) -> float:
     """Sample standard deviation (n - 1 in the denominator); exactly 0 for equal values."""
     if min(values) == max(values):

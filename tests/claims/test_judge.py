@@ -1,0 +1,197 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import make_prune, make_run
+
+from tokenprune.claims import Verdict, all_claims, judge, read_runs
+from tokenprune.statistics import holm, mean_interval, t_test
+
+
+def verdicts(runs_dir: Path) -> dict[tuple[str, int], Verdict]:
+    """By claim and depth; fails where one has several."""
+    runs, problems = read_runs(runs_dir)
+    assert problems == []
+    found = judge(runs)
+    by_key = {(verdict.claim, verdict.depth): verdict for verdict in found}
+    assert len(by_key) == len(found)
+    return by_key
+
+
+def three_seeds(runs_dir: Path, *, magnitude: float, random: float, oracle: float, **options: object) -> None:
+    """Unpruned .600; the methods' accuracies at ratio .5 (at .9 the oracle keeps all relevant tokens)."""
+    for seed, wobble in enumerate((-0.002, 0.0, 0.002)):
+        make_run(
+            runs_dir,
+            seed=seed,
+            methods={
+                "magnitude": {1.0: 0.6, 0.9: 0.6, 0.5: magnitude + wobble},
+                "random": {1.0: 0.6, 0.9: 0.6, 0.5: (random - 0.01, random, random + 0.01)},
+                "oracle": {1.0: 0.6, 0.9: oracle + wobble, 0.5: oracle + 2 * wobble},
+            },
+            **options,  # type: ignore[arg-type]
+        )
+
+
+def test_supported_when_the_interval_over_seeds_clears_zero(tmp_path: Path) -> None:
+    three_seeds(tmp_path, magnitude=0.58, random=0.50, oracle=0.6)
+    verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
+    # mean over the ratios .9 and .5 of the differences: half of .078, .080, .082
+    values = [0.039, 0.040, 0.041]
+    assert verdict.verdict == "supported"
+    assert verdict.values == pytest.approx(dict(enumerate(values)))
+    assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval(values))
+    assert verdict.p == pytest.approx(t_test(values))
+    assert (verdict.seeds, verdict.images, verdict.site, verdict.todo) == (3, 1000, "before:0", None)
+    assert len(verdict.evidence) == 6
+
+
+def test_refuted_when_random_is_better(tmp_path: Path) -> None:
+    three_seeds(tmp_path, magnitude=0.50, random=0.58, oracle=0.6)
+    assert verdicts(tmp_path)["magnitude-beats-random", 1].verdict == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("oracle", "free", "at_least"),
+    [
+        (0.600, "supported", "supported"),
+        (0.595, "supported", "undecided"),
+        (0.570, "refuted", "refuted"),
+        (0.589, "undecided", "undecided"),
+    ],
+)
+def test_margins_hold_the_claims_of_no_loss(tmp_path: Path, oracle: float, free: str, at_least: str) -> None:
+    # free: oracle - .6 at ratio .9 against -.01; at least: mean of oracle - .6 and oracle - .595 against -.005
+    three_seeds(tmp_path, magnitude=0.595, random=0.5, oracle=oracle)
+    found = verdicts(tmp_path)
+    assert found["removing-irrelevant-is-free", 1].verdict == free
+    assert found["removing-irrelevant-is-free", 1].effect == pytest.approx(oracle - 0.6)
+    assert found["oracle-at-least-magnitude", 1].effect == pytest.approx(oracle - 0.5975)
+    assert found["oracle-at-least-magnitude", 1].verdict == at_least
+
+
+def test_the_ratio_of_the_free_claim_is_chosen_by_relevance_not_by_accuracy(tmp_path: Path) -> None:
+    for seed in range(3):
+        curve = {1.0: 0.6, 0.9: 0.65, 0.8: 0.5, 0.5: 0.7}
+        make_run(tmp_path, seed=seed, methods={"oracle": curve}, recall={1.0: 1, 0.9: 1, 0.8: 0.992, 0.5: 0.989})
+    verdict = verdicts(tmp_path)["removing-irrelevant-is-free", 1]
+    assert verdict.details["keep"] == 0.8
+    assert verdict.verdict == "refuted"
+
+
+def test_the_free_claim_names_the_ratio_to_add(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, seed=seed, methods={"oracle": {1.0: 0.6, 0.9: 0.6}}, recall={1.0: 1, 0.9: 0.97})
+    verdict = verdicts(tmp_path)["removing-irrelevant-is-free", 1]
+    assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
+    assert "add ratio 0.95" in verdict.why
+    assert verdict.todo is not None
+    assert verdict.todo.count("--keep 1,0.95") == 3
+
+
+def test_attention_must_rise_over_training_at_the_mean_of_blocks(tmp_path: Path) -> None:
+    for seed, wobble in enumerate((0.0, 0.01, 0.02)):
+        make_run(tmp_path, depth=2, seed=seed, attention=([0.6, 0.7], [0.9 + wobble, 0.6]))
+        make_run(tmp_path, depth=3, seed=seed, attention=(0.66, 0.5 + wobble))
+    found = verdicts(tmp_path)
+    deep = found["attention-concentrates", 2]
+    assert deep.verdict == "supported"
+    assert deep.details["blocks"] == pytest.approx([0.31, -0.1])
+    assert deep.effect == pytest.approx(0.105)
+    assert "0.660" in deep.why
+    assert found["attention-concentrates", 3].verdict == "refuted"
+
+
+def test_fewer_than_three_seeds_decide_nothing_and_name_the_commands(tmp_path: Path) -> None:
+    for seed in (0, 2):
+        make_run(tmp_path, seed=seed, methods={"magnitude": {0.5: 0.59}, "random": {0.5: 0.1}})
+    verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
+    assert (verdict.verdict, verdict.p, verdict.p_adjusted, verdict.seeds) == ("undecided", None, None, 2)
+    assert verdict.todo is not None
+    train, prune = verdict.todo.splitlines()
+    assert train.startswith("tokenprune train --recipe ")
+    assert "--seed 1" in train
+    assert "--method magnitude --method random --site before:0 --keep 1,0.5" in prune
+
+
+def test_missing_prunes_are_asked_for_on_the_runs_that_there_are(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, seed=seed, methods={"magnitude": {0.5: 0.5}}) for seed in range(3)]
+    verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
+    assert verdict.verdict == "undecided"
+    assert verdict.todo is not None
+    assert [line.split()[3] for line in verdict.todo.splitlines()] == [run.name for run in runs]
+
+
+def test_unknown_relevance_is_undecided_and_asks_for_nothing(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, seed=seed, methods={"oracle": {1.0: 0.6, 0.9: 0.6}}, attention=None, relevant_share=None)
+    found = verdicts(tmp_path)
+    for claim in ("removing-irrelevant-is-free", "attention-concentrates"):
+        verdict = found[claim, 1]
+        assert (verdict.verdict, verdict.effect, verdict.todo) == ("undecided", None, None)
+        assert "does not say which tokens are label-relevant" in verdict.why
+
+
+def test_undecided_by_spread_foretells_how_many_seeds(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate((0.50, 0.52, 0.56)):
+        make_run(tmp_path, seed=seed, methods={"magnitude": {0.5: accuracy}, "random": {0.5: 0.5}})
+    verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
+    assert verdict.verdict == "undecided"
+    # mean .0267, deviation .0306: (t_.975 + t_.8) sd / sqrt(n) <= mean first at n = 13
+    assert "about 10 more seeds" in verdict.why
+    assert verdict.todo is not None
+    assert verdict.todo.count("tokenprune train") == 5
+
+
+def test_sites_and_fine_tuning_are_never_mixed(tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = make_run(tmp_path, depth=6, seed=seed, methods={"magnitude": {0.5: 0.59}, "random": {0.5: 0.5}})
+        make_prune(folder, "magnitude", {0.5: 0.3}, site="before:3", identity="11111111")
+        make_prune(folder, "random", {0.5: 0.4}, site="before:3", identity="11111111")
+        make_prune(folder, "oracle", {0.5: 0.4}, site="input", identity="22222222")
+    runs, _ = read_runs(tmp_path)
+    found = {v.site: v for v in judge(runs) if v.claim == "magnitude-beats-random"}
+    assert {site: verdict.verdict for site, verdict in found.items()} == {
+        "before:0": "supported",
+        "before:3": "refuted",
+    }
+
+
+def test_p_values_are_adjusted_over_depths_within_a_claim(tmp_path: Path) -> None:
+    for depth, rise in ((1, 0.0165), (2, 0.017), (3, 0.5)):
+        for seed, wobble in enumerate((-0.01, 0.0, 0.01)):
+            make_run(tmp_path, depth=depth, seed=seed, attention=(0.4, 0.4 + rise + wobble / 2))
+    found = [v for v in verdicts(tmp_path).values() if v.claim == "attention-concentrates"]
+    assert [v.p_adjusted for v in found] == pytest.approx(holm([v.p for v in found if v.p is not None]))
+    # each alone clears zero; together the two weak ones do not
+    assert all(v.p is not None and v.p < 0.05 and v.low is not None and v.low > 0 for v in found)
+    assert [v.verdict for v in found] == ["undecided", "undecided", "supported"]
+
+
+def test_a_third_party_recipe_is_named_by_the_runs_own_copy(tmp_path: Path) -> None:
+    run = make_run(tmp_path, recipe="mine", seed=0)
+    run.recipe.write_text("# --set run.seed=0\n# --set model.depth=1\n" + run.recipe.read_text())
+    verdict = verdicts(tmp_path)["attention-concentrates", 1]
+    assert verdict.todo is not None
+    first = verdict.todo.splitlines()[0]
+    assert f"--recipe {run.recipe} --set model.depth=1 --seed 1 --runs-dir {tmp_path}" in first
+
+
+def test_no_runs_no_verdicts() -> None:
+    assert judge([]) == []
+
+
+def test_every_claim_says_what_it_is() -> None:
+    assert len({claim.id for claim in all_claims()}) == len(all_claims()) == 4
+    for claim in all_claims():
+        assert all((claim.statement, claim.source, claim.reads, claim.test, claim.unit))
+
+
+def test_judging_needs_no_torch(tmp_path: Path) -> None:
+    three_seeds(tmp_path, magnitude=0.58, random=0.50, oracle=0.6)
+    code = (
+        "import sys; from pathlib import Path; from tokenprune.claims import judge, read_runs\n"
+        f"assert len(judge(read_runs(Path({str(tmp_path)!r}))[0])) == 4; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,62 @@
+"""The commands that supply missing evidence."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from tokenprune.claims.evidence import RunData
+from tokenprune.recipe import shipped_recipes
+from tokenprune.runs import run_name
+
+
+def train(run: RunData, seed: int) -> tuple[str, str]:
+    """The command that trains the run's recipe with another seed, and the name of the run it makes."""
+    source, name, overrides = _recipe(run)
+    words = ["tokenprune", "train", "--recipe", source]
+    words += [word for override in overrides for word in ("--set", override)]
+    return shlex.join([*words, "--seed", str(seed), *_runs_dir(run)]), run_name(name, run.result.setting, seed)
+
+
+def prune(
+    run: RunData,
+    methods: Iterable[str],
+    *,
+    site: str | None,
+    keep: Sequence[float] = (),
+    input_scores: str | None = None,
+    finetune_epochs: int = 0,
+    name: str | None = None,
+) -> str:
+    """The command that measures pruners on the run, or on the run called `name` beside it."""
+    words = ["tokenprune", "prune", "--run", name or run.folder.name]
+    words += [word for method in methods for word in ("--method", method)]
+    words += ["--site", site] if site else []
+    words += ["--keep", ",".join(f"{ratio:g}" for ratio in sorted(keep, reverse=True))] if keep else []
+    words += ["--input-scores", input_scores] if input_scores else []
+    words += ["--finetune-epochs", str(finetune_epochs)] if finetune_epochs else []
+    return shlex.join([*words, *_runs_dir(run)])
+
+
+def _recipe(run: RunData) -> tuple[str, str, list[str]]:
+    """(what --recipe takes, the name of runs made so, overrides other than the seed's).
+
+    A shipped recipe by its name, if its text is still what the run was made with; else the run's own copy, which is
+    headed by its overrides.
+    """
+    try:
+        text = run.folder.recipe.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return run.result.name, run.result.name, []
+    header = "# --set "
+    lines = text.splitlines(keepends=True)
+    given = [line.removeprefix(header).strip() for line in lines if line.startswith(header)]
+    body = "".join(line for line in lines if not line.startswith(header))
+    overrides = [override for override in given if override.partition("=")[0].strip() != "run.seed"]
+    shipped = shipped_recipes().get(run.result.name)
+    if shipped is not None and shipped.read_text(encoding="utf-8") == body:
+        return run.result.name, run.result.name, overrides
+    return str(run.folder.recipe), run.folder.recipe.stem, overrides
+
+
+def _runs_dir(run: RunData) -> list[str]:
+    folder = str(run.folder.path.parent)
+    return [] if folder == "runs" else ["--runs-dir", folder]

@@ -1,0 +1,243 @@
+"""From findings to verdicts.
+
+One rule for all claims. The replicates are training seeds: an effect is one number per seed, already averaged over
+images, ratios and draws, and at least three seeds are asked for. The effect's mean is held against the claim's
+threshold (0 for a claim of direction, -margin for a claim of "at least" or "costs nothing") by Student's two-sided t
+test, which is two one-sided tests at 2.5 % each: the claim is supported if the mean lies significantly above the
+threshold, refuted if significantly below, else undecided. A claim is asked at several depths, settings and sites at
+once, so its p values are adjusted by Holm's method over all its findings that have enough seeds, and the verdict goes
+by the adjusted p at 5 %. The 95 % interval shown is of the single finding, unadjusted: with several findings it can
+clear the threshold while the verdict stays undecided.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from tokenprune.claims import commands
+from tokenprune.claims.accuracy import RECALL, compare, irrelevant_removed
+from tokenprune.claims.attention import concentration
+from tokenprune.claims.claim import Claim, Finding
+from tokenprune.claims.evidence import RunData
+from tokenprune.runs.records import Record
+from tokenprune.statistics import holm, mean_interval, seeds_to_decide, t_test
+
+#: Fewer training seeds decide nothing.
+SEEDS = 3
+LEVEL = 0.05
+
+_PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="magnitude-beats-random",
+        statement="Keeping the tokens of largest attention loses less accuracy than keeping random ones.",
+        source=f"{_PAPER}, corollary on sparsification: what matters is which tokens are dropped",
+        reads="prune results of magnitude and random",
+        test="mean over common keep ratios below 1 of accuracy(magnitude) - accuracy(random, mean of draws) is above 0",
+        unit="accuracy",
+        find=lambda runs: compare(runs, "magnitude", "random"),
+        methods=("magnitude", "random"),
+    ),
+    Claim(
+        id="oracle-at-least-magnitude",
+        statement="Keeping label-relevant tokens is at least as good as keeping the tokens of largest attention.",
+        source=f"{_PAPER}, corollary: dropping label-irrelevant tokens raises alpha_*",
+        reads="prune results of oracle and magnitude",
+        test="mean over common keep ratios below 1 of accuracy(oracle) - accuracy(magnitude) is above -0.005",
+        unit="accuracy",
+        find=lambda runs: compare(runs, "oracle", "magnitude"),
+        margin=0.005,
+        methods=("oracle", "magnitude"),
+    ),
+    Claim(
+        id="removing-irrelevant-is-free",
+        statement="Dropping label-irrelevant tokens costs nothing or helps.",
+        source=f"{_PAPER}, corollary: dropping label-irrelevant or very noisy tokens raises alpha_* and helps",
+        reads="prune results of oracle",
+        test=(
+            f"at the smallest keep ratio below 1 at which the oracle keeps {RECALL:.0%} of the relevant area, "
+            "accuracy(oracle) - accuracy(unpruned) is above -0.01"
+        ),
+        unit="accuracy",
+        find=irrelevant_removed,
+        margin=0.01,
+        methods=("oracle",),
+    ),
+    Claim(
+        id="attention-concentrates",
+        statement="During training attention concentrates on label-relevant tokens.",
+        source=f"{_PAPER}, Proposition 2: attention summed over label-relevant tokens tends to 1 - eta^C",
+        reads="attention_on_relevant of the epochs",
+        test="attention on label-relevant tokens, mean over blocks, after training less before it is above 0",
+        unit="share of attention",
+        find=concentration,
+    ),
+)
+
+
+class Verdict(Record):
+    """What the runs say of a claim under one setting, site and method variant.
+
+    effect, low, high: mean over seeds with its unadjusted 95 % interval, in `unit`; null where unknown.
+    p, p_adjusted: against -margin, two-sided; Holm's over the claim's findings. seeds: replicates used.
+    images: test images behind each replicate. why: one sentence. todo: commands that would help, a line each.
+    evidence: runs and prune folders read. values: effect by seed.
+    """
+
+    claim: str
+    statement: str
+    family: str
+    setting: str
+    recipe: str
+    depth: int
+    site: str | None
+    variant: str | None
+    verdict: Literal["supported", "refuted", "undecided"]
+    effect: float | None
+    low: float | None
+    high: float | None
+    margin: float
+    unit: str
+    p: float | None
+    p_adjusted: float | None
+    seeds: int
+    images: int | None
+    why: str
+    todo: str | None
+    evidence: tuple[str, ...]
+    values: dict[int, float]
+    details: dict[str, Any]
+
+
+def all_claims() -> tuple[Claim, ...]:
+    return CLAIMS
+
+
+def judge(runs: Sequence[RunData]) -> list[Verdict]:
+    """A verdict per claim, setting, site and method variant; claims in their order, then family, depth, site."""
+    settings: dict[tuple[str, int, str], list[RunData]] = {}
+    for run in sorted(runs, key=lambda run: run.result.seed):
+        key = (run.result.family, run.result.model.depth, run.result.setting)
+        settings.setdefault(key, []).append(run)
+    verdicts = []
+    for claim in CLAIMS:
+        findings = [finding for key in sorted(settings) for finding in claim.find(tuple(settings[key]))]
+        p_values = [_p(claim, finding) for finding in findings]
+        adjusted = iter(holm([p for p in p_values if p is not None]))
+        verdicts += [
+            _verdict(claim, finding, p, None if p is None else next(adjusted))
+            for finding, p in zip(findings, p_values, strict=True)
+        ]
+    return verdicts
+
+
+def _p(claim: Claim, finding: Finding) -> float | None:
+    values = list(finding.values.values())
+    return t_test(values, against=-claim.margin) if len(values) >= SEEDS else None
+
+
+def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | None) -> Verdict:
+    result = finding.runs[0].result
+    effect, low, high = mean_interval(list(finding.values.values())) if finding.values else (None, None, None)
+    outcome: Literal["supported", "refuted", "undecided"] = "undecided"
+    if effect is not None and adjusted is not None and adjusted < LEVEL:
+        outcome = "supported" if effect > -claim.margin else "refuted"
+    decided = outcome != "undecided"
+    return Verdict(
+        claim=claim.id,
+        statement=claim.statement,
+        family=result.family,
+        setting=result.setting,
+        recipe=result.name,
+        depth=result.model.depth,
+        site=finding.site,
+        variant=finding.variant,
+        verdict=outcome,
+        effect=effect,
+        low=low,
+        high=high,
+        margin=claim.margin,
+        unit=claim.unit,
+        p=p,
+        p_adjusted=adjusted,
+        seeds=len(finding.values),
+        images=finding.images,
+        why=_why(claim, finding, effect, low, high, adjusted, decided),
+        todo=None if decided else "\n".join(_todo(claim, finding)) or None,
+        evidence=finding.evidence,
+        values=finding.values,
+        details=finding.details,
+    )
+
+
+def _why(
+    claim: Claim,
+    finding: Finding,
+    effect: float | None,
+    low: float | None,
+    high: float | None,
+    adjusted: float | None,
+    decided: bool,
+) -> str:
+    if effect is None:
+        return f"{finding.lacking}."
+    said = f"{finding.what}: {effect:+.4f}"
+    said += f" (95 % interval {low:+.4f} to {high:+.4f}" if low is not None else " (no interval from one seed"
+    said += f", {_seeds(len(finding.values))}"
+    said += f", Holm-adjusted p {adjusted:.3g} against {-claim.margin or 0:g})" if adjusted is not None else ")"
+    if adjusted is None:
+        return f"{said}; a verdict needs {SEEDS} seeds."
+    if decided:
+        return f"{said}."
+    needed = _needed(claim, finding)
+    if needed is None:
+        return f"{said}; the effect is too close to the threshold for a number of seeds to be foretold."
+    return f"{said}; about {needed - len(finding.values)} more seeds would probably decide it."
+
+
+def _todo(claim: Claim, finding: Finding) -> list[str]:
+    """Commands: what is missing on the runs that there are, then further seeds (five at most, more can follow)."""
+    lines = list(finding.todo)
+    if finding.lacking is not None and not lines:
+        return []  # no command helps: the data set does not know
+    run = finding.runs[0]
+    have = {other.result.seed for other in finding.runs}
+    wanted = max(SEEDS, (_needed(claim, finding) or SEEDS) if len(finding.values) >= SEEDS else SEEDS)
+    fresh = [seed for seed in range(len(have) + 200) if seed not in have][: min(5, max(0, wanted - len(have)))]
+    for seed in fresh:
+        command, name = commands.train(run, seed)
+        lines.append(command)
+        if claim.methods:
+            lines.append(_measured_alike(claim, finding, name))
+    return lines
+
+
+def _measured_alike(claim: Claim, finding: Finding, name: str) -> str:
+    """The prune command for a further run: as the runs here were measured."""
+    source = next((path for run in finding.runs for path in run.prunes if _belongs(finding, run, path[0].name)), None)
+    prune = source[1] if source else None
+    ratios = finding.details.get("keep") or []
+    keep = [ratios] if isinstance(ratios, float) else list(ratios)
+    return commands.prune(
+        finding.runs[0],
+        claim.methods,
+        site=finding.site,
+        keep=[1.0, *keep] if keep else [],
+        input_scores=prune.input_scores if prune else None,
+        finetune_epochs=prune.finetune_epochs if prune else 0,
+        name=name,
+    )
+
+
+def _belongs(finding: Finding, run: RunData, prune: str) -> bool:
+    return f"{run.folder.name}/prune/{prune}" in finding.evidence
+
+
+def _needed(claim: Claim, finding: Finding) -> int | None:
+    """Seeds in all; at least one more than there are, for these did not suffice (Holm asks for more than one test)."""
+    needed = seeds_to_decide(list(finding.values.values()), against=-claim.margin)
+    return None if needed is None else max(needed, len(finding.values) + 1)
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
