@@ -1,3 +1,16 @@
+from tokenprune.data.batches import Batch, steps_per_epoch, test_batches, train_batches
 from tokenprune.data.imageset import Dataset, ImageSet, relevance
+from tokenprune.data.sources import download, folder, load
 
-__all__ = ["Dataset", "ImageSet", "relevance"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "ImageSet",
+    "download",
+    "folder",
+    "load",
+    "relevance",
+    "steps_per_epoch",
+    "test_batches",
+    "train_batches",
+]

@@ -1,0 +1,180 @@
+"""A prepared data set on disk: one .npz of arrays, checked in full before anything uses it.
+
+Shapes: n images, h x h pixels.
+"""
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Integer, UInt8
+
+from tokenprune.errors import TokenpruneError
+
+#: Labels travel as uint16 in saved predictions.
+MOST_CLASSES = 65536
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Photographs as they lie on disk; labels are 0 to len(classes) - 1.
+
+    exact: False where a test image's pixels are not the published ones; None if the file does not say.
+    official: True or False where it is known whether these are the published bytes, else None.
+    sha256: of the file where there is one, else of the pixels.
+    """
+
+    train_images: UInt8[np.ndarray, "n h h 3"]
+    train_labels: Integer[np.ndarray, " n"]
+    test_images: UInt8[np.ndarray, "m h h 3"]
+    test_labels: Integer[np.ndarray, " m"]
+    classes: tuple[str, ...]
+    exact: Bool[np.ndarray, " m"] | None
+    official: bool | None
+    sha256: str
+
+
+def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
+    """Read and check an .npz. Pickled arrays are refused, never run; every byte is checked against the zip's CRC.
+
+    Required: train_images, test_images uint8 [n, h, h, 3]; train_labels, test_labels integers [n]. Optional: classes
+    (names, one per label), train_exact and test_exact (bool [n], False where pixels are not the published ones),
+    official (bool).
+    names: the classes if the file names none.
+
+    Raises TokenpruneError that names the file, the array, what was found and what is expected.
+    """
+    archive = _Archive(path)
+    images, labels = {}, {}
+    for part in ("train", "test"):
+        images[part] = archive.images(f"{part}_images")
+        labels[part] = archive.labels(f"{part}_labels", len(images[part]), f"{part}_images")
+    if images["train"].shape[1:] != images["test"].shape[1:]:
+        archive.fail("test_images", images["test"], f"images as large as train_images, {_shape(images['train'])}")
+    classes = archive.classes() or names
+    count = len(classes) if classes else int(labels["train"].max()) + 1
+    if count > MOST_CLASSES:
+        archive.fail("train_labels", f"a label {count - 1}", f"at most {MOST_CLASSES} classes, labelled from 0")
+    for part, found in labels.items():
+        if int(found.max()) >= count:
+            archive.fail(
+                f"{part}_labels",
+                f"label {int(found.max())}",
+                f"labels from 0 to {count - 1} (" + ("one per name in classes)" if classes else "those of training)"),
+            )
+    exact = [archive.flags(f"{part}_exact", len(labels[part])) for part in ("train", "test")]
+    official = archive.official()
+    if any(part is not None and not part.all() for part in exact):
+        official = False
+    return Arrays(
+        images["train"],
+        labels["train"],
+        images["test"],
+        labels["test"],
+        classes or tuple(map(str, range(count))),
+        exact[1],
+        official,
+        archive.sha256(),
+    )
+
+
+class _Archive:
+    """Reads arrays out of one file, and words what is wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self.names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+        except FileNotFoundError:
+            raise TokenpruneError(f"{path}: no such file; data.source takes the path of an .npz") from None
+        except OSError as error:
+            raise TokenpruneError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except Exception:  # zipfile meets damaged bytes with BadZipFile, struct.error, NotImplementedError and others
+            raise TokenpruneError(
+                f"{path}: not an .npz, or cut short: no zip archive of arrays found; make or download it again"
+            ) from None
+
+    def fail(self, array: str, found: object, expected: str) -> None:
+        raise TokenpruneError(f"{self.path}: {array}: found {_found(found)}, expected {expected}")
+
+    def read(self, array: str) -> np.ndarray:
+        """The whole member is read at once so that its CRC is always checked, which numpy's own reader may skip."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                content = io.BytesIO(archive.read(f"{array}.npy"))
+        except Exception:
+            raise TokenpruneError(
+                f"{self.path}: {array}: damaged: its bytes are not those once written (cut short or changed); "
+                "make or download the file again"
+            ) from None
+        try:
+            return np.lib.format.read_array(content, allow_pickle=False)
+        except Exception as error:
+            if "allow_pickle" in str(error):
+                self.fail(array, "Python objects (a pickle, which is never run)", "plain numbers")
+            raise TokenpruneError(f"{self.path}: {array}: not an array that numpy can read: {error}") from None
+
+    def required(self, array: str) -> np.ndarray:
+        if array not in self.names:
+            self.fail(array, f"no such array (the file has {', '.join(sorted(self.names)) or 'none'})", "this array")
+        return self.read(array)
+
+    def images(self, array: str) -> np.ndarray:
+        found = self.required(array)
+        if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] != 3:
+            self.fail(array, found, "uint8 of shape [images, height, width, 3]")
+        if not found.size:
+            self.fail(array, found, "at least one image")
+        if found.shape[1] != found.shape[2]:
+            self.fail(array, found, "square images")
+        return found
+
+    def labels(self, array: str, count: int, images: str) -> np.ndarray:
+        found = self.required(array)
+        if found.dtype.kind not in "iu" or found.ndim != 1:
+            self.fail(array, found, "integers of shape [images]")
+        if len(found) != count:
+            self.fail(array, f"{len(found)} labels", f"{count}, one per image in {images}")
+        if int(found.min()) < 0:
+            self.fail(array, f"label {int(found.min())}", "labels from 0")
+        return found
+
+    def classes(self) -> tuple[str, ...] | None:
+        if "classes" not in self.names:
+            return None
+        found = self.read("classes")
+        if found.dtype.kind != "U" or found.ndim != 1 or not len(found):
+            self.fail("classes", found, "names, text of shape [classes]")
+        return tuple(map(str, found))
+
+    def flags(self, array: str, count: int) -> np.ndarray | None:
+        if array not in self.names:
+            return None
+        found = self.read(array)
+        if found.dtype != np.bool_ or found.shape != (count,):
+            self.fail(array, found, f"bool of shape [{count}]")
+        return found
+
+    def official(self) -> bool | None:
+        if "official" not in self.names:
+            return None
+        found = self.read("official")
+        if found.dtype != np.bool_ or found.shape != ():
+            self.fail("official", found, "one bool")
+        return bool(found)
+
+    def sha256(self) -> str:
+        with self.path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _found(what: object) -> str:
+    return f"{what.dtype} of shape {_shape(what)}" if isinstance(what, np.ndarray) else str(what)
+
+
+def _shape(array: np.ndarray) -> str:
+    return f"[{', '.join(map(str, array.shape))}]"

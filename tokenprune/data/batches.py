@@ -1,0 +1,99 @@
+"""Batches of a data set that lies whole on one device: a pure function of seed, epoch and step.
+
+Shapes: b images, h x h pixels, t patch tokens.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from tokenprune.data import augment as augmentation
+from tokenprune.data.imageset import Dataset, relevance
+from tokenprune.recipe import Augment
+
+ORDER, AUGMENT = 1, 2  # random streams of run.seed
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Normalised images and what is known of them.
+
+    relevance: label-relevant share of each patch token's area, of the images as augmented; None if nobody knows.
+    index: each image's place in its set.
+    other, weight: where images are mixed, the target is weight * onehot(labels) + (1 - weight) * onehot(other).
+    """
+
+    images: Float[Tensor, "b 3 h h"]
+    labels: Int[Tensor, " b"]
+    relevance: Float[Tensor, "b t"] | None
+    index: Int[Tensor, " b"]
+    other: Int[Tensor, " b"] | None = None
+    weight: Float[Tensor, " b"] | None = None
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Whole batches in `count` images; a single smaller one if there are too few for any."""
+    return max(1, count // batch_size)
+
+
+def train_batches(
+    dataset: Dataset, augment: Augment, batch_size: int, patch_size: int, seed: int, epoch: int, start: int = 0
+) -> Iterator[Batch]:
+    """The epoch's batches from step `start` on, shuffled and augmented, on the data set's device.
+
+    A last batch that is not full is dropped, unless it is the only one. Step s of an epoch is the same whatever
+    `start` was.
+    """
+    train = dataset.train
+    device, side = train.images.device, train.images.shape[-1]
+    normalise = Normalise(dataset)
+    order = torch.from_numpy(np.random.default_rng([ORDER, seed, epoch]).permutation(len(train))).to(device)
+    for step in range(start, steps_per_epoch(len(train), batch_size)):
+        index = order[step * batch_size : (step + 1) * batch_size]
+        rng = np.random.default_rng([AUGMENT, seed, epoch, step])
+        draws = augmentation.draw(augment, len(index), side, rng, device)
+        mask = None if train.mask is None else train.mask[index]
+        pixels, mask = augmentation.apply(augment, train.images[index], mask, draws)
+        images = augmentation.cutout(normalise(pixels), augment, draws)
+        images, mask = augmentation.mix(images, mask, draws)
+        labels = train.labels[index]
+        yield Batch(
+            images,
+            labels,
+            None if mask is None else relevance(mask, patch_size),
+            index,
+            None if draws.partner is None else labels[draws.partner],
+            draws.weight,
+        )
+
+
+def test_batches(
+    dataset: Dataset,
+    batch_size: int,
+    patch_size: int,
+    count: int | None = None,  # noqa: PT028 (batches of test images)
+) -> Iterator[Batch]:
+    """The test images (the first `count`) in their order, as they are; the last batch may be smaller."""
+    test = dataset.test
+    normalise = Normalise(dataset)
+    for index in torch.arange(len(test), device=test.images.device)[:count].split(batch_size):
+        part = test.take(index)
+        yield Batch(normalise(part.images), part.labels, part.relevance(patch_size), index)
+
+
+class Normalise:
+    """uint8 pixels to float32 with the training images' mean 0 and standard deviation 1 in each channel."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        device = dataset.train.images.device
+        mean = torch.tensor(dataset.mean, dtype=torch.float64)
+        std = torch.tensor(dataset.std, dtype=torch.float64)
+        self.scale = (1 / (255 * std)).float().view(3, 1, 1).to(device)
+        self.shift = (-mean / std).float().view(3, 1, 1).to(device)
+
+    def __call__(self, images: UInt8[Tensor, "b 3 h h"]) -> Float[Tensor, "b 3 h h"]:
+        return (images * self.scale).add_(self.shift)

@@ -1,0 +1,225 @@
+"""Photographs placed before backgrounds, so that it is known which pixels matter.
+
+Placements and backgrounds are drawn from the data's seed once per image, for training and test apart.
+
+Shapes: n images, h x h pixels, s side of the shrunk image.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+from tokenprune.data.archive import Arrays
+from tokenprune.data.imageset import ImageSet
+from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.recipe import Data
+
+#: CIFAR-100's coarse classes flowers, fruit_and_vegetables and trees, with their official labels.
+PLANTS = {
+    "orchid": 54,
+    "poppy": 62,
+    "rose": 70,
+    "sunflower": 82,
+    "tulip": 92,
+    "apple": 0,
+    "mushroom": 51,
+    "orange": 53,
+    "pear": 57,
+    "sweet_pepper": 83,
+    "maple_tree": 47,
+    "oak_tree": 52,
+    "palm_tree": 56,
+    "pine_tree": 59,
+    "willow_tree": 96,
+}
+#: CIFAR-100's large_natural_outdoor_scenes without `forest`, which is plants.
+SCENERY = {"cloud": 23, "mountain": 49, "plain": 60, "sea": 71}
+GROUPS = ("airplane, scenery", "airplane, plants", "bird, scenery", "bird, plants")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+COMPOSITE, SPURIOUS = 20, 21  # random streams of data.seed
+CHUNK = 4000  # images resized or pasted at a time
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each shrunk image goes: row and column of its upper left pixel."""
+
+    top: Int[np.ndarray, " n"]
+    left: Int[np.ndarray, " n"]
+
+    @classmethod
+    def draw(cls, n: int, side: int, foreground: int, rng: np.random.Generator) -> "Layout":
+        top, left = rng.integers(0, side - foreground + 1, size=(2, n))
+        return cls(top, left)
+
+
+def composite(
+    spec: Data, train: ImageSet, test: ImageSet, photographs: Arrays | None
+) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    """Every image shrunk and pasted at a uniformly random place onto a background of its own size.
+
+    The mask is the pasted square: foreground_size^2 of h^2 pixels are label-relevant.
+    photographs: CIFAR-100 for background `plants`: its training images behind training images, its test images
+    behind test images. Of an image folder, every fifth photograph (from five up) stands behind test images only.
+    Raises TokenpruneError if the folder cannot be used.
+    """
+    found = []
+    for images, part in ((train, "train"), (test, "test")):
+        rng = np.random.default_rng([COMPOSITE, spec.seed, part == "test"])
+        side = images.images.shape[-1]
+        layout = Layout.draw(len(images), side, spec.foreground_size, rng)
+        found.append(paste(images, _background(spec, part, len(images), side, photographs, rng), layout, spec))
+    return found[0], found[1], ()
+
+
+def birds_and_airplanes(
+    train: ImageSet, test: ImageSet, classes: tuple[str, ...], source: str
+) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    """The airplanes (label 0) and birds (label 1) of a data set. Raises UsageError if it has none."""
+    if not {"airplane", "bird"} <= set(classes):
+        raise UsageError(f"data.scene: spurious takes birds and airplanes, which {source} does not have; cifar10 does")
+    new = torch.full((len(classes),), -1)
+    new[classes.index("airplane")], new[classes.index("bird")] = 0, 1
+    kept = []
+    for images in (train, test):
+        labels = new[images.labels]
+        index = (labels >= 0).nonzero().flatten()
+        kept.append(ImageSet(images.images[index], labels[index]))
+    return kept[0], kept[1], ("airplane", "bird")
+
+
+def spurious(
+    spec: Data, train: ImageSet, test: ImageSet, photographs: Arrays | None
+) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    """Birds and airplanes pasted as in `composite`, plants behind some, other scenery behind the rest.
+
+    In training, spurious_train of the birds and 1 - spurious_train of the airplanes stand before plants; in test, half
+    of each. The counts are exact, rounded to whole images. Scenery is CIFAR-100's clouds, mountains, plains and seas.
+    Groups are 2 * label + (plants behind), named GROUPS.
+    """
+    assert photographs is not None
+    found = []
+    for images, part in ((train, "train"), (test, "test")):
+        rng = np.random.default_rng([SPURIOUS, spec.seed, part == "test"])
+        side = images.images.shape[-1]
+        layout = Layout.draw(len(images), side, spec.foreground_size, rng)
+        birds = spec.spurious_train if part == "train" else 0.5
+        plants = _exact_shares(images.labels, (1 - birds, birds), rng)
+        background = torch.empty_like(images.images)
+        for kind, where in ((PLANTS, plants), (SCENERY, ~plants)):
+            count = int(where.sum())
+            background[where] = _photographs(photographs, part, kind, count, side, rng)
+        pasted = paste(images, background, layout, spec)
+        found.append(ImageSet(pasted.images, pasted.labels, pasted.mask, 2 * images.labels + plants.long()))
+    return found[0], found[1], GROUPS
+
+
+def paste(images: ImageSet, background: UInt8[Tensor, "n 3 h h"], layout: Layout, spec: Data) -> ImageSet:
+    """Shrink the images and put them onto the background, which is overwritten; mask the pasted squares."""
+    size, n = spec.foreground_size, len(images)
+    mask = torch.zeros(n, *background.shape[-2:], dtype=torch.uint8)
+    span = torch.arange(size)
+    rows, columns = torch.from_numpy(layout.top)[:, None] + span, torch.from_numpy(layout.left)[:, None] + span
+    for start in range(0, n, CHUNK):
+        part = torch.arange(start, min(start + CHUNK, n))
+        i, row, column = part[:, None, None], rows[part][:, :, None], columns[part][:, None, :]
+        background[i, :, row, column] = resized(images.images[part], size).permute(0, 2, 3, 1)
+        mask[i, row, column] = 1
+    return ImageSet(background, images.labels, mask)
+
+
+def resized(images: UInt8[Tensor, "n 3 h h"], size: int) -> UInt8[Tensor, "n 3 s s"]:
+    """Antialiased bilinear, rounded to the nearest level."""
+    if images.shape[-1] == size:
+        return images
+    pixels = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
+    return pixels.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _background(
+    spec: Data, part: str, n: int, side: int, photographs: Arrays | None, rng: np.random.Generator
+) -> UInt8[Tensor, "n 3 h h"]:
+    if spec.background == "plants":
+        assert photographs is not None
+        return _photographs(photographs, part, PLANTS, n, side, rng)
+    if spec.background == "zeros":
+        return torch.zeros(n, 3, side, side, dtype=torch.uint8)
+    if spec.background == "noise":
+        return torch.from_numpy(rng.integers(0, 256, size=(n, 3, side, side), dtype=np.uint8))
+    return _crops(Path(spec.background), part, n, side, rng)
+
+
+def _photographs(
+    arrays: Arrays, part: str, kinds: dict[str, int], n: int, side: int, rng: np.random.Generator
+) -> UInt8[Tensor, "n 3 h h"]:
+    """n photographs of those CIFAR-100 classes, drawn with replacement, at the wanted size."""
+    images, labels = (
+        (arrays.train_images, arrays.train_labels) if part == "train" else (arrays.test_images, arrays.test_labels)
+    )
+    known = [arrays.classes.index(name) for name in kinds if name in arrays.classes] or list(kinds.values())
+    candidates = np.flatnonzero(np.isin(labels, known))
+    if not len(candidates):
+        raise TokenpruneError(
+            f"background plants: the {part} images of cifar100.npz show none of {', '.join(kinds)}; for scene "
+            "composite, --set data.background=zeros or noise needs none"
+        )
+    pool = resized(torch.from_numpy(images[candidates]).permute(0, 3, 1, 2).contiguous(), side)
+    return pool[torch.from_numpy(rng.integers(0, len(candidates), size=n))]
+
+
+def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator) -> UInt8[Tensor, "n 3 h h"]:
+    """Random square crops of a folder's photographs, each from the image's side to the photograph's short side."""
+    from PIL import Image
+
+    paths = _split(_photographs_in(folder), part)
+    which = rng.integers(0, len(paths), size=n)
+    share, x, y = rng.random((3, n))
+    crops = np.empty((n, side, side, 3), np.uint8)
+    for number, path in enumerate(paths):
+        try:
+            with Image.open(path) as opened:
+                photograph = opened.convert("RGB")
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise TokenpruneError(f"{path}: background cannot be read as an image: {error}") from None
+        width, height = photograph.size
+        short = min(width, height)
+        for i in np.flatnonzero(which == number):
+            edge = min(side, short) + share[i] * max(0, short - side)
+            left, top = x[i] * (width - edge), y[i] * (height - edge)
+            box = (left, top, left + edge, top + edge)
+            crops[i] = np.asarray(photograph.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+
+
+def _photographs_in(folder: Path) -> list[Path]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOGRAPHS)
+    except OSError as error:
+        raise TokenpruneError(
+            f"data.background: {str(folder)!r} is no folder of images ({error.strerror}); use plants, zeros, noise, or "
+            "a folder"
+        ) from None
+    if not paths:
+        raise TokenpruneError(f"data.background: no images ({', '.join(PHOTOGRAPHS)}) in {folder}")
+    return paths
+
+
+def _split(paths: list[Path], part: str) -> list[Path]:
+    if len(paths) < 5:
+        return paths
+    return [path for i, path in enumerate(paths) if (i % 5 == 4) == (part == "test")]
+
+
+def _exact_shares(labels: Int[Tensor, " n"], shares: Iterable[float], rng: np.random.Generator) -> Bool[Tensor, " n"]:
+    """True for that share of each label's images, rounded to whole images, chosen at random."""
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label, share in enumerate(shares):
+        of_label = torch.from_numpy(rng.permutation((labels == label).nonzero().flatten().numpy()))
+        chosen[of_label[: round(share * len(of_label))]] = True
+    return chosen

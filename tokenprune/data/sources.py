@@ -1,0 +1,246 @@
+"""Where images come from: made here, a prepared .npz, torchvision's files, a download."""
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from tokenprune.data import patterns, scene
+from tokenprune.data.archive import Arrays, read_npz
+from tokenprune.data.imageset import Dataset, ImageSet
+from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.recipe import Data
+from tokenprune.runs import atomic
+
+#: As results name them.
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+DIGITS = tuple("0123456789")
+SUBSET = 1  # a random stream of data.seed; scene and patterns have their own
+
+
+def folder(data_dir: Path | None = None) -> Path:
+    """The data folder: the one given, else $TOKENPRUNE_DATA, else the user's cache."""
+    if data_dir is not None:
+        return data_dir
+    if named := os.environ.get("TOKENPRUNE_DATA"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenprune"
+
+
+def load(spec: Data, data_dir: Path | None = None) -> Dataset:
+    """The images of a recipe, in its scene, on the CPU; the same for the same spec and bytes.
+
+    Raises TokenpruneError if images are missing or damaged, UsageError if the recipe asks for what they cannot give.
+    """
+    if spec.source == "patterns":
+        whole = patterns.make(spec.patterns, spec.seed)
+        train = whole.train.take(_subset(spec, "train", whole.train.labels))
+        test = whole.test.take(_subset(spec, "test", whole.test.labels))
+        classes, provenance = whole.classes, whole.provenance
+        groups: tuple[str, ...] = ()
+    else:
+        arrays, provenance = read(spec.source, data_dir)
+        train, test, classes = plain(arrays)
+        if spec.scene == "spurious":
+            train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
+        train = train.take(_subset(spec, "train", train.labels))
+        test = test.take(_subset(spec, "test", test.labels))
+        train, test, groups, behind = _staged(spec, train, test, data_dir)
+        provenance = {**provenance, **behind}
+    mean, std = channel_statistics(train)
+    return Dataset(train, test, classes, mean, std, provenance, groups)
+
+
+def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays of a named source or an .npz by path, and what their bytes were.
+
+    A prepared NAME.npz in the data folder is used before torchvision's own files there.
+    """
+    names = DIGITS if source == "svhn" else None
+    path = Path(source) if source.endswith(".npz") else folder(data_dir) / f"{source}.npz"
+    if source.endswith(".npz") or path.is_file():
+        arrays = read_npz(path, names)
+    else:
+        arrays = _torchvision(source, folder(data_dir)) or _missing(source, data_dir)
+    note = None
+    if arrays.exact is not None and not arrays.exact.all():
+        restored, count = int((~arrays.exact).sum()), len(arrays.exact)
+        note = f"{TITLES.get(source, path.name)}, {restored:,} of {count:,} test images JPEG-restored"
+    provenance = {
+        "source": source if source in TITLES else "npz",
+        "path": path.name if path.is_file() else None,
+        "sha256": arrays.sha256,
+        "official": arrays.official,
+        "note": note,
+    }
+    return arrays, provenance
+
+
+def plain(arrays: Arrays) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    """Training and test images as tensors, channels first, and the classes."""
+    train, test = (
+        ImageSet(
+            torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+            torch.from_numpy(labels.astype(np.int64)),
+        )
+        for images, labels in (
+            (arrays.train_images, arrays.train_labels),
+            (arrays.test_images, arrays.test_labels),
+        )
+    )
+    return train, test, arrays.classes
+
+
+def channel_statistics(images: ImageSet) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel, for pixels in [0, 1]; a constant channel counts as std 1/255."""
+    total, square = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    for chunk in images.images.split(2000):
+        pixels = chunk.float()
+        total += pixels.sum(dim=(0, 2, 3), dtype=torch.float64)
+        square += pixels.square_().sum(dim=(0, 2, 3), dtype=torch.float64)
+    count = images.images[:, 0].numel()
+    mean = total / count
+    std = (square / count - mean**2).clamp_min(1.0).sqrt()
+    red, green, blue = (mean / 255).tolist()
+    return (red, green, blue), tuple((std / 255).tolist())
+
+
+def balanced(labels: Int[Tensor, " n"], size: int, seed: list[int]) -> Int[Tensor, " size"]:
+    """Indices, in order, of `size` images with as equal a number of each class as there are images for."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(labels)))
+    shuffled = labels[order]
+    rank = torch.empty_like(shuffled)
+    for label in shuffled.unique():
+        of_class = shuffled == label
+        rank[of_class] = torch.arange(int(of_class.sum()))
+    chosen = order[rank.argsort(stable=True)[:size]]
+    return chosen.sort().values
+
+
+def _subset(spec: Data, part: str, labels: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
+    size = spec.train_size if part == "train" else spec.test_size
+    if size is None:
+        return torch.arange(len(labels))
+    if size > len(labels):
+        what = "training" if part == "train" else "test"
+        raise UsageError(f"data.{part}_size: {size:,} is more than the {len(labels):,} {what} images of {spec.source}")
+    return balanced(labels, size, [SUBSET, spec.seed, part == "test"])
+
+
+def _staged(
+    spec: Data, train: ImageSet, test: ImageSet, data_dir: Path | None
+) -> tuple[ImageSet, ImageSet, tuple[str, ...], dict[str, Any]]:
+    """Both sets in their scene, the groups' names, and what stands behind them."""
+    if spec.scene == "plain":
+        return train, test, (), {}
+    side = train.images.shape[-1]
+    if spec.foreground_size > side:
+        raise UsageError(f"data.foreground_size: {spec.foreground_size} is more than the image side {side}")
+    if spec.scene == "spurious" and spec.background != "plants":
+        raise UsageError(f"data.background: {spec.background!r}; scene spurious takes plants")
+    behind: dict[str, Any] = {}
+    photographs = None
+    if spec.background == "plants":
+        try:
+            photographs, behind["background"] = read("cifar100", data_dir)
+        except TokenpruneError as error:
+            raise TokenpruneError(
+                f"data.background: plants are CIFAR-100's: {error}; or, for scene composite, "
+                "--set data.background=zeros or noise"
+            ) from None
+    staged = scene.spurious if spec.scene == "spurious" else scene.composite
+    return *staged(spec, train, test, photographs), behind
+
+
+def _missing(source: str, data_dir: Path | None) -> Arrays:
+    where = folder(data_dir)
+    option = "" if where == folder() else f" --data-dir {where}"
+    raise TokenpruneError(
+        f"{source}: no {source}.npz and none of torchvision's files in {where}; `tokenprune download {source}{option}` "
+        "fetches them, --data-dir or $TOKENPRUNE_DATA names another folder, and --set data.source=patterns "
+        "needs no download"
+    )
+
+
+def _torchvision(source: str, where: Path, *, download: bool = False) -> Arrays | None:
+    """What torchvision keeps in a folder, or None if nothing whole is there.
+
+    torchvision unpickles CIFAR only after every file's md5 matched the published one.
+    """
+    from torchvision import datasets
+
+    try:
+        if source == "svhn":
+            parts = [datasets.SVHN(str(where), split=split, download=download) for split in ("train", "test")]
+            images = [part.data.transpose(0, 2, 3, 1) for part in parts]
+            labels, classes = [part.labels for part in parts], DIGITS
+        else:
+            kind = datasets.CIFAR10 if source == "cifar10" else datasets.CIFAR100
+            parts = [kind(str(where), train=train, download=download) for train in (True, False)]
+            images, labels, classes = [p.data for p in parts], [p.targets for p in parts], tuple(parts[0].classes)
+    except RuntimeError:
+        if download:
+            raise
+        return None
+    images = [np.ascontiguousarray(part) for part in images]
+    labels = [np.asarray(part, dtype=np.uint8) for part in labels]
+    digest = hashlib.sha256()
+    for part in (*images, *labels):
+        digest.update(part)
+    return Arrays(images[0], labels[0], images[1], labels[1], classes, None, True, digest.hexdigest())
+
+
+def download(source: str, data_dir: Path | None = None) -> Path:
+    """Fetch a data set with torchvision into the data folder as a prepared NAME.npz; returns that file.
+
+    What is there already, whole, is not fetched again. Nothing half written is left behind.
+    Raises TokenpruneError if the network or the disk fails, UsageError if there is nothing to download.
+    """
+    if source == "patterns":
+        raise UsageError("patterns are made here and need no download")
+    if source not in TITLES:
+        raise unknown("data set", source, TITLES)
+    where = folder(data_dir)
+    target = where / f"{source}.npz"
+    with contextlib.suppress(TokenpruneError):
+        read_npz(target)
+        return target
+    atomic.make_folder(where)
+    try:
+        with tempfile.TemporaryDirectory(dir=where, prefix=f".{source}.") as scratch:
+            arrays = _torchvision(source, where)
+            if arrays is None:
+                with contextlib.redirect_stdout(sys.stderr):  # standard output carries only the path
+                    arrays = _torchvision(source, Path(scratch), download=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:  # urllib's errors are OSErrors
+        reason = str(getattr(error, "reason", None) or error).partition("\n")[0]
+        raise TokenpruneError(
+            f"{source}: the download into {where} failed: {reason or type(error).__name__}; try again, put a prepared "
+            f"{source}.npz there, or use --set data.source=patterns, which needs no download"
+        ) from error
+    assert arrays is not None
+    _save(target, arrays)
+    return target
+
+
+def _save(target: Path, arrays: Arrays) -> None:
+    atomic.write(
+        target,
+        lambda handle: np.savez(
+            handle,
+            train_images=arrays.train_images,
+            train_labels=arrays.train_labels,
+            test_images=arrays.test_images,
+            test_labels=arrays.test_labels,
+            classes=np.array(arrays.classes),
+            official=np.array(arrays.official),
+        ),
+    )
