@@ -1,0 +1,137 @@
+"""The loop against facts from outside it: an uninterrupted run, a slow reference step, closed-form schedules."""
+
+import math
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tokenprune import data, models
+from tokenprune.models import SparseViT
+from tokenprune.recipe import Recipe, Schedule, parse_recipe
+from tokenprune.runs import Epoch
+from tokenprune.training import Checkpoint, Diverged, Job, Silent, keep_ratio, train
+
+TINY = """
+data: {source: patterns, patterns: {image_size: 16, classes: 3, count: 6, train_size: 96, test_size: 32}}
+model: {depth: 2, dim: 12, heads: 3, drop_path: 0.2, dropout: 0.1}
+train: {epochs: 3, batch_size: 16, precision: fp32, ema_decay: 0.9, augment: {cutout: 4, mixup: 0.5}}
+"""
+
+
+def job(tmp_path, *overrides: str, text: str = TINY) -> Job:
+    recipe = parse_recipe(text, "tiny", overrides)
+    dataset = data.load(recipe.data)
+    return Job(recipe, model(recipe), dataset, torch.device("cpu"), "fp32", Checkpoint(tmp_path / "resume.pt", "tiny"))
+
+
+def model(recipe: Recipe) -> SparseViT:
+    torch.manual_seed(recipe.run.seed)
+    vit = models.build(recipe.model, recipe.data.patterns.classes, recipe.data.patterns.image_size)
+    if recipe.pruner.name == "none":
+        return SparseViT(vit)
+    from tokenprune import pruners
+
+    return SparseViT(vit, pruners.create(recipe.pruner.name), Schedule.parse(recipe.pruner.site))
+
+
+def weights(sparse: SparseViT) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in sparse.state_dict().values()])
+
+
+class StopAt(Silent):
+    """Sends this process a signal when a step is done."""
+
+    def __init__(self, step: int, number: int) -> None:
+        self.at, self.number = step, number
+
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+        if done == self.at:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("at", [1, 6, 8, 17])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, optimizer, at, number) -> None:
+    pruned = ("pruner.name=random", "pruner.keep_ratio=0.5", "pruner.anneal_epochs=2", f"train.optimizer={optimizer}")
+    straight = train(job(tmp_path, *pruned), Silent())
+    (tmp_path / "resume.pt").unlink()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job(tmp_path, *pruned), StopAt(at, number))
+    resumed = train(job(tmp_path, *pruned), Silent(), resume=True)
+
+    assert torch.equal(weights(resumed.model), weights(straight.model))
+
+    def measured(epoch: Epoch) -> dict:
+        return epoch.model_dump(exclude={"seconds", "images_per_second"})
+
+    assert [measured(e) for e in resumed.epochs] == [measured(e) for e in straight.epochs]
+
+
+def test_a_step_equals_plain_adamw(tmp_path) -> None:
+    """First step of the loop against textbook AdamW on the same batch (Loshchilov and Hutter, 2019)."""
+    work = job(
+        tmp_path,
+        "train={epochs: 1, batch_size: 96, warmup_epochs: 0, learning_rate: 1e-2, final_learning_rate: 1e-2,"
+        " weight_decay: 0, clip_norm: null, label_smoothing: 0.1, precision: fp32}",
+        "model={depth: 1, dim: 12, heads: 3}",
+    )
+    reference = model(work.recipe)
+    batch = next(iter(data.train_batches(work.dataset, work.recipe.train.augment, 96, 4, 0, 0)))
+    logits = reference(batch.images)
+    target = torch.full_like(logits, 0.1 / 3)
+    target[torch.arange(96), batch.labels] += 0.9
+    (-(target * F.log_softmax(logits, 1)).sum(1).mean()).backward()
+    with torch.no_grad():
+        for p in reference.parameters():
+            m, v = 0.1 * p.grad / (1 - 0.9), 0.001 * p.grad**2 / (1 - 0.999)
+            p -= 1e-2 * m / (v.sqrt() + 1e-8)
+    trained = train(work, Silent()).model
+    assert torch.allclose(weights(trained), weights(reference), atol=2e-5)
+
+
+def test_learning_rate_warms_up_and_ends_on_the_cosine(tmp_path) -> None:
+    """10 warm-up steps, then half a cosine over the other 20: closed form at the end of each epoch."""
+    text = TINY.replace("batch_size: 16", "batch_size: 9, learning_rate: 0.1, final_learning_rate: 0.01")
+    epochs = train(replace(job(tmp_path, text=text), observe=False, checkpoint=None), Silent()).epochs
+    assert [e.step for e in epochs] == [0, 10, 20, 30]
+    expected = [0.01 + 0.09 * 0.5 * (1 + math.cos(math.pi * done / 20)) for done in (0, 10, 20)]
+    assert [e.learning_rate for e in epochs[1:]] == pytest.approx(expected)
+
+
+def test_annealing_is_a_cosine_from_one() -> None:
+    recipe = parse_recipe("pruner: {name: random, keep_ratio: 0.4, anneal_epochs: 4}\ntrain: {epochs: 6}", "r")
+    expected = [1, 0.4 + 0.6 * 0.5 * (1 + math.sqrt(0.5)), 0.7, 0.4 + 0.6 * 0.5 * (1 - math.sqrt(0.5)), 0.4, 0.4]
+    assert [keep_ratio(recipe, epoch) for epoch in range(6)] == pytest.approx(expected)
+
+
+def test_divergence_names_its_step_and_keeps_the_last_good_checkpoint(tmp_path) -> None:
+    work = job(tmp_path)
+
+    class Poison(Silent):
+        def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+            if done == 9:
+                with torch.no_grad():
+                    next(work.model.parameters()).fill_(math.nan)
+
+    with pytest.raises(Diverged, match="not finite at step 10 "):
+        train(work, Poison())
+    kept = work.checkpoint.load(torch.device("cpu"))
+    assert kept["steps"] == 6
+    assert all(value.isfinite().all() for value in kept["model"].values() if value.is_floating_point())
+
+
+def test_it_learns_the_patterns(tmp_path) -> None:
+    text = """
+data: {source: patterns, patterns: {classes: 3, count: 6, train_size: 1500, test_size: 300, noise: 0.3}}
+model: {depth: 1, dim: 24, heads: 3}
+train: {epochs: 6, batch_size: 50, learning_rate: 5e-3, precision: fp32, augment: {crop: 0, flip: false}}
+"""
+    outcome = train(replace(job(tmp_path, text=text), checkpoint=None), Silent())
+    assert outcome.scores.accuracy > 0.8  # chance is 1/3
+    assert outcome.epochs[-1].attention_on_relevant[0] > 1.2 * outcome.epochs[0].attention_on_relevant[0]

@@ -1,0 +1,66 @@
+"""How long the command takes to answer, and a report over many runs."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tokenprune.bench.timing import Ratio, interleaved
+from tokenprune.recipe import load_recipe
+from tokenprune.runs import RunFolder, run_name, save_prune
+
+
+def answers(rounds: int) -> list[Ratio]:
+    """`--help` and `ls`, in seconds (the ratio is over 1 second), against a bare `python -c pass`."""
+
+    def run(*words: str) -> None:
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+    variants = {"python -c pass": ("-c", "pass"), "--help": ("-m", "tokenprune", "--help")}
+    variants |= {f"ls {what}": ("-m", "tokenprune", "ls", what) for what in ("recipes", "pruners")}
+    seconds = interleaved({name: (lambda words=words: run(*words)) for name, words in variants.items()}, rounds)
+    return [
+        Ratio(f"startup/{name}", "seconds until it has answered", seconds[name], seconds, 0.3, at_most=True)
+        for name in list(variants)[1:]
+    ]
+
+
+def report(runs: int) -> list[Ratio]:
+    """A report over many runs of three curves each, in seconds beyond imports."""
+    from tokenprune import report as reports
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        original = _one_run(folder / "one")
+        reports.write(folder / "one", folder / "warm")  # imports, fonts
+        for i in range(runs):
+            _copy(original, folder / "many", depth=1 + i // 5, seed=i % 5)
+        seconds = interleaved({"report": lambda: reports.write(folder / "many", folder / "out")}, rounds=1, warm_up=0)
+    what = f"seconds for a report over {runs} runs of three curves, beyond imports"
+    return [Ratio(f"report/{runs}-runs", what, seconds["report"], seconds, 5.0, at_most=True)]
+
+
+def _one_run(runs_dir: Path) -> RunFolder:
+    """A real run, as small as they come, with its three curves."""
+    from tokenprune import pipeline
+
+    small = {"train.epochs": 1, "model.dim": 12, "data.patterns.train_size": 128, "data.patterns.test_size": 1000}
+    loaded = load_recipe("quickstart", [f"{key}={value}" for key, value in small.items()])
+    run = pipeline.train_run(loaded, runs_dir=runs_dir)
+    spec = loaded.recipe.evaluate
+    pipeline.prune_run(run, methods=spec.methods, keep=spec.keep, site=spec.site, seeds=spec.seeds)
+    return run
+
+
+def _copy(original: RunFolder, runs_dir: Path, depth: int, seed: int) -> None:
+    """The same run under another depth and seed."""
+    result = original.result()
+    setting = f"{depth:08x}"
+    name = run_name("bench", setting, seed)
+    shutil.copytree(original.path, runs_dir / name)
+    facts = result.model.model_copy(update={"depth": depth})
+    copy = RunFolder(runs_dir / name)
+    copy.set_result(result.model_copy(update={"seed": seed, "setting": setting, "model": facts}))
+    for path, prune in copy.prunes():
+        save_prune(path, prune.model_copy(update={"run": name}))

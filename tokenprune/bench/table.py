@@ -1,0 +1,101 @@
+"""Which benchmarks there are, running them, and the table of what they found."""
+
+import json as json_
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tokenprune.bench.timing import Ratio
+from tokenprune.errors import unknown
+
+
+def _steps(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import training
+
+    return [training.step(depth, rounds=2 if quick else 9) for depth in ((1,) if quick else (1, 6, 12))]
+
+
+def _epochs(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import training
+
+    if quick:
+        return [training.epoch(1, rounds=1, count=256)]
+    return [training.epoch(depth, rounds=3, count=2560) for depth in (1, 6, 12)]
+
+
+def _forward(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import pruning
+
+    if quick:
+        return [pruning.forward(2, 0.5, rounds=2, batch=16)]
+    return [pruning.forward(12, keep, rounds=15) for keep in (0.7, 0.5, 0.25)]
+
+
+def _sharing(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import pruning
+
+    if quick:
+        return [pruning.sharing(2, 1, 1.0, images=16, rounds=1)]
+    return [pruning.sharing(12, block, target, images=128, rounds=3) for block, target in ((3, 0.7), (6, 0.45))]
+
+
+def _startup(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import startup
+
+    return startup.answers(rounds=1 if quick else 9)
+
+
+def _report(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import startup
+
+    return startup.report(5 if quick else 200)
+
+
+#: By name: what `tokenprune bench NAME` runs.
+BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
+    "step": _steps,
+    "epoch": _epochs,
+    "forward": _forward,
+    "sharing": _sharing,
+    "startup": _startup,
+    "report": _report,
+}
+
+
+def run(names: Sequence[str] = (), *, json: bool = False, quick: bool = False) -> list[Ratio]:
+    """Run the benchmarks named (none: all) and print what they found. Raises UsageError for an unknown name."""
+    for name in names:
+        if name not in BENCHMARKS:
+            raise unknown("benchmark", name, BENCHMARKS)
+    found: list[Ratio] = []
+    for name in names or BENCHMARKS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        found += BENCHMARKS[name](quick)
+    if json:
+        print(json_.dumps({"machine": machine(), "quick": quick, "ratios": [r.as_json() for r in found]}, indent=2))
+    else:
+        Console().print(table(found))
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the ratios were measured on."""
+    from tokenprune import hardware, runs
+
+    device = hardware.choose_device("auto")
+    return runs.describe(hardware.device_name(device), hardware.set_threads(None), {})
+
+
+def table(found: Sequence[Ratio]) -> Table:
+    shown = Table(box=None, pad_edge=False, caption="medians of interleaved rounds", caption_justify="left")
+    for column, justify in (("benchmark", "left"), ("ratio", "right"), ("promise", "right"), ("", "left")):
+        shown.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    shown.add_column("what")
+    for ratio in found:
+        promise = "" if ratio.target is None else f"{'<=' if ratio.at_most else '>='} {ratio.target:g}"
+        verdict = {None: "", True: "met", False: "missed"}[ratio.met]
+        shown.add_row(ratio.name, f"{ratio.ratio:.2f}", promise, verdict, ratio.what)
+    return shown

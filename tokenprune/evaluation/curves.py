@@ -1,0 +1,199 @@
+"""One pass over the test images for all methods, draws and ratios; what they share is computed once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from timm.models import VisionTransformer
+
+from tokenprune import cost, hardware, pruners
+from tokenprune.data import Batch, Dataset, test_batches
+from tokenprune.errors import UsageError
+from tokenprune.evaluation.points import Curve, Measured, to_curve, varied
+from tokenprune.evaluation.tally import Tally
+from tokenprune.evaluation.timing import Clock
+from tokenprune.models import Hints, SparseViT, architecture_of, set_attention
+from tokenprune.models.attention import attention_of, blocks_of
+from tokenprune.pruners.base import Pruner, ScorePruner, TokenState, select
+from tokenprune.recipe import Schedule, kept
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    methods: pruners by name, with their options. keep: ratios, per site. seeds: draws of a stochastic pruner.
+    input_scores: attention that ranks tokens at site `input`. examples: test images to keep for looking at.
+    """
+
+    methods: tuple[tuple[str, dict[str, Any]], ...]
+    keep: tuple[float, ...]
+    schedule: Schedule
+    seeds: int = 3
+    batch_size: int = 500
+    precision: hardware.Precision = "fp32"
+    input_scores: cost.InputScores = "last"
+    examples: int = 8
+
+    def check(self, depth: int) -> None:
+        """Raises UsageError for a ratio out of range and for a site beyond the model's depth."""
+        for keep in self.keep:
+            if not 0 < keep <= 1:
+                raise UsageError(f"keep ratio {keep:g}: must be above 0 and at most 1")
+        self.schedule.check(depth)
+
+
+def prune_curves(
+    vit: VisionTransformer,
+    dataset: Dataset,
+    plan: Plan,
+    *,
+    run: str,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+    count: int | None = None,
+    baseline: np.ndarray | None = None,
+) -> list[Curve]:
+    """A curve per method on the first `count` test images (None: all), every token removed by gather.
+
+    Blocks before the first site run once for all; a ranking serves all ratios; a ratio that keeps every token is the
+    unpruned model, which runs once. Speed is measured in the same pass, each point with all that it needs: the blocks
+    before the site, its scores, the rest. `seed` is the run's and decides all draws.
+    progress: told of images done and of how many. baseline: classes predicted by the model to compare with, where that
+    is not this one unpruned (a fine-tuned model is compared with the one it started from).
+
+    Raises UsageError for an unknown pruner, a ratio out of range, a site beyond the model's depth.
+    """
+    vit.to(device)
+    dataset = dataset.to(device)
+    bare = SparseViT(vit)
+    plan.check(bare.depth)
+    sweeps = [_sweeps(vit, plan, method, options, seed) for method, options in plan.methods]
+    total = len(dataset.test) if count is None else min(count, len(dataset.test))
+    examples = varied(dataset.test.labels[:total].cpu().numpy(), plan.examples)
+    unpruned, clock, relevant, done = Tally(1.0, None), Clock(device, plan.batch_size), [], 0
+    first = plan.schedule.cursors[0]
+
+    with _inference(vit, plan.precision, device):
+        for batch in test_batches(dataset, plan.batch_size, bare.patch_size, total):
+            clock.batch(len(batch.labels))
+            shown = [int(i) - done for i in examples if done <= i < done + len(batch.labels)]
+            with clock.part("shared"):
+                state = bare.advance(bare.embed(batch.images), 0, first)
+            with clock.part(unpruned):
+                logits = bare.head(bare.advance(state, first, 2 * bare.depth))
+            unpruned.add(logits, [state] * len(plan.schedule.cursors), batch, shown, bare.patches)
+            for sweep in (one for draws in sweeps for one in draws):
+                sweep.visit(state, batch, clock, shown)
+            if batch.relevance is not None:
+                relevant.append(batch.relevance.sum(dtype=torch.float64))
+            done += len(batch.labels)
+            if progress is not None:
+                progress(done, total)
+
+    measured = Measured(
+        run=run,
+        schedule=plan.schedule,
+        input_scores=plan.input_scores,
+        precision=plan.precision,
+        device=hardware.device_name(device),
+        architecture=architecture_of(vit),
+        test=dataset.test.take(torch.arange(total, device=device)),
+        examples=examples,
+        unpruned=unpruned,
+        baseline=unpruned.answers() if baseline is None else baseline[:total],
+        relevant=float(sum(relevant)) if relevant else None,
+        clock=clock,
+    )
+    return [
+        to_curve(measured, method, options, _in_order(plan, bare.patches, unpruned, draws))
+        for (method, options), draws in zip(plan.methods, sweeps, strict=True)
+    ]
+
+
+class _Sweep:
+    """One method and draw at every ratio that removes a token."""
+
+    def __init__(self, model: SparseViT, keep: Sequence[float], draw: int | None, seed: int) -> None:
+        assert model.pruner is not None
+        self.model = model
+        self.pruner: Pruner = model.pruner
+        self.seed = seed
+        self.tallies = [Tally(ratio, draw, scores=self) for ratio in keep if kept(ratio, model.patches) < model.patches]
+        # A subclass with its own reduce does more than rank (it may fuse what it drops).
+        ranks = isinstance(self.pruner, ScorePruner) and type(self.pruner).reduce is ScorePruner.reduce
+        self.ranking = cast(ScorePruner, self.pruner) if ranks else None
+
+    def visit(self, state: TokenState, batch: Batch, clock: Clock, shown: Sequence[int]) -> None:
+        """Answer a batch at every ratio, from its state at the first site."""
+        if not self.tallies:
+            return
+        model, (first, *later) = self.model, self.model.schedule.cursors
+        hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=self.seed)
+        score = None
+        with clock.part(self):
+            if self.ranking is not None:
+                signals = model.signals(state, first, hints)
+                score = self.ranking.score(state, signals)
+                asked = signals.asked
+        for tally in self.tallies:
+            with clock.part(tally):
+                keep = kept(tally.keep, state.count)
+                if score is not None:
+                    states = [select(state, score, keep)]
+                else:
+                    signals = model.signals(state, first, hints)
+                    states = [self.pruner.reduce(state, keep, signals)]
+                    asked = signals.asked
+                cursor = first
+                for site in later:
+                    present = model.advance(states[-1], cursor, site)
+                    states.append(model.reduce_at(present, site, kept(tally.keep, present.count), hints))
+                    cursor = site
+                logits = model.head(model.advance(states[-1], cursor, 2 * model.depth))
+            tally.asked = asked
+            tally.add(logits, states, batch, shown, model.patches)
+
+
+def _sweeps(vit: VisionTransformer, plan: Plan, method: str, options: dict[str, Any], seed: int) -> list[_Sweep]:
+    """A sweep per draw: one for a pruner that is not stochastic."""
+    pruner = pruners.create(method, **options).to(next(vit.parameters()).device).eval()
+    model = SparseViT(vit, pruner, plan.schedule, plan.input_scores)
+    keep = sorted(set(plan.keep), reverse=True)
+    draws = range(plan.seeds) if pruner.stochastic else [None]
+    return [_Sweep(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]
+
+
+def _in_order(plan: Plan, patches: int, unpruned: Tally, draws: Sequence[_Sweep]) -> list[tuple[float, Tally]]:
+    """(ratio, tally) by falling ratio, then by draw; a ratio that keeps all patches has one point, the unpruned one."""
+    points = []
+    for ratio in sorted(set(plan.keep), reverse=True):
+        found = [tally for sweep in draws for tally in sweep.tallies if tally.keep == ratio]
+        points += [(ratio, tally) for tally in found or [unpruned]]
+    return points
+
+
+def _draw_seed(seed: int, draw: int) -> int:
+    """Run seed and draw mixed, so that draw 1 of seed 0 is not draw 0 of seed 1."""
+    return int(np.random.SeedSequence([seed, draw]).generate_state(1, np.uint64)[0])
+
+
+@contextmanager
+def _inference(vit: VisionTransformer, precision: hardware.Precision, device: torch.device) -> Iterator[None]:
+    """Evaluation mode, no gradients, the precision asked for and the faster attention; the model's own state after.
+
+    On a CPU plain products beat the fused kernel in bf16 and not in fp32.
+    """
+    training, fused = vit.training, attention_of(blocks_of(vit)[0]).fused_attn
+    vit.eval()
+    set_attention(vit, fused=device.type == "cuda" or precision == "fp32")
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        vit.train(training)
+        set_attention(vit, fused=fused)

@@ -1,0 +1,187 @@
+"""From tallies to the record of a curve, and to its folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenprune import cost
+from tokenprune.data import ImageSet
+from tokenprune.evaluation.tally import Tally
+from tokenprune.evaluation.timing import Clock
+from tokenprune.hardware import Precision
+from tokenprune.recipe import Schedule
+from tokenprune.runs import PrunePoint, PruneResult, atomic, save_prune
+from tokenprune.statistics import mcnemar, paired_interval, wilson
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's accuracy at every ratio, with the answers it was computed from.
+
+    predictions: `labels`, `baseline` and `index` [images], `predictions` [points, images] in the order of
+        `result.points`; classes in the smallest unsigned type that holds them.
+    examples: a few test images with the patches that each point keeps: `images` uint8 [e, h, w, 3], `labels` and
+        `index` [e], `kept` bool [points, e, t], `predictions` [points, e]; None where no examples were asked for.
+    """
+
+    result: PruneResult
+    predictions: dict[str, np.ndarray]
+    examples: dict[str, np.ndarray] | None
+
+
+def save_curve(curve: Curve, folder: Path) -> None:
+    """predictions.npz, examples.npz, and last result.json, without which the folder counts for nothing.
+
+    Raises TokenpruneError if they cannot be saved.
+    """
+    atomic.make_folder(folder)
+    # An earlier measurement's result must not stand beside this one's predictions.
+    atomic.remove(folder / "result.json")
+    _save_arrays(folder / "predictions.npz", curve.predictions)
+    if curve.examples is not None:
+        _save_arrays(folder / "examples.npz", curve.examples)
+    save_prune(folder, curve.result)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What all curves of one pass share.
+
+    test: the images measured on. relevant: their label-relevant area, in tokens. examples: index of those to look at.
+    baseline: classes predicted by the model that all points are compared with.
+    """
+
+    run: str
+    schedule: Schedule
+    input_scores: cost.InputScores
+    precision: Precision
+    device: str
+    architecture: cost.Architecture
+    test: ImageSet
+    examples: np.ndarray
+    unpruned: Tally
+    baseline: np.ndarray
+    relevant: float | None
+    clock: Clock
+
+
+def to_curve(measured: Measured, method: str, options: dict[str, Any], points: Sequence[tuple[float, Tally]]) -> Curve:
+    """The curve of one method from its (keep ratio, tally) points."""
+    labels = measured.test.labels.cpu().numpy()
+    baseline = measured.baseline
+    answers = np.stack([tally.answers() for _, tally in points])
+    correct = int((baseline == labels).sum())
+    result = PruneResult(
+        run=measured.run,
+        method=method,
+        options=options,
+        site=str(measured.schedule),
+        input_scores=measured.input_scores if measured.schedule.moment == "input" else None,
+        precision=measured.precision,
+        device=measured.device,
+        batch_size=measured.clock.batch_size,
+        count=len(labels),
+        baseline_correct=correct,
+        baseline_accuracy=correct / len(labels),
+        baseline_images_per_second=_speed(measured, measured.unpruned),
+        points=tuple(
+            _point(measured, ratio, tally, row == labels, baseline == labels)
+            for (ratio, tally), row in zip(points, answers, strict=True)
+        ),
+    )
+    kind = np.min_scalar_type(int(max(labels.max(), baseline.max(), answers.max())))
+    predictions = {
+        "labels": labels.astype(kind),
+        "baseline": baseline.astype(kind),
+        "predictions": answers.astype(kind),
+        "index": np.arange(len(labels)),
+    }
+    return Curve(result, predictions, _examples(measured, labels.astype(kind), answers.astype(kind), points))
+
+
+def join(curves: Sequence[Curve], finetune_epochs: int) -> Curve:
+    """One curve from curves of the same method and images: points measured on a model each, fine-tuned to its ratio."""
+    first = curves[0]
+    points = tuple(point for curve in curves for point in curve.result.points)
+    result = first.result.model_copy(update={"points": points, "finetune_epochs": finetune_epochs})
+    shown = [curve.examples for curve in curves if curve.examples is not None]
+    return Curve(result, _joined([curve.predictions for curve in curves]), _joined(shown) if shown else None)
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The same arrays, with those that have a row per point concatenated."""
+    rows: dict[str, np.ndarray] = {
+        key: np.concatenate([part[key] for part in parts]) for key in ("predictions", "kept") if key in parts[0]
+    }
+    return {**parts[0], **rows}
+
+
+def varied(labels: np.ndarray, count: int) -> np.ndarray:
+    """Index of `count` images, rising: the first of every class, then the second of every class, and so on."""
+    by_class = np.argsort(labels, kind="stable")
+    turn = np.empty(len(labels), dtype=np.int64)
+    turn[by_class] = np.arange(len(labels)) - np.searchsorted(labels[by_class], labels[by_class])
+    return np.sort(np.argsort(turn, kind="stable")[:count])
+
+
+def _point(measured: Measured, ratio: float, tally: Tally, right: np.ndarray, before: np.ndarray) -> PrunePoint:
+    """right, before: which images are answered right by this point, by the unpruned model."""
+    count, correct = len(right), int(right.sum())
+    lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
+    low, high = wilson(correct, count)
+    difference_low, difference_high = paired_interval(lost, gained, count)
+    kept_relevance, relevant_recall = tally.relevance(measured.relevant)
+    unpruned = cost.flops(measured.architecture)
+    pruned = cost.flops(measured.architecture, measured.schedule, ratio, tally.asked, measured.input_scores)
+    speed, bare = _speed(measured, tally), _speed(measured, measured.unpruned)
+    return PrunePoint(
+        seed=tally.draw,
+        keep_ratio=ratio,
+        realised=tally.realised(measured.architecture.patches),
+        realised_mean=pruned.realised_mean,
+        correct=correct,
+        accuracy=correct / count,
+        low=low,
+        high=high,
+        difference=(gained - lost) / count,
+        difference_low=difference_low,
+        difference_high=difference_high,
+        lost=lost,
+        gained=gained,
+        mcnemar_p=mcnemar(lost, gained),
+        kept_relevance=kept_relevance,
+        relevant_recall=relevant_recall,
+        flops=pruned.flops,
+        ideal_speedup=unpruned.flops / pruned.flops,
+        images_per_second=speed,
+        speedup=None if speed is None or bare is None else speed / bare,
+    )
+
+
+def _speed(measured: Measured, tally: Tally) -> float | None:
+    """Images per second through all that a point needs: blocks before the first site, its ranking, the rest."""
+    parts = ["shared", tally] if tally.scores is None else ["shared", tally.scores, tally]
+    return measured.clock.images_per_second(*parts)
+
+
+def _examples(
+    measured: Measured, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[float, Tally]]
+) -> dict[str, np.ndarray] | None:
+    chosen = measured.examples
+    if len(chosen) == 0:
+        return None
+    images: np.ndarray = measured.test.images.cpu().numpy()[chosen].transpose(0, 2, 3, 1)
+    return {
+        "images": images,
+        "labels": labels[chosen],
+        "index": chosen,
+        "kept": np.stack([tally.shown() for _, tally in points]),
+        "predictions": answers[:, chosen],
+    }
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    atomic.write(path, lambda handle: np.savez_compressed(handle, **arrays))  # type: ignore[arg-type]

@@ -1,0 +1,57 @@
+"""Seconds of parts of a batch's work, measured while it is done anyway."""
+
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import torch
+
+#: Fewer timed batches than this say nothing.
+ENOUGH = 3
+
+
+class Clock:
+    """Wall clock on a CPU, events on a GPU: no synchronisation before the end.
+
+    A part is any key; each batch runs each part once. The first batch warms up and is not counted, nor are batches
+    that are not full.
+    """
+
+    def __init__(self, device: torch.device, batch_size: int) -> None:
+        self.cuda = device.type == "cuda"
+        self.batch_size = batch_size
+        self.sizes: list[int] = []
+        self.marks: dict[Hashable, list[tuple[Any, Any]]] = defaultdict(list)
+
+    def batch(self, images: int) -> None:
+        """A batch of so many images begins."""
+        self.sizes.append(images)
+
+    @contextmanager
+    def part(self, key: Hashable) -> Iterator[None]:
+        start = self._now()
+        yield
+        self.marks[key].append((start, self._now()))
+
+    def images_per_second(self, *keys: Hashable) -> float | None:
+        """Median over batches of images per second of the parts' time; None below three timed batches."""
+        if self.cuda:
+            torch.cuda.synchronize()
+        timed = [i for i, size in enumerate(self.sizes) if i > 0 and size == self.batch_size]
+        if len(timed) < ENOUGH:
+            return None
+        seconds = [sum(self._between(*self.marks[key][i]) for key in keys) for i in timed]
+        return self.batch_size / median(seconds)
+
+    def _now(self) -> Any:
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _between(self, start: Any, end: Any) -> float:
+        return start.elapsed_time(end) / 1000 if self.cuda else end - start

@@ -1,0 +1,45 @@
+"""Which device, which precision, how many threads."""
+
+from typing import Literal
+
+import torch
+
+from tokenprune.errors import TokenpruneError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` is CUDA where there is one. Raises TokenpruneError if CUDA is asked for and absent."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise TokenpruneError("device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """`auto` is bf16 where the hardware multiplies it natively, else fp32."""
+    if wanted == "auto":
+        wanted = "bf16" if _fast_bf16(device) else "fp32"
+    return "bf16" if wanted == "bf16" else "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def set_threads(count: int | None) -> int:
+    """Use `count` CPU threads, null leaves torch's choice; returns how many there are."""
+    if count is not None:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def _fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Emulated bf16 is slower than fp32, so ask for the instructions themselves; torch has no public question for it.
+    return any(
+        getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )

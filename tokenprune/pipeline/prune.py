@@ -1,0 +1,166 @@
+"""From a finished run to its pruning curves."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenprune import evaluation, models, pruners, runs, training
+from tokenprune.errors import TokenpruneError
+from tokenprune.evaluation import Curve, Plan
+from tokenprune.models import SparseViT
+from tokenprune.pipeline.prepare import Prepared, prepare
+from tokenprune.recipe import Recipe, Schedule, read_resolved
+from tokenprune.runs import PruneResult, RunFolder
+from tokenprune.training import Job
+
+
+def prune_run(
+    run: RunFolder,
+    *,
+    methods: Sequence[str],
+    keep: Sequence[float],
+    site: str,
+    seeds: int,
+    finetune_epochs: int = 0,
+    input_scores: str = "last",
+    batch_size: int | None = None,
+    device: str | None = None,
+    data_dir: Path | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[Path, PruneResult]]:
+    """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
+
+    Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
+    a curve cannot be saved; UsageError for ratios, sites and pruners that cannot be.
+    """
+    result = run.result()
+    recipe = read_resolved(run.resolved)
+    plan = Plan(
+        methods=tuple((name, _options(recipe, name)) for name in dict.fromkeys(methods)),
+        keep=tuple(keep),
+        schedule=Schedule.parse(site),
+        seeds=seeds,
+        batch_size=batch_size or recipe.evaluate.batch_size,
+        precision=result.precision,
+        input_scores=input_scores,  # type: ignore[arg-type]
+        examples=recipe.evaluate.examples,
+    )
+    folders = {
+        name: run.prune_folder(name, _curve_id(plan, options, finetune_epochs)) for name, options in plan.methods
+    }
+    missing = tuple(pair for pair in plan.methods if force or not (folders[pair[0]] / "result.json").is_file())
+    if missing:
+        with run.lock():
+            trained = _trained(run, recipe, device, data_dir)
+            plan = replace(plan, methods=missing)
+            if finetune_epochs:
+                curves = _finetuned(trained, plan, run, finetune_epochs, progress)
+            else:
+                curves = iter(_measured(trained, trained.model, plan, run, progress))
+            for curve in curves:
+                evaluation.save_curve(curve, folders[curve.result.method])
+    return [(folder, runs.read_record(folder / "result.json", PruneResult)) for folder in folders.values()]
+
+
+def _trained(run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None) -> Prepared:
+    """A finished run's model and images, both checked to be what they were."""
+    weights = run.check_weights()
+    if device is not None:
+        recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"device": device})})
+    bare = recipe.model_copy(
+        update={
+            "pruner": Recipe().pruner,
+            "model": recipe.model.model_copy(update={"checkpoint": None}),
+        }
+    )
+    prepared = prepare(bare, data_dir)
+    then, now = run.image_bytes(), prepared.dataset.provenance.get("sha256")
+    if then is not None and then != now:
+        raise TokenpruneError(
+            f"{run.path}: trained on images with sha256 {then[:12]}, those found now have {str(now)[:12]}: "
+            "results would be of other images; point --data-dir at the ones it was trained with"
+        )
+    models.load_weights(prepared.model.vit, weights)
+    return prepared
+
+
+def _measured(
+    trained: Prepared,
+    model: SparseViT,
+    plan: Plan,
+    run: RunFolder,
+    progress: Callable[[int, int], None] | None = None,
+    baseline: np.ndarray | None = None,
+) -> list[Curve]:
+    return evaluation.prune_curves(
+        model.vit,
+        trained.dataset,
+        plan,
+        run=run.name,
+        seed=trained.recipe.run.seed,
+        device=trained.device,
+        progress=progress,
+        baseline=baseline,
+    )
+
+
+def _finetuned(
+    trained: Prepared, plan: Plan, run: RunFolder, epochs: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Curve]:
+    """Curves of which every point is a model trained on, with its pruner at its ratio, from the run's weights.
+
+    Ratio 1 is trained on as well, without pruning: the control for the extra epochs. All points are compared with
+    the unpruned model as the run left it.
+    """
+    nothing = replace(plan, methods=plan.methods[:1], keep=(1.0,), examples=0)
+    baseline = _measured(trained, trained.model, nothing, run)[0].predictions["baseline"]
+    ratios, done = sorted(set(plan.keep), reverse=True), 0
+    for method, options in plan.methods:
+        points = []
+        for ratio in ratios:
+            vit = copy.deepcopy(trained.model.vit)
+            model = SparseViT(vit, pruners.create(method, **options), plan.schedule, plan.input_scores)
+            recipe = _finetuning(trained.recipe, method, ratio, epochs)
+            job = Job(recipe, model, trained.dataset, trained.device, trained.precision, observe=False)
+            outcome = training.train(job, training.Silent())
+            one = replace(plan, methods=((method, options),), keep=(ratio,))
+            points += _measured(trained, outcome.model, one, run, baseline=baseline)
+            done += 1
+            if progress is not None:
+                progress(done, len(ratios) * len(plan.methods))
+        yield evaluation.join(points, finetune_epochs=epochs)
+
+
+def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recipe:
+    """The run's own training, shorter, from a tenth of its learning rate, without warm-up, average or annealing."""
+    rate = recipe.train.learning_rate / 10
+    train = recipe.train.model_copy(
+        update={
+            "epochs": epochs,
+            "learning_rate": rate,
+            "final_learning_rate": min(rate, recipe.train.final_learning_rate),
+            "warmup_epochs": 0.0,
+            "ema_decay": None,
+        }
+    )
+    pruner = recipe.pruner.model_copy(update={"name": method, "keep_ratio": ratio, "anneal_epochs": 0.0})
+    return recipe.model_copy(update={"train": train, "pruner": pruner})
+
+
+def _options(recipe: Recipe, method: str) -> dict[str, Any]:
+    """A pruner that was trained with is evaluated with the same options."""
+    return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
+
+
+def _curve_id(plan: Plan, options: dict[str, Any], finetune_epochs: int) -> str:
+    """Eight hex digits of what decides a curve's numbers beside the run and the method."""
+    what = [options, plan.keep, str(plan.schedule), plan.seeds, finetune_epochs, plan.precision]
+    what += [plan.input_scores] if plan.schedule.moment == "input" else []
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,263 @@
+"""From a recipe to a trained run folder."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import save as safetensors_bytes
+
+from tokenprune import cost, data, hardware, models, runs, training
+from tokenprune.data import Dataset
+from tokenprune.errors import TokenpruneError
+from tokenprune.models import SparseViT
+from tokenprune.pipeline.prepare import Prepared, prepare
+from tokenprune.recipe import Loaded, Recipe
+from tokenprune.runs import DataFacts, Epoch, ModelFacts, RunFolder, TrainResult, atomic
+from tokenprune.training import Checkpoint, Job, Outcome, Reporter
+
+
+def train_run(
+    loaded: Loaded,
+    *,
+    runs_dir: Path,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> RunFolder:
+    """Train a recipe into its run folder.
+
+    A finished run is left as it is. Raises TokenpruneError if the run was begun and neither `resume` nor `force`
+    is given, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
+    """
+    recipe, reporter = loaded.recipe, reporter or training.Silent()
+    folder = RunFolder(runs_dir / runs.run_name(loaded.name, recipe.setting(), recipe.run.seed))
+    if folder.finished and not force:
+        reporter.message(f"{folder.path} is finished already; --force trains it again")
+        return folder
+    if folder.resume.is_file() and not (resume or force):
+        raise TokenpruneError(f"{folder.path} was begun and not finished; --resume continues it, --force starts over")
+    prepared = prepare(recipe, data_dir)
+    with folder.lock():
+        if force:
+            _clear(folder)
+        _describe(folder, loaded, prepared)
+        with _status(folder), _Recorder(folder, recipe, reporter) as recorder:
+            checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
+            job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
+            outcome = training.train(job, recorder, resume=resume)
+            _finish(folder, loaded, prepared, outcome)
+    return folder
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a recipe resolves to, and the loss of one training batch."""
+
+    parameters: int
+    flops: float  # per image, forward
+    memory_bytes: int | None  # peak on the GPU in one training step; null on CPU
+    patches: int
+    steps_per_epoch: int
+    train_count: int
+    test_count: int
+    device: str
+    precision: str
+    loss: float
+
+
+def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
+    """Resolve, build, run one batch forward and backward; writes nothing."""
+    prepared = prepare(loaded.recipe, data_dir)
+    spec, dataset, model = loaded.recipe.train, prepared.dataset, prepared.model
+    first = next(
+        iter(data.train_batches(dataset, spec.augment, spec.batch_size, model.patch_size, loaded.recipe.run.seed, 0))
+    )
+    loss = training.one_step(
+        Job(loaded.recipe, model, dataset, prepared.device, prepared.precision, observe=False), first
+    )
+    cuda = prepared.device.type == "cuda"
+    return DryRun(
+        parameters=_parameters(model),
+        flops=cost.flops(models.architecture_of(model.vit)).flops,
+        memory_bytes=torch.cuda.max_memory_allocated(prepared.device) if cuda else None,
+        patches=model.patches,
+        steps_per_epoch=data.steps_per_epoch(len(dataset.train), spec.batch_size),
+        train_count=len(dataset.train),
+        test_count=len(dataset.test),
+        device=hardware.device_name(prepared.device),
+        precision=prepared.precision,
+        loss=loss,
+    )
+
+
+class _Recorder:
+    """Writes each epoch into the run folder (and TensorBoard, if asked), and hands everything on."""
+
+    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter) -> None:
+        self.folder = folder
+        self.reporter = reporter
+        self.epochs: list[Epoch] = []
+        self.board: Any = None
+        if recipe.run.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise TokenpruneError(
+                    "run.tensorboard needs the tensorboard package: pip install 'tokenprune-vit[tensorboard]'"
+                ) from None
+            self.board = SummaryWriter(str(folder.path / "tensorboard"))
+
+    def __enter__(self) -> "_Recorder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def start(self, steps: int, done: int) -> None:
+        self.reporter.start(steps, done)
+
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+        self.reporter.step(done, loss, accuracy, images_per_second)
+
+    def message(self, text: str) -> None:
+        self.reporter.message(text)
+
+    def epoch(self, record: Epoch) -> None:
+        if not self.epochs:
+            self.epochs = self.folder.epochs()[: record.epoch]  # what a resumed run recorded before
+        self.epochs.append(record)
+        self.folder.set_epochs(self.epochs)
+        self.folder.set_status("running", record.epoch, record.step)
+        if self.board is not None:
+            for name, value in record.model_dump().items():
+                if isinstance(value, float):
+                    self.board.add_scalar(name, value, record.step)
+            for block, share in enumerate(record.attention_on_relevant or ()):
+                self.board.add_scalar(f"attention_on_relevant/block_{block}", share, record.step)
+        self.reporter.epoch(record)
+
+
+@contextmanager
+def _status(folder: RunFolder) -> Iterator[None]:
+    """status.json says how the run ended, whatever ended it."""
+
+    def ended(state: str, message: str) -> None:
+        now = folder.status()
+        folder.set_status(state, now.epoch if now else 0, now.step if now else 0, message)
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        ended("interrupted", "asked to stop; --resume continues")
+        raise
+    except Exception as error:
+        ended("failed", str(error) or type(error).__name__)
+        raise
+
+
+def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared) -> None:
+    header = "".join(f"# --set {override}\n" for override in loaded.overrides)
+    atomic.write_text(folder.recipe, header + loaded.text)
+    atomic.write_text(folder.resolved, yaml.safe_dump(loaded.recipe.model_dump(mode="json"), sort_keys=False))
+    record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)
+    atomic.write_json(folder.environment, record)
+    folder.set_status("running", 0, 0)
+
+
+def _clear(folder: RunFolder) -> None:
+    """Forget a run's results; the weights they were measured on are about to change."""
+    for path in (folder.path / "result.json", folder.resume, folder.weights, folder.predictions):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder.path / "prune", ignore_errors=True)
+    folder.set_epochs([])
+
+
+def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outcome) -> None:
+    recipe, dataset, model = loaded.recipe, prepared.dataset, outcome.model
+    weights = {name: value.contiguous().cpu() for name, value in model.vit.state_dict().items()}
+    atomic.write(folder.weights, lambda handle: _write(handle, safetensors_bytes(weights)))
+    labels = dataset.test.labels.cpu().numpy()
+    predictions = outcome.scores.predictions.numpy()
+    kind = np.uint8 if len(dataset.classes) <= 256 else np.uint16
+    atomic.write(
+        folder.predictions,
+        lambda handle: np.savez(handle, labels=labels.astype(kind), predictions=predictions.astype(kind)),
+    )
+    folder.set_epochs(outcome.epochs)
+    folder.set_result(
+        TrainResult(
+            name=loaded.name,
+            setting=recipe.setting(),
+            family=recipe.family(),
+            seed=recipe.run.seed,
+            model=_model_facts(recipe, model),
+            data=_data_facts(recipe, dataset, model),
+            pruner=recipe.pruner.name,
+            keep_ratio=recipe.pruner.keep_ratio if recipe.pruner.name != "none" else 1.0,
+            epochs=recipe.train.epochs,
+            test_count=len(labels),
+            test_correct=outcome.scores.correct,
+            test_accuracy=outcome.scores.accuracy,
+            test_loss=outcome.scores.loss,
+            group_accuracy=_group_accuracy(dataset, predictions == labels),
+            seconds=outcome.seconds,
+            precision=prepared.precision,
+            device=hardware.device_name(prepared.device),
+            weights_sha256=runs.sha256(folder.weights),
+        )
+    )
+    last = outcome.epochs[-1]
+    folder.set_status("finished", last.epoch, last.step)
+    folder.resume.unlink(missing_ok=True)
+
+
+def _write(handle: Any, content: bytes) -> None:
+    handle.write(content)
+
+
+def _group_accuracy(dataset: Dataset, right: np.ndarray) -> dict[str, float] | None:
+    if dataset.test.groups is None:
+        return None
+    groups = dataset.test.groups.cpu().numpy()
+    return {name: float(right[groups == g].mean()) for g, name in enumerate(dataset.group_names) if (groups == g).any()}
+
+
+def _model_facts(recipe: Recipe, model: SparseViT) -> ModelFacts:
+    sizes = models.architecture_of(model.vit)
+    return ModelFacts(
+        name=recipe.model.name or "vit",
+        depth=sizes.depth,
+        dim=sizes.dim,
+        heads=sizes.heads,
+        patch_size=sizes.patch_size,
+        patches=sizes.patches,
+        prefix=sizes.prefix,
+        class_token=sizes.class_token,
+        parameters=_parameters(model),
+        flops=cost.flops(sizes).flops,
+    )
+
+
+def _data_facts(recipe: Recipe, dataset: Dataset, model: SparseViT) -> DataFacts:
+    relevance = dataset.test.relevance(model.patch_size)
+    return DataFacts(
+        source=recipe.data.source,
+        scene=recipe.data.scene,
+        classes=dataset.classes,
+        train_count=len(dataset.train),
+        test_count=len(dataset.test),
+        relevant_share=None if relevance is None else relevance.double().mean().item(),
+        note=dataset.provenance.get("note"),
+    )
+
+
+def _parameters(model: SparseViT) -> int:
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,339 @@
+"""The training loop. Every step is a function of (seed, epoch, step) and the state before it, so a resumed run
+ends bit for bit like an uninterrupted one on the same machine.
+"""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor
+from torch.nn import functional as F
+
+from tokenprune.data import Batch, Dataset, steps_per_epoch, test_batches, train_batches
+from tokenprune.errors import TokenpruneError
+from tokenprune.hardware import Precision
+from tokenprune.models import Hints, SparseViT
+from tokenprune.recipe import Recipe
+from tokenprune.runs import Epoch
+from tokenprune.training.checkpoint import Checkpoint
+from tokenprune.training.observe import Scores, attention_on_relevant, score
+
+#: Images whose attention is recorded each epoch: the share's standard error is then below 0.005.
+ATTENTION_IMAGES = 1000
+
+#: Steps between two looks at the device for a loss that is not finite: each look waits for it.
+LOOK = 20
+
+
+class Reporter(Protocol):
+    """Who is told how it goes."""
+
+    def start(self, steps: int, done: int) -> None: ...
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
+    def epoch(self, record: Epoch) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def start(self, steps: int, done: int) -> None: ...
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
+    def epoch(self, record: Epoch) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class Diverged(TokenpruneError):
+    """The loss is not finite any more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train and on what. `checkpoint` None: nothing is saved on the way (fine-tuning)."""
+
+    recipe: Recipe
+    model: SparseViT
+    dataset: Dataset  # on `device`
+    device: torch.device
+    precision: Precision
+    checkpoint: Checkpoint | None = None
+    observe: bool = True  # measure test accuracy and attention each epoch
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The trained model (the moving average, if there is one), in eval mode."""
+
+    model: SparseViT
+    epochs: list[Epoch]
+    scores: Scores
+    seconds: float
+
+
+def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
+    """Train as the recipe says.
+
+    Raises Diverged at a loss that is not finite, naming the step; the last good checkpoint stands. On SIGINT or
+    SIGTERM writes a checkpoint after the step in hand and raises KeyboardInterrupt.
+    """
+    spec, seed, data = job.recipe.train, job.recipe.run.seed, job.dataset
+    per_epoch = steps_per_epoch(len(data.train), spec.batch_size)
+    learner = Learner(job, per_epoch)
+    saved = job.checkpoint.load(job.device) if resume and job.checkpoint else None
+    if saved:
+        learner.restore(saved)
+    reporter.start(per_epoch * spec.epochs, learner.steps)
+
+    with _interruptible() as interrupted:
+        if not learner.epochs:
+            learner.close_epoch(0.0, None)
+            reporter.epoch(learner.epochs[0])
+        watch = _Watch(job, learner)
+        for epoch in range(learner.epoch, spec.epochs):
+            keep = keep_ratio(job.recipe, epoch)
+            started = time.perf_counter()
+            first = learner.steps - epoch * per_epoch
+            batches = train_batches(data, spec.augment, spec.batch_size, job.model.patch_size, seed, epoch, start=first)
+            for batch in batches:
+                learner.step(batch, keep)
+                if learner.steps % LOOK == 0 or job.device.type == "cpu":
+                    rate = (learner.steps - epoch * per_epoch - first) * spec.batch_size
+                    loss, accuracy = learner.running()
+                    reporter.step(learner.steps, loss, accuracy, rate / (time.perf_counter() - started))
+                watch.after_step(interrupted(), learner.seconds + time.perf_counter() - started)
+            learner.seconds += time.perf_counter() - started
+            learner.close_epoch(time.perf_counter() - started, keep, images=(per_epoch - first) * spec.batch_size)
+            watch.save(learner.seconds)
+            reporter.epoch(learner.epochs[-1])
+            if interrupted():
+                raise KeyboardInterrupt
+
+    final = learner.evaluated()
+    return Outcome(final, learner.epochs, learner.scores(), learner.seconds)
+
+
+def one_step(job: Job, batch: Batch) -> float:
+    """One optimiser step on one batch; its loss. For a dry run."""
+    learner = Learner(job, per_epoch=1)
+    learner.step(batch, keep_ratio(job.recipe, job.recipe.train.epochs))
+    return learner.running()[0]
+
+
+def keep_ratio(recipe: Recipe, epoch: int) -> float:
+    """The pruner's ratio in an epoch: from 1 down a cosine over `anneal_epochs`, then as the recipe says."""
+    target, over = recipe.pruner.keep_ratio, recipe.pruner.anneal_epochs
+    if epoch >= over:
+        return target
+    return target + (1 - target) * 0.5 * (1 + math.cos(math.pi * epoch / over))
+
+
+class Learner:
+    """Model, optimiser, schedule, moving average and the epoch's tallies: the state that a step changes."""
+
+    def __init__(self, job: Job, per_epoch: int) -> None:
+        spec = job.recipe.train
+        self.job = job
+        self.model = job.model
+        options: dict[str, Any] = {"fused": True} if spec.optimizer == "adamw" else {}
+        self.optimizer = create_optimizer_v2(
+            job.model, opt=spec.optimizer, lr=spec.learning_rate, weight_decay=spec.weight_decay, **options
+        )
+        warmup = round(spec.warmup_epochs * per_epoch)
+        self.schedule = CosineLRScheduler(
+            self.optimizer,
+            t_initial=max(2, spec.epochs * per_epoch - warmup),
+            lr_min=spec.final_learning_rate,
+            warmup_t=warmup,
+            warmup_prefix=True,
+            t_in_epochs=False,
+        )
+        self.average = ModelEmaV3(job.model, decay=spec.ema_decay) if spec.ema_decay else None
+        self.forward = torch.compile(job.model) if job.recipe.run.compile else job.model
+        self.per_epoch = per_epoch
+        self.epoch = 0
+        self.steps = 0
+        self.seconds = 0.0
+        self.epochs: list[Epoch] = []
+        self.tally = torch.zeros(3, dtype=torch.float64, device=job.device)  # loss x images, right, images
+        self.bad = torch.tensor(-1, device=job.device)  # first step whose loss was not finite, -1 for none
+        self.mixes = bool(spec.augment.mixup or spec.augment.cutmix)
+        self.last: Scores | None = None
+
+    def step(self, batch: Batch, keep: float = 1.0) -> None:
+        """One optimiser step."""
+        job, spec = self.job, self.job.recipe.train
+        seed = job.recipe.run.seed
+        torch.manual_seed((seed << 32) + self.steps)  # dropout and drop path, whatever ran before
+        self.schedule.step_update(self.steps + 1)  # at update 0 the warm-up's rate would be 0
+        self.model.train()
+        # Pruning draws anew each epoch, as augmentation does.
+        hints = None
+        if self.model.pruner is not None:
+            hints = Hints(batch.relevance, batch.labels, batch.index, seed=(seed << 16) + self.epoch)
+        with torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+            logits = self.forward(batch.images, keep, hints)
+        loss = _loss(logits.float(), batch, spec.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if spec.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip_norm)
+        self.optimizer.step()
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self.model, step=self.steps)
+        with torch.no_grad():
+            count = len(batch.labels)
+            right = (logits.argmax(1) == batch.labels).sum()
+            self.tally += torch.stack([loss.detach() * count, right, torch.full_like(right, count)])
+            self.bad = torch.where((self.bad < 0) & ~loss.isfinite(), self.steps, self.bad)
+
+    def running(self) -> tuple[float, float | None]:
+        """Mean loss and accuracy of the epoch so far."""
+        loss, right, count = self.tally.tolist()
+        return loss / count, None if self.mixes else right / count
+
+    def evaluated(self) -> SparseViT:
+        """The model that results are about, in eval mode."""
+        model = self.model if self.average is None else self.average.module
+        return model.eval()
+
+    def scores(self) -> Scores:
+        if self.last is None:
+            self.last = self._score(keep_ratio(self.job.recipe, self.job.recipe.train.epochs))
+        return self.last
+
+    def close_epoch(self, seconds: float, keep: float | None, images: int = 0) -> None:
+        """Measure, record, and make ready for the next epoch. Before any step this is epoch 0."""
+        started = self.steps > 0
+        if started:
+            self.epoch += 1
+        job = self.job
+        self.last = self._score(1.0 if keep is None else keep) if job.observe else None
+        attention = None
+        if job.observe:
+            model = self.evaluated()
+            batches = test_batches(job.dataset, 250, model.patch_size, count=ATTENTION_IMAGES)
+            attention = attention_on_relevant(model, batches)
+        loss, accuracy = self.running() if started else (None, None)
+        self.epochs.append(
+            Epoch(
+                epoch=self.epoch,
+                step=self.steps,
+                train_loss=loss,
+                train_accuracy=accuracy,
+                test_loss=self.last.loss if self.last else None,
+                test_accuracy=self.last.accuracy if self.last else None,
+                learning_rate=self.optimizer.param_groups[0]["lr"] if started else None,
+                keep_ratio=keep if job.model.pruner is not None else None,
+                attention_on_relevant=attention,
+                seconds=seconds if started else None,
+                images_per_second=images / seconds if started else None,
+            )
+        )
+        self.tally.zero_()
+
+    def _score(self, keep: float) -> Scores:
+        job = self.job
+        model = self.evaluated()
+        batches = test_batches(job.dataset, job.recipe.evaluate.batch_size, model.patch_size)
+        autocast = torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16")
+        return score(model, batches, keep, job.recipe.run.seed, autocast)
+
+    def state(self, seconds: float) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.module.state_dict() if self.average else None,
+            "tally": self.tally,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "seconds": seconds,
+            "epochs": [record.model_dump_json() for record in self.epochs],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        self.tally.copy_(state["tally"])
+        self.steps, self.epoch, self.seconds = state["steps"], state["epoch"], state["seconds"]
+        self.epochs = [Epoch.model_validate_json(line) for line in state["epochs"]]
+
+
+class _Watch:
+    """Looks for a loss that is not finite before anything is saved, saves in time, and stops when asked to."""
+
+    def __init__(self, job: Job, learner: Learner) -> None:
+        self.job = job
+        self.learner = learner
+        self.every = 60 * job.recipe.run.checkpoint_minutes
+        self.saved_at = time.monotonic()
+
+    def after_step(self, interrupted: bool, seconds: float) -> None:
+        due = time.monotonic() - self.saved_at > self.every
+        ends_epoch = self.learner.steps % self.learner.per_epoch == 0
+        if interrupted or due or ends_epoch or self.learner.steps % LOOK == 0:
+            self.check()
+        if ends_epoch:
+            return  # what the epoch achieved is measured first, then saved
+        if interrupted or due:
+            self.save(seconds)
+        if interrupted:
+            raise KeyboardInterrupt
+
+    def check(self) -> None:
+        bad = int(self.learner.bad)
+        if bad < 0:
+            return
+        kept = self.job.checkpoint
+        where = f"; the last good checkpoint stands in {kept.path}" if kept and kept.path.is_file() else ""
+        raise Diverged(
+            f"the loss is not finite at step {bad} (epoch {self.learner.epoch + 1}){where}; "
+            "try a lower train.learning_rate or train.clip_norm"
+        )
+
+    def save(self, seconds: float) -> None:
+        if self.job.checkpoint is not None:
+            self.job.checkpoint.save(self.learner.state(seconds))
+            self.saved_at = time.monotonic()
+
+
+def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
+    """Mean cross-entropy; of mixed images the mean of both labels' by weight (Zhang et al. 2018; Yun et al. 2019)."""
+    if batch.other is None or batch.weight is None:
+        return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    first = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
+    second = F.cross_entropy(logits, batch.other, reduction="none", label_smoothing=smoothing)
+    return (batch.weight * first + (1 - batch.weight) * second).mean()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Any]:
+    """The first SIGINT or SIGTERM is a request that the loop honours after its step; a second is heeded at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
