@@ -53,6 +53,14 @@ def make_folder(path: Path) -> None:
         raise TokenpruneError(f"{path}: cannot make this folder: {_reason(error)}") from error
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there; TokenpruneError if it cannot be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TokenpruneError(f"{path}: cannot be removed: {_reason(error)}") from error
+
+
 def _write_all(handle: BinaryIO, data: bytes) -> None:
     handle.write(data)
 
