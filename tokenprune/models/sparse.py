@@ -83,6 +83,10 @@ class SparseViT(nn.Module):
     def class_token(self) -> bool:
         return self.vit.cls_token is not None
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that timm's optimisers leave without weight decay."""
+        return {f"vit.{name}" for name in self.vit.no_weight_decay()}
+
     def forward(
         self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, hints: Hints | None = None
     ) -> Float[Tensor, "b classes"]:
