@@ -33,5 +33,5 @@ fi
 
 echo "installing tokenprune into .venv; the first time downloads torch, which takes minutes" >&2
 rm -f "$stamp"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' >&2
+.venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[test]' >&2
 printf '%s\n' "$wanted" >"$stamp"

@@ -32,7 +32,8 @@ def rows(
     names: Sequence[str], values: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
 ) -> None:
     """A table as wide as the terminal; in a pipe as wide as its content, so that nothing is cut."""
-    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_edge=False)
+    look: Any = {"box": SIMPLE_HEAD, "padding": (0, 0 if numbers else 1, 0, 0), "pad_edge": False, "show_edge": False}
+    table = Table(title=title or None, title_justify="left", **look)
     for name in names:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in values:
@@ -85,14 +86,19 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
     )
 
 
+_LEGEND = """\
+acc %, 95 % CI (Wilson): of all test images. diff, p (McNemar): against the
+unpruned model on the same images. rel.: label-relevant share of the kept
+tokens. left: share of the patches. gain/ideal: speed-up measured, and by FLOPs."""
+
+
 def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> None:
     if as_json:
         json([{"path": str(path), **result.model_dump(mode="json")} for path, result in results])
         return
     for path, result in results:
         prune(path, result)
-    print("% are of test images, CI is Wilson 95 %, diff and p (McNemar) are paired with the unpruned model,")
-    print("rel. is the label-relevant share of kept tokens, left the share of patches left, gain is in speed.")
+    print(_LEGEND)
 
 
 def prune(path: Path, result: "PruneResult") -> None:
@@ -109,7 +115,7 @@ def prune(path: Path, result: "PruneResult") -> None:
                 f"{100 * point.accuracy:.2f}",
                 f"{100 * point.low:.1f}-{100 * point.high:.1f}",
                 f"{100 * point.difference:+.2f}",
-                f"{point.mcnemar_p:.2g}",
+                f"{point.mcnemar_p:.1g}",
                 _number(point.kept_relevance, ".2f"),
                 f"{point.realised[-1]:.2f}" if point.realised else "1.00",
                 f"{point.flops / 1e6:.1f}",

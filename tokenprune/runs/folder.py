@@ -104,6 +104,13 @@ class RunFolder:
             )
         return self.weights
 
+    def image_bytes(self) -> str | None:
+        """sha256 of the data set this run was trained on, if its environment record has one."""
+        try:
+            return json.loads(_read_text(self.environment))["data"].get("sha256")
+        except (ValueError, KeyError, AttributeError):
+            raise TokenpruneError(f"{self.environment}: not an environment record; the file is damaged") from None
+
     def prune_folder(self, method: str, identity: str) -> Path:
         return self.path / "prune" / f"{method}-{identity}"
 
