@@ -1,0 +1,306 @@
+"""What `report` writes: the numbers of the runs, every verdict, and a page that needs nothing but itself."""
+
+import csv
+import html.parser
+import io
+import json
+import re
+import shutil
+import xml.etree.ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.factories import make_prune, make_run
+from tokenprune import report, statistics
+from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.report.collect import collect
+from tokenprune.report.mosaic import greyed
+
+RATIOS = (1.0, 0.7, 0.3)
+
+
+def curve(top: float, loss: float) -> dict[float, float]:
+    return {ratio: round(top - loss * (1 - ratio), 3) for ratio in RATIOS}
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Depth 1: three seeds where magnitude clearly loses to random. Depth 6: one seed, which decides nothing."""
+    folder = tmp_path_factory.mktemp("work") / "runs"
+    for depth, seeds in ((1, 3), (6, 1)):
+        for seed in range(seeds):
+            top = 0.6 + 0.02 * depth + 0.005 * seed
+            methods = {
+                "magnitude": curve(top, 0.4),
+                "random": curve(top, 0.1),
+                "oracle": curve(top, 0.05 + 0.01 * seed),
+            }
+            make_run(folder, depth=depth, seed=seed, accuracy=top, methods=methods)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(runs_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[report.Report, Path]:
+    out = tmp_path_factory.mktemp("out") / "report"
+    return report.write(runs_dir, out), out
+
+
+class Page(html.parser.HTMLParser):
+    """Text, loads and unbalanced tags of a page."""
+
+    VOID = ("meta", "link", "br", "img", "hr", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.classes: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action") and value:
+                self.loads.append(value)
+            if name == "id" and value:
+                self.ids.append(value)
+            if name == "class" and value:
+                self.classes.append(value)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_points_csv_holds_the_numbers_of_every_prune(runs_dir: Path, written: tuple[report.Report, Path]) -> None:
+    points = rows(written[1] / "points.csv")
+    expected = {}
+    for path in runs_dir.glob("*/prune/*/result.json"):
+        for point in json.loads(path.read_text())["points"]:
+            expected[path.parts[-4], path.parts[-2], point["keep_ratio"], point["seed"]] = point
+    assert len(points) == len(expected)
+    for row in points:
+        draw = int(row["draw"]) if row["draw"] else None
+        point = expected[row["run"], row["prune"], float(row["keep_ratio"]), draw]
+        for key in ("accuracy", "low", "high", "difference", "mcnemar_p", "flops", "speedup", "kept_relevance"):
+            assert float(row[key]) == point[key]
+        assert (int(row["lost"]), int(row["gained"])) == (point["lost"], point["gained"])
+        assert [float(part) for part in row["realised"].split(";")] == point["realised"]
+
+
+def test_report_json_is_as_json_and_holds_all_runs_and_verdicts(written: tuple[report.Report, Path]) -> None:
+    found, out = written
+    data = json.loads((out / "report.json").read_text())
+    assert data == json.loads(json.dumps(report.as_json(found)))
+    assert data["schema_version"] == 1
+    assert {run["run"]: run["test_accuracy"] for run in data["runs"]} == {
+        run.folder: run.result.test_accuracy for run in found.trained
+    }
+    assert len(data["claims"]) == len(found.verdicts) == len(rows(out / "claims.csv"))
+    assert [environment["device"] for environment in data["environments"]] == ["cpu"]
+    assert sum(len(environment["runs"]) for environment in data["environments"]) == len(rows(out / "runs.csv")) == 4
+
+
+def test_seeds_are_the_replicates_of_a_band_and_one_seed_has_its_own_interval(
+    written: tuple[report.Report, Path],
+) -> None:
+    shallow, deep = written[0].curves[0].panels
+    mark = next(line for line in shallow.lines if line.name == "random").marks[-1]
+    mean, low, high = statistics.mean_interval([0.62 - 0.07, 0.625 - 0.07, 0.63 - 0.07])
+    assert (mark.seeds, mark.draws) == (3, 3)
+    assert (mark.accuracy.value, mark.accuracy.low, mark.accuracy.high) == pytest.approx((mean, low, high))
+    single = next(line for line in deep.lines if line.name == "magnitude").marks[-1]
+    assert (single.accuracy.low, single.accuracy.high) == pytest.approx(statistics.wilson(440, 1000))
+
+
+def test_page_loads_nothing_and_its_tags_balance(written: tuple[report.Report, Path]) -> None:
+    text = (written[1] / "index.html").read_text()
+    page = Page(text)
+    assert page.open == page.unbalanced == []
+    assert [load for load in page.loads if not load.startswith(("#", "data:image/png"))] == []
+    assert not re.search(r"<script|@import|url\((?!#)", text)
+    assert len(set(page.ids)) == len(page.ids)
+    references = {load[1:] for load in page.loads if load.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", text))
+    assert references <= set(page.ids)
+
+
+def test_page_shows_every_claim_with_its_verdict(written: tuple[report.Report, Path]) -> None:
+    found, out = written
+    text = (out / "index.html").read_text()
+    page = Page(text)
+    verdicts = [verdict.verdict for verdict in found.verdicts]
+    assert {"refuted", "undecided", "supported"} <= set(verdicts)
+    for kind in ("refuted", "undecided", "supported"):
+        assert page.classes.count(f"verdict {kind}") == verdicts.count(kind)
+    for verdict in found.verdicts:
+        assert verdict.statement in page.text
+        if verdict.verdict == "undecided" and verdict.todo:
+            assert verdict.todo in page.text
+
+
+def test_figures_are_whole_and_name_their_methods(written: tuple[report.Report, Path]) -> None:
+    figures = written[1] / "figures"
+    names = sorted(path.stem for path in figures.glob("*.svg"))
+    assert names == sorted(path.stem for path in figures.glob("*.png"))
+    kinds = ["accuracy", "attention", "compute", "kept-relevance", "mosaic", "mosaic"]
+    assert [re.split(r"-[0-9a-f]{8}", name)[0] for name in names] == kinds
+    for name in names:
+        content = (figures / f"{name}.png").read_bytes()
+        assert content.startswith(b"\x89PNG\r\n\x1a\n")
+        assert content.endswith(b"IEND\xaeB`\x82")
+        svg = xml.etree.ElementTree.parse(figures / f"{name}.svg")
+        words = {element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")}
+        expected = {"first block", "last"} if name.startswith("attention") else {"magnitude", "oracle", "random"}
+        assert expected <= words
+
+
+def test_the_same_runs_give_the_same_bytes(runs_dir: Path, written: tuple[report.Report, Path], tmp_path: Path) -> None:
+    report.write(runs_dir, tmp_path)
+    first = {path.relative_to(written[1]): path.read_bytes() for path in written[1].rglob("*") if path.is_file()}
+    second = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert first == second
+
+
+def test_terminal_table_fits_80_columns_and_says_it_all(written: tuple[report.Report, Path]) -> None:
+    found = written[0]
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    for part in report.table(found):
+        console.print(part)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for run in found.trained:
+        assert run.folder in text
+    for verdict in found.verdicts:
+        assert re.search(rf"{verdict.claim}\b", text)
+    for word in ("refuted", "undecided", "magnitude", "44.0", "62.00"):
+        assert word in text
+
+
+def test_mosaic_greys_exactly_the_pruned_patches() -> None:
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    kept = generator.random(64) < 0.5
+    shown = greyed(image, kept)
+    for patch in range(64):
+        row, column = 4 * (patch // 8), 4 * (patch % 8)
+        before, after = image[row : row + 4, column : column + 4], shown[row : row + 4, column : column + 4]
+        if kept[patch]:
+            assert np.array_equal(after, before)
+        else:
+            assert (after == after[:, :, :1]).all()
+            assert after.max() - after.min() < 35
+    with pytest.raises(ValueError, match="do not tile"):
+        greyed(image, kept[:60])
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", recipe="<b>&", methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
+    report.write(tmp_path / "runs", tmp_path / "out")
+    text = (tmp_path / "out" / "index.html").read_text()
+    page = Page(text)
+    assert "<b>&" in page.text
+    assert page.unbalanced == []
+    assert "<b>&" not in text
+    for path in (tmp_path / "out" / "figures").glob("*.svg"):
+        xml.etree.ElementTree.parse(path)
+
+
+def test_missing_numbers_are_dashes_and_null_never_zero(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", attention=None, relevant_share=None, methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
+    path = next(run.path.glob("prune/*/result.json"))
+    record = json.loads(path.read_text())
+    record["baseline_images_per_second"] = None
+    for point in record["points"]:
+        point["images_per_second"] = point["speedup"] = None
+    path.write_text(json.dumps(record))
+    found = report.write(tmp_path / "runs", tmp_path / "out")
+    assert [row["speedup"] for row in rows(tmp_path / "out" / "points.csv")] == ["", ""]
+    assert [point["kept_relevance"] for point in report.as_json(found)["points"]] == [None, None]
+    cells = re.findall(r"<td>([^<]*)</td>", (tmp_path / "out" / "index.html").read_text())
+    assert cells.count("–") == 2 * 3  # relevance, measured speed-up, images/s at two ratios
+    names = {path.name.partition("-")[0] for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert names == {"accuracy", "compute", "mosaic"}
+
+
+def test_runs_without_prunes_make_a_report_that_says_so(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs")
+    found = report.write(tmp_path / "runs", tmp_path / "out")
+    assert found.measured == ()
+    assert "tokenprune prune" in Page((tmp_path / "out" / "index.html").read_text()).text
+    assert [path.name.partition("-")[0] for path in (tmp_path / "out" / "figures").glob("*.png")] == ["attention"]
+    assert (tmp_path / "out" / "points.csv").read_text() == ""
+
+
+def test_damaged_things_are_named_and_left_out(runs_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs_dir, tmp_path / "runs")
+    whole, cut, torn, *_ = sorted((tmp_path / "runs").iterdir())
+    (cut / "result.json").write_text('{"name": ')
+    next(torn.glob("prune/magnitude-*/result.json")).unlink()
+    for path in whole.glob("prune/*/examples.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    make_run(tmp_path / "runs", seed=7, finished=False)
+    found = report.write(tmp_path / "runs", tmp_path / "out")
+    assert cut.name not in {run.folder for run in found.trained}
+    assert {m.prune.method for m in found.measured if m.folder == torn.name} == {"random", "oracle"}
+    text = "\n".join(found.problems)
+    for name in (f"{cut.name}/result.json", f"{torn.name}/prune/magnitude", f"{whole.name}/prune", "not finished"):
+        assert name in text
+    page = Page((tmp_path / "out" / "index.html").read_text())
+    assert all(problem in page.text for problem in found.problems)
+
+
+def test_curves_never_mix_sites_precisions_or_options(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
+    make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.3}, site="after:0", identity="11111111")
+    path = make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.4}, identity="22222222") / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "bf16"}))
+    path = make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.2}, identity="33333333") / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": {"power": 2}}))
+    found = collect(tmp_path / "runs")
+    seen = {
+        (c.group.site, c.group.precision, line.name): [mark.accuracy.value for mark in line.marks]
+        for c in found.curves
+        for line in c.panels[0].lines
+    }
+    assert seen == {
+        ("before:0", "fp32", "magnitude"): [0.6, 0.5],
+        ("before:0", "fp32", "magnitude (power=2)"): [0.6, 0.2],
+        ("before:0", "bf16", "magnitude"): [0.6, 0.4],
+        ("after:0", "fp32", "magnitude"): [0.6, 0.3],
+    }
+
+
+def test_only_the_named_runs_are_reported(runs_dir: Path, tmp_path: Path) -> None:
+    name = min(path.name for path in runs_dir.iterdir())
+    assert [run.folder for run in collect(runs_dir, [name]).trained] == [name]
+    with pytest.raises(UsageError, match="did you mean 'shallow-"):
+        report.write(runs_dir, tmp_path / "out", runs=[name[:-1]])
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_nothing_to_report_says_what_to_run(tmp_path: Path, make: bool) -> None:
+    if make:
+        (tmp_path / "runs").mkdir()
+    with pytest.raises(TokenpruneError, match="tokenprune train --recipe quickstart"):
+        report.write(tmp_path / "runs", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,93 @@
+"""Everything that a folder of runs holds, read once; what is damaged or unfinished is named and left out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenprune.claims import Verdict, judge, read_runs
+from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.report.series import Curves, Measured, Trained, curves
+from tokenprune.runs import RunFolder, all_runs
+from tokenprune.statistics import wilson
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all runs of a folder say together.
+
+    folders: of the finished runs, in the order of `trained`. attention: (epoch, share per block) by folder name.
+    environments: environment.json by folder name. problems: a line for each thing that could not be used.
+    """
+
+    folders: tuple[RunFolder, ...]
+    trained: tuple[Trained, ...]
+    measured: tuple[Measured, ...]
+    attention: dict[str, list[tuple[int, tuple[float, ...]]]]
+    environments: dict[str, dict[str, Any]]
+    verdicts: tuple[Verdict, ...]
+    problems: tuple[str, ...]
+
+    @cached_property
+    def curves(self) -> list[Curves]:
+        return curves(self.measured)
+
+
+def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
+    """Read the runs in `runs_dir`, or those named.
+
+    Raises TokenpruneError if none is finished, UsageError for an unknown name.
+    """
+    if names is not None:
+        known = [folder.name for folder in all_runs(runs_dir)]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"{unknown('run', name, known)} (looked in {runs_dir})")
+    found, problems = read_runs(runs_dir)
+    runs = [run for run in found if names is None or run.folder.name in names]
+    if not runs:
+        because = "".join(f"\n{problem}" for problem in problems)
+        raise TokenpruneError(
+            f"{runs_dir}: no finished run to report on; `tokenprune train --recipe quickstart` makes one, "
+            f"--runs-dir looks elsewhere{because}"
+        )
+    environments = {}
+    for run in runs:
+        try:
+            environments[run.folder.name] = _environment(run.folder)
+        except TokenpruneError as error:
+            problems.append(str(error))
+            environments[run.folder.name] = {}
+    return Report(
+        folders=tuple(run.folder for run in runs),
+        trained=tuple(
+            Trained(run.folder.name, run.result, *wilson(run.result.test_correct, run.result.test_count))
+            for run in runs
+        ),
+        measured=tuple(
+            Measured(run.folder.name, run.result, prune, path.name, point)
+            for run in runs
+            for path, prune in run.prunes
+            for point in prune.points
+        ),
+        attention={
+            run.folder.name: [(e.epoch, e.attention_on_relevant) for e in run.epochs if e.attention_on_relevant]
+            for run in runs
+        },
+        environments=environments,
+        verdicts=tuple(judge(runs)),
+        problems=tuple(problems),
+    )
+
+
+def _environment(folder: RunFolder) -> dict[str, Any]:
+    """environment.json, or nothing where there is none: numbers do not hang on it."""
+    if not folder.environment.is_file():
+        return {}
+    try:
+        record = json.loads(folder.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TokenpruneError(f"{folder.environment}: cannot be read, left out: {error}") from None
+    return record if isinstance(record, dict) else {}

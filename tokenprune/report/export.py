@@ -1,0 +1,177 @@
+"""The report as data: CSV files and one JSON value. A missing number is an empty cell, or null."""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tokenprune.report.collect import Report
+from tokenprune.report.series import Measured
+from tokenprune.runs import SCHEMA, PruneResult
+
+_POINT_FIRST = (
+    "run",
+    "recipe",
+    "family",
+    "setting",
+    "depth",
+    "training_seed",
+    "training_pruner",
+    "training_keep_ratio",
+    "prune",
+    "method",
+    "options",
+    "site",
+    "input_scores",
+    "finetune_epochs",
+    "precision",
+    "device",
+    "batch_size",
+    "count",
+    "baseline_correct",
+    "baseline_accuracy",
+    "baseline_images_per_second",
+    "draw",
+)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Everything that the report shows, for programs."""
+    return {
+        "schema_version": SCHEMA,
+        "runs": run_rows(report),
+        "points": point_rows(report),
+        "claims": claim_rows(report),
+        "environments": [{"runs": runs, **environment} for environment, runs in environments(report)],
+        "problems": list(report.problems),
+    }
+
+
+def run_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per finished run: its result, with the interval of its accuracy and where its attention went."""
+    rows = []
+    for trained in report.trained:
+        result = trained.result.model_dump(mode="json", exclude={"schema_version"})
+        model, data = result.pop("model"), result.pop("data")
+        attention = report.attention[trained.folder]
+        rows.append(
+            {
+                "run": trained.folder,
+                "recipe": result.pop("name"),
+                **result,
+                "test_accuracy_low": trained.low,
+                "test_accuracy_high": trained.high,
+                "attention_on_relevant_first": list(attention[0][1]) if attention else None,
+                "attention_on_relevant_last": list(attention[-1][1]) if attention else None,
+                **{f"model_{key}": value for key, value in model.items()},
+                **{f"data_{key}": value for key, value in data.items()},
+            }
+        )
+    return rows
+
+
+def point_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per run x method x draw x ratio, with all that was measured and under what identity."""
+    return [_point(measured) for measured in report.measured]
+
+
+def claim_rows(report: Report) -> list[dict[str, Any]]:
+    return [verdict.model_dump(mode="json") for verdict in report.verdicts]
+
+
+def environments(report: Report) -> list[tuple[dict[str, Any], list[str]]]:
+    """Each different environment, less the command, with the runs made in it."""
+    found: dict[str, list[str]] = {}
+    for run, environment in report.environments.items():
+        record = {key: value for key, value in environment.items() if key != "command"}
+        found.setdefault(json.dumps(record, sort_keys=True), []).append(run)
+    return [(json.loads(record), runs) for record, runs in found.items()]
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """JSON of lists of rows, a row a line: as quick to write as without lines, and a change shows where it is."""
+    parts = []
+    for key, rows in value.items():
+        if isinstance(rows, list):
+            lines = ",\n".join(json.dumps(row, allow_nan=False) for row in rows)
+            parts.append(f"{json.dumps(key)}: [\n{lines}\n]")
+        else:
+            parts.append(f"{json.dumps(key)}: {json.dumps(rows, allow_nan=False)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same keys as CSV; lists are joined by `;`."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def prune_command(prune: PruneResult) -> str:
+    """What measures this prune again."""
+    words = ["tokenprune", "prune", "--run", prune.run, "--method", prune.method, "--site", prune.site]
+    words += ["--keep", ",".join(f"{ratio:g}" for ratio in _distinct(point.keep_ratio for point in prune.points))]
+    draws = len(_distinct(point.seed for point in prune.points if point.seed is not None))
+    if draws:
+        words += ["--seeds", str(draws)]
+    if prune.finetune_epochs:
+        words += ["--finetune-epochs", str(prune.finetune_epochs)]
+    if prune.site == "input" and prune.input_scores:
+        words += ["--input-scores", prune.input_scores]
+    words += ["--batch-size", str(prune.batch_size)]
+    return shlex.join(words)
+
+
+def train_command(environment: Mapping[str, Any]) -> str | None:
+    """The command that the run was started with, where it is known."""
+    words = environment.get("command")
+    if not isinstance(words, list) or len(words) < 2:
+        return None
+    return shlex.join(["tokenprune", *map(str, words[1:])])
+
+
+def _point(measured: Measured) -> dict[str, Any]:
+    run, prune = measured.run, measured.prune
+    point = measured.point.model_dump(mode="json")
+    identity = (
+        measured.folder,
+        run.name,
+        run.family,
+        run.setting,
+        run.model.depth,
+        run.seed,
+        run.pruner,
+        run.keep_ratio,
+        measured.prune_id,
+        prune.method,
+        prune.options,
+        prune.site,
+        prune.input_scores,
+        prune.finetune_epochs,
+        prune.precision,
+        prune.device,
+        prune.batch_size,
+        prune.count,
+        prune.baseline_correct,
+        prune.baseline_accuracy,
+        prune.baseline_images_per_second,
+        point.pop("seed"),
+    )
+    return {**dict(zip(_POINT_FIRST, identity, strict=True)), **point}
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return ";".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True) if value else ""
+    return value
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,315 @@
+"""Curves as figures: accuracy against tokens, FLOPs and images/s; attention over training; what the kept tokens are."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokenprune.report import captions
+from tokenprune.report.series import AttentionPanel, Curves, Interval, Line, Mark, Panel
+from tokenprune.report.style import INK, MUTED, PAPER, Drawing, grid, looks, render
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))  # a method's second and third set of options
+
+
+#: (colour, marker, dashes) by name of curve: one such table for a whole report.
+Styles = dict[str, tuple[str, str, Any]]
+
+
+def styles_of(lines: Iterable[Line]) -> Styles:
+    """A look for every curve; those of one method differ in their dashes only."""
+    methods = {line.name: line.method for line in lines}
+    look = looks(methods.values())
+    seen: dict[str, int] = {}
+    styles = {}
+    for name, method in sorted(methods.items()):
+        styles[name] = (*look[method], _DASHES[seen.get(method, 0) % len(_DASHES)])
+        seen[method] = seen.get(method, 0) + 1
+    return styles
+
+
+def slug(*parts: str) -> str:
+    """A file name of the parts: `accuracy-ab12cd34-before-0`."""
+    return "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-") for part in parts if part)
+
+
+def curve_figures(curves: Curves, suffix: str, styles: Styles) -> list[Drawing]:
+    """The figures of one group of curves; `suffix` ends their file names. Call inside `style()`."""
+    drawn = [_accuracy(curves, suffix, styles), _compute(curves, suffix, styles)]
+    if any(mark.kept_relevance for panel in curves.panels for line in panel.lines for mark in line.marks):
+        drawn.append(_relevance(curves, suffix, styles))
+    return drawn
+
+
+def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
+    figure, axes = _panels(curves, styles)
+    for ax, panel in zip(axes, curves.panels, strict=False):
+        _curve_lines(ax, panel, styles, lambda mark: mark.kept, lambda mark: mark.accuracy)
+        ax.axhline(100 * panel.unpruned.value, color=INK, linestyle=":", linewidth=1.2, zorder=1.5)
+        _alpha(ax, panel.relevant_share)
+    _label(axes, len(curves.panels), "patch tokens kept, %", "test accuracy, %")
+    _accuracy_limits(axes, curves.panels)
+    _reverse_free_percent(axes)
+    svg, png = render(figure)
+    extra = (
+        " The thin vertical mark α* is the label-relevant share of the image." if captions.shows_alpha(curves) else ""
+    )
+    return Drawing(
+        slug("accuracy", suffix),
+        f"Accuracy against kept tokens: {curves.title}",
+        f"Test accuracy against the share of patch tokens left after the last site. {captions.spread(curves)} "
+        f"Dotted: the unpruned model.{extra} {captions.conditions(curves)}",
+        "Accuracy against the share of patch tokens kept. " + captions.say_accuracy(curves),
+        svg,
+        png,
+    )
+
+
+def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
+    """Accuracy against the FLOPs of an image and, where it was measured, against images/s."""
+    marks = [mark for panel in curves.panels for line in panel.lines for mark in line.marks]
+    measured = any(mark.images_per_second is not None for mark in marks)
+    figure, axes = _panels(curves, styles, rows=2 if measured else 1)
+    columns = len(curves.panels)
+    wide = _columns(columns)
+    for i, panel in enumerate(curves.panels):
+        row, column = divmod(i, wide)
+        ax = axes[row * wide * (2 if measured else 1) + column]
+        _curve_lines(ax, panel, styles, lambda mark: mark.flops / 1e6, lambda mark: mark.accuracy, band=False)
+        _star(ax, panel.unpruned_flops / 1e6, panel.unpruned.value)
+        ax.set_xlabel("MFLOPs per image")
+        if measured:
+            below = axes[(row * 2 + 1) * wide + column]
+            _curve_lines(
+                below, panel, styles, lambda mark: mark.images_per_second, lambda mark: mark.accuracy, band=False
+            )
+            _star(below, panel.unpruned_images_per_second, panel.unpruned.value)
+            below.set_xlabel("measured images/s")
+            below.set_title("")
+    for i, ax in enumerate(axes):
+        ax.set_xlim(left=0)
+        ax.margins(x=0.08)
+        if i % wide == 0:
+            ax.set_ylabel("test accuracy, %")
+    _accuracy_limits(axes, curves.panels)
+    svg, png = render(figure)
+    return Drawing(
+        slug("compute", suffix),
+        f"Accuracy against computation: {curves.title}",
+        "Test accuracy against FLOPs per image (2 per multiply-add, scores included)"
+        + (" and against measured images/s" if measured else "; images/s were not measured")
+        + f". The star is the unpruned model. Means over seeds. {captions.conditions(curves)}",
+        "Accuracy against FLOPs per image and measured images per second. " + captions.say_compute(curves),
+        svg,
+        png,
+    )
+
+
+def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
+    figure, axes = _panels(curves, styles)
+    for ax, panel in zip(axes, curves.panels, strict=False):
+        _curve_lines(ax, panel, styles, lambda mark: mark.kept, lambda mark: mark.kept_relevance)
+        if panel.relevant_share is not None:
+            ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
+    _label(axes, len(curves.panels), "patch tokens kept, %", "label-relevant area of kept, %")
+    _reverse_free_percent(axes)
+    axes[0].set_ylim(top=min(103, axes[0].get_ylim()[1]))
+    svg, png = render(figure)
+    return Drawing(
+        slug("kept-relevance", suffix),
+        f"What the kept tokens are: {curves.title}",
+        "Share of the kept patch tokens' area that is label-relevant. Dashed: the share among all tokens (α*), which "
+        f"is what a blind choice keeps. {captions.spread(curves, wilson=False)} {captions.conditions(curves)}",
+        "Label-relevant share of the kept tokens against the share of tokens kept. " + captions.say_relevance(curves),
+        svg,
+        png,
+    )
+
+
+def attention_figure(family: str, names: Sequence[str], panels: Sequence[AttentionPanel]) -> Drawing:
+    """Share of attention on relevant tokens over training, a line per block. Call inside `style()`."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    columns = _columns(len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid_axes = grid(rows, columns, width=_width(columns), height=2.3, top=0.56, share_x=False)
+    axes = [ax for row in grid_axes for ax in row]
+    for ax, panel in zip(axes, panels, strict=False):
+        depth = len(panel.blocks)
+        for block, shares in enumerate(panel.blocks):
+            color = _block_color(block / max(1, depth - 1))
+            ax.plot(panel.epochs, [100 * share.value for share in shares], color=color)
+            _band(ax, panel.epochs, shares, color, 0.13)
+        if panel.relevant_share is not None:
+            ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
+        ax.set_title(f"depth {panel.depth}")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.margins(x=0.02)
+    _label(axes, len(panels), "epochs trained", "attention on relevant tokens, %")
+    if max(len(panel.blocks) for panel in panels) > 1:
+        handles = [Line2D([], [], color=_block_color(share)) for share in (0.0, 0.5, 1.0)]
+        _legend(figure, handles, ["first block", "middle", "last"])
+    svg, png = render(figure)
+    seeds = ", ".join(f"{panel.seeds} at depth {panel.depth}" for panel in panels)
+    return Drawing(
+        slug("attention", family),
+        f"Attention on relevant tokens over training: {' + '.join(names)}",
+        "Share of class (or received) attention that falls on label-relevant tokens, on test images, a line per block "
+        "from the first (dark) to the last (light). Dashed: the share that uniform attention would have. "
+        f"Seeds: {seeds}; bands are 95 % t intervals of the mean where there are two or more.",
+        "Share of attention on label-relevant tokens by epoch. " + captions.say_attention(panels),
+        svg,
+        png,
+    )
+
+
+def _panels(curves: Curves, styles: Styles, rows: int = 1) -> tuple["Figure", "list[Axes]"]:
+    """Axes per depth (below one another `rows` times), with titles and one legend above them all."""
+    columns = _columns(len(curves.panels))
+    deep = -(-len(curves.panels) // columns)
+    figure, axes = grid(
+        deep * rows, columns, width=_width(columns), height=2.3 if rows == 1 else 2.0, top=0.56, share_x=rows == 1
+    )
+    for i, panel in enumerate(curves.panels):
+        row, column = divmod(i, columns)
+        axes[row * rows][column].set_title(f"depth {panel.depth}")
+    for i in range(len(curves.panels), deep * columns):
+        for row in range(rows):
+            axes[i // columns * rows + row][i % columns].set_visible(False)
+    from matplotlib.lines import Line2D
+
+    names = curves.lines
+    handles = [
+        Line2D([], [], color=color, marker=marker, linestyle=dash, markeredgecolor=PAPER, markeredgewidth=0.6)
+        for color, marker, dash in (styles[name] for name in names)
+    ]
+    _legend(figure, handles, names)
+    return figure, [ax for row in axes for ax in row]
+
+
+def _curve_lines(
+    ax: "Axes",
+    panel: Panel,
+    styles: Styles,
+    x: Callable[[Mark], float | None],
+    y: Callable[[Mark], Interval | None],
+    band: bool = True,
+) -> None:
+    """The panel's curves in percent, with their bands (several seeds) or error bars (one)."""
+    for line in panel.lines:
+        color, marker, dash = styles[line.name]
+        drawn = [(a, b, mark.seeds) for mark in line.marks if (a := x(mark)) is not None and (b := y(mark)) is not None]
+        if not drawn:
+            continue
+        xs = [a * (100 if band else 1) for a, _, _ in drawn]
+        values = [b for _, b, _ in drawn]
+        ax.plot(
+            xs,
+            [100 * value.value for value in values],
+            color=color,
+            marker=marker,
+            linestyle=dash,
+            markeredgecolor=PAPER,
+            markeredgewidth=0.6,
+            zorder=3,
+        )
+        if not band:
+            continue
+        if min(seeds for _, _, seeds in drawn) > 1:
+            _band(ax, xs, values, color, 0.18)
+        elif all(value.low is not None and value.high is not None for value in values):
+            ax.vlines(
+                xs,
+                [100 * (value.low or 0.0) for value in values],
+                [100 * (value.high or 0.0) for value in values],
+                color=color,
+                linewidth=1.1,
+                alpha=0.75,
+                zorder=2.5,
+            )
+
+
+def _band(ax: "Axes", xs: Sequence[float], values: Sequence[Interval], color: Any, alpha: float) -> None:
+    bounded = [
+        (x, 100 * v.low, 100 * v.high)
+        for x, v in zip(xs, values, strict=True)
+        if v.low is not None and v.high is not None
+    ]
+    if len(bounded) > 1:
+        ax.fill_between(*np.transpose(bounded), color=color, alpha=alpha, linewidth=0, zorder=2)
+
+
+def _alpha(ax: "Axes", share: float | None) -> None:
+    if share is None:
+        return
+    ax.axvline(100 * share, color=MUTED, linewidth=0.8, zorder=1)
+    ax.annotate(
+        "α*", (100 * share, 0), xycoords=("data", "axes fraction"), xytext=(3, 4), textcoords="offset points",
+        color=MUTED, fontsize=8,
+    )  # fmt: skip
+
+
+def _star(ax: "Axes", x: float | None, accuracy: float) -> None:
+    if x is not None:
+        ax.plot([x], [100 * accuracy], marker="*", markersize=10, color=INK, markeredgecolor=PAPER, zorder=4)
+
+
+def _accuracy_limits(axes: Sequence["Axes"], panels: Sequence[Panel]) -> None:
+    """Enough for every line; a wide interval of few seeds may leave the panel, the lines may not."""
+    values = [100 * panel.unpruned.value for panel in panels]
+    values += [100 * mark.accuracy.value for panel in panels for line in panel.lines for mark in line.marks]
+    low, high = min(values), max(values)
+    room = max(1.0, 0.08 * (high - low))
+    for ax in axes:
+        ax.set_ylim(max(-1.0, low - room), min(101.0, high + room))
+
+
+def _reverse_free_percent(axes: Sequence["Axes"]) -> None:
+    for ax in axes:
+        ax.set_xlim(0, 103)
+        ax.set_xticks([0, 20, 40, 60, 80, 100])
+
+
+def _label(axes: Sequence["Axes"], count: int, x: str, y: str) -> None:
+    columns = _columns(count)
+    for i, ax in enumerate(axes[:count]):
+        if i % columns == 0:
+            ax.set_ylabel(y)
+        if i + columns >= count:
+            ax.set_xlabel(x)
+            ax.tick_params(labelbottom=True)
+
+
+def _legend(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(handles), int(width / (0.55 + 0.085 * max(map(len, names))))))
+    figure.legend(
+        handles,
+        names,
+        loc="upper left",
+        bbox_to_anchor=(0.55 / width, 1 - 0.02 / height),
+        ncols=columns,
+        borderaxespad=0.2,
+        columnspacing=1.6,
+    )
+
+
+def _block_color(share: float) -> Any:
+    """Colour of a block by its place between the first (0) and the last (1); it shows on white and on black."""
+    import matplotlib
+
+    return matplotlib.colormaps["viridis"](0.24 + 0.6 * share)
+
+
+def _columns(count: int) -> int:
+    return 2 if count == 4 else min(count, _COLUMNS)
+
+
+def _width(columns: int) -> float:
+    return {1: 4.6, 2: 3.6}.get(columns, 2.75)

@@ -1,0 +1,221 @@
+"""The report as one HTML page that loads nothing: figures inline, light and dark, readable without a script."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import tokenprune
+from tokenprune.report import captions
+from tokenprune.report.collect import Report
+from tokenprune.report.export import environments, prune_command, train_command
+from tokenprune.report.numbers import (
+    bounds,
+    duration,
+    p_value,
+    percent,
+    plain,
+    signed,
+    signed_bounds,
+)
+from tokenprune.report.series import Curves, Interval, Mark, Panel, Trained
+from tokenprune.report.style import Drawing
+from tokenprune.report.verdicts import blocks
+from tokenprune.runs import RunFolder
+
+
+def page(report: Report, drawings: Sequence[Drawing]) -> str:
+    """index.html"""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        title="May these tokens go?",
+        lead=_lead(report),
+        notes=sorted({run.result.data.note for run in report.trained if run.result.data.note}),
+        claims=blocks(report.verdicts),
+        figures=[_figure(drawing, environment) for drawing in drawings],
+        no_curves=None if report.measured else "Nothing here was pruned yet: `tokenprune prune` measures the curves.",
+        tables=[_table(curves) for curves in report.curves],
+        settings=_settings(report),
+        environments=_environments(report),
+        problems=report.problems,
+        version=tokenprune.__version__,
+    )
+
+
+def _lead(report: Report) -> str:
+    results = [run.result for run in report.trained]
+    recipes, depths = sorted({r.name for r in results}), sorted({r.model.depth for r in results})
+    sources = sorted({_data(r.data.source, r.data.scene) for r in results})
+    methods = sorted({measured.line for measured in report.measured})
+    parts = [
+        _count(len(results), "finished run"),
+        f"{'recipe' if len(recipes) == 1 else 'recipes'} {', '.join(recipes)}",
+        f"depth {', '.join(map(str, depths))}",
+        ", ".join(sources),
+        f"pruned by {', '.join(methods)}" if methods else "not pruned yet",
+    ]
+    return " · ".join(parts)
+
+
+def _data(source: str, scene: str) -> str:
+    name = Path(source).name
+    return name if scene == "plain" else f"{name} ({scene})"
+
+
+def _figure(drawing: Drawing, environment: Any) -> dict[str, Any]:
+    from markupsafe import Markup, escape
+
+    svg = drawing.inline().replace("<svg", f'<svg role="img" aria-label="{escape(drawing.alt)}"', 1)
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
+    return {
+        "name": drawing.name,
+        "title": drawing.title,
+        "caption": drawing.caption,
+        "svg": Markup(svg),
+        "wide": round(width / 72 * 6.6, 1),  # rem per inch: text comes out at the size of a caption
+    }
+
+
+def _table(curves: Curves) -> dict[str, Any]:
+    ratios = sorted(
+        {mark.keep_ratio for panel in curves.panels for line in panel.lines for mark in line.marks}, reverse=True
+    )
+    return {
+        "title": f"{curves.title}, site {curves.group.site}",
+        "conditions": captions.conditions(curves),
+        "ratios": [f"{ratio:g}" for ratio in ratios],
+        "panels": [_panel(panel, ratios) for panel in curves.panels],
+    }
+
+
+def _panel(panel: Panel, ratios: Sequence[float]) -> dict[str, Any]:
+    lines = []
+    for line in panel.lines:
+        marks = {mark.keep_ratio: mark.accuracy for mark in line.marks}
+        lines.append(
+            {
+                "name": line.name,
+                "seeds": max(mark.seeds for mark in line.marks),
+                "cells": [_accuracy(marks.get(ratio)) for ratio in ratios],
+                "marks": [_full(mark) for mark in line.marks],
+            }
+        )
+    return {"depth": panel.depth, "unpruned": percent(panel.unpruned.value), "lines": lines}
+
+
+def _accuracy(interval: Interval | None) -> dict[str, str]:
+    return {"value": percent(interval.value if interval else None), "bounds": bounds(interval)}
+
+
+def _full(mark: Mark) -> list[str]:
+    return [
+        f"{mark.keep_ratio:g}",
+        percent(mark.kept),
+        percent(mark.accuracy.value, 2),
+        bounds(mark.accuracy),
+        signed(mark.difference.value, 2),
+        signed_bounds(mark.difference),
+        p_value(mark.p_low, mark.p_high),
+        percent(mark.kept_relevance.value if mark.kept_relevance else None),
+        f"{mark.flops / 1e6:,.1f}",
+        f"{mark.ideal_speedup:.2f}",
+        plain(mark.speedup, ".2f"),
+        plain(mark.images_per_second, ",.0f"),
+    ]
+
+
+def _settings(report: Report) -> list[dict[str, Any]]:
+    """Runs of one setting together: they share the recipe, so it is shown once."""
+    folders = {folder.name: folder for folder in report.folders}
+    groups: dict[tuple[str, int, str], list[Trained]] = {}
+    for run in report.trained:
+        groups.setdefault((run.result.name, run.result.model.depth, run.result.setting), []).append(run)
+    return [_setting(report, runs, folders) for _, runs in sorted(groups.items())]
+
+
+def _setting(report: Report, runs: Sequence[Trained], folders: dict[str, RunFolder]) -> dict[str, Any]:
+    result = runs[0].result
+    model, data = result.model, result.data
+    facts = [
+        f"setting {result.setting}, family {result.family}",
+        f"{model.name}, width {model.dim}, {model.heads} heads, {model.patches} patches of {model.patch_size} pixels",
+        f"{model.parameters:,} parameters, {model.flops / 1e6:,.1f} MFLOPs per image",
+        f"{_data(data.source, data.scene)}: {data.train_count:,} training and {data.test_count:,} test images",
+        f"label-relevant share {percent(data.relevant_share)} %" if data.relevant_share is not None else None,
+        f"trained with {result.pruner} at keep {result.keep_ratio:g}" if result.pruner != "none" else None,
+        _count(result.epochs, "epoch"),
+    ]
+    return {
+        "title": f"{result.name}, depth {model.depth}",
+        "facts": " · ".join(fact for fact in facts if fact),
+        "runs": [_run(run) for run in runs],
+        "groups": [
+            {
+                "run": run.folder,
+                "text": ", ".join(f"{name} {percent(share)} %" for name, share in run.result.group_accuracy.items()),
+            }
+            for run in runs
+            if run.result.group_accuracy
+        ],
+        "commands": _commands(report, runs),
+        "recipe": _recipe(folders[runs[0].folder]),
+    }
+
+
+def _run(run: Trained) -> dict[str, Any]:
+    result = run.result
+    return {
+        "name": run.folder,
+        "seed": result.seed,
+        "accuracy": percent(result.test_accuracy, 2),
+        "bounds": bounds(Interval(result.test_accuracy, run.low, run.high)),
+        "loss": f"{result.test_loss:.4f}",
+        "duration": duration(result.seconds),
+        "device": f"{result.precision}, {result.device}",
+    }
+
+
+def _commands(report: Report, runs: Sequence[Trained]) -> str:
+    """What trained and pruned these runs, a line each, every line once."""
+    names = {run.folder for run in runs}
+    lines = [train_command(report.environments[run.folder]) for run in runs]
+    lines += [prune_command(measured.prune) for measured in report.measured if measured.folder in names]
+    return "\n".join(dict.fromkeys(line for line in lines if line))
+
+
+def _recipe(folder: RunFolder) -> str | None:
+    """resolved.yaml as text; None where it is gone: the numbers do not hang on it."""
+    try:
+        return folder.resolved.read_text(encoding="utf-8").rstrip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _environments(report: Report) -> list[dict[str, str]]:
+    return [
+        {
+            "title": _machine(environment),
+            "runs": f"{_count(len(runs), 'run')}: {', '.join(runs)}",
+            "text": yaml.safe_dump(environment, sort_keys=False, allow_unicode=True).rstrip(),
+        }
+        for environment, runs in environments(report)
+        if environment
+    ]
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    packages = environment.get("packages")
+    torch = packages.get("torch") if isinstance(packages, dict) else None
+    parts = [environment.get("device"), environment.get("processor"), f"torch {torch}" if torch else None]
+    return ", ".join(str(part) for part in parts if part) or "not recorded"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

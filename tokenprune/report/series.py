@@ -1,0 +1,295 @@
+"""From single measured points to curves: draws averaged within a run, runs of other seeds as replicates."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeVar
+
+from tokenprune.runs import PrunePoint, PruneResult, TrainResult
+from tokenprune.statistics import mean_interval, paired_interval, wilson
+
+_Item = TypeVar("_Item")
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run as the report shows it. `folder` is its folder's name."""
+
+    folder: str
+    result: TrainResult
+    low: float  # Wilson 95 % of the test accuracy
+    high: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run x method x draw x ratio, with all that says what was measured."""
+
+    folder: str
+    run: TrainResult
+    prune: PruneResult
+    prune_id: str  # name of the prune's folder
+    point: PrunePoint
+
+    @property
+    def line(self) -> str:
+        """Name of the curve that this point lies on: the method, with options where it was given any."""
+        options = ", ".join(f"{key}={value}" for key, value in sorted(self.prune.options.items()))
+        return f"{self.prune.method} ({options})" if options else self.prune.method
+
+
+@dataclass(frozen=True, order=True)
+class Group:
+    """What all curves of one figure share; a curve never mixes sites, settings, precisions or devices."""
+
+    family: str
+    site: str
+    input_scores: str
+    finetune_epochs: int
+    precision: str
+    device: str
+
+    @classmethod
+    def of(cls, measured: Measured) -> "Group":
+        prune = measured.prune
+        scores = (prune.input_scores or "") if prune.site == "input" else ""
+        return cls(measured.run.family, prune.site, scores, prune.finetune_epochs, prune.precision, prune.device)
+
+    def describe(self) -> str:
+        scores = f", scores of {self.input_scores}" if self.input_scores else ""
+        tuned = f", {self.finetune_epochs} epochs of fine-tuning at each ratio" if self.finetune_epochs else ""
+        return f"site {self.site}{scores}{tuned}, {self.precision} on {self.device}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % bounds; bounds are None where nothing gives them."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One method at one ratio and depth, over all its seeds. Shares and accuracies in [0, 1], None where unknown."""
+
+    keep_ratio: float
+    kept: float  # realised share of the image's patches after the last site
+    accuracy: Interval  # t interval over seeds; Wilson where there is one seed
+    difference: Interval  # to the unpruned model; t interval over seeds; paired on images where there is one
+    p_low: float  # smallest and largest McNemar p of the points averaged here
+    p_high: float
+    flops: float
+    ideal_speedup: float
+    images_per_second: float | None
+    speedup: float | None
+    kept_relevance: Interval | None
+    seeds: int
+    draws: int  # per seed, at most
+    count: int  # test images
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's marks at one depth, from the highest ratio down."""
+
+    depth: int
+    name: str
+    method: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One depth of a figure."""
+
+    depth: int
+    lines: tuple[Line, ...]
+    unpruned: Interval
+    unpruned_flops: float
+    unpruned_images_per_second: float | None
+    relevant_share: float | None  # alpha_*
+    runs: tuple[str, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One figure's worth of curves, a panel per depth."""
+
+    group: Group
+    names: tuple[str, ...]  # of the recipes
+    panels: tuple[Panel, ...]
+    notes: tuple[str, ...]  # what a reader must know of the data
+
+    @property
+    def title(self) -> str:
+        return " + ".join(self.names)
+
+    @property
+    def lines(self) -> list[str]:
+        """Names of all curves."""
+        return sorted({line.name for panel in self.panels for line in panel.lines}, key=by_method)
+
+
+@dataclass(frozen=True)
+class AttentionPanel:
+    """Share of attention on relevant tokens by block and epoch, of the runs of one depth."""
+
+    depth: int
+    epochs: tuple[int, ...]
+    blocks: tuple[tuple[Interval, ...], ...]
+    relevant_share: float | None
+    seeds: int
+
+
+def by_method(name: str) -> tuple[int, str]:
+    """Sort key of curve names: the three that everything is compared with first, then by name."""
+    first = ("oracle", "magnitude", "random")
+    method = name.partition(" ")[0]
+    return (first.index(method) if method in first else len(first)), name
+
+
+def recipe_names(runs: Iterable[TrainResult]) -> tuple[str, ...]:
+    """Names of the runs' recipes, from the shallowest model's up."""
+    return tuple(dict.fromkeys(name for _, name in sorted({(run.model.depth, run.name) for run in runs})))
+
+
+def curves(measured: Iterable[Measured]) -> list[Curves]:
+    """Every group of curves, in the order of families and sites."""
+    return [_curves(group, found) for group, found in sorted(_by(measured, Group.of).items())]
+
+
+def attention(
+    runs: Mapping[str, Sequence[tuple[int, tuple[float, ...]]]], trained: Iterable[Trained]
+) -> list[tuple[str, tuple[str, ...], tuple[AttentionPanel, ...]]]:
+    """(family, recipe names, panels) wherever relevance is known. `runs`: (epoch, share per block) by folder."""
+    found = []
+    known = [run for run in trained if runs.get(run.folder)]
+    for family, members in sorted(_by(known, lambda run: run.result.family).items()):
+        panels = [
+            _attention_panel(depth, replicates, runs)
+            for depth, replicates in sorted(_by(members, lambda run: run.result.model.depth).items())
+        ]
+        found.append((family, recipe_names(run.result for run in members), tuple(panels)))
+    return found
+
+
+def over_seeds(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Interval:
+    """Mean and t interval cut to [-1, 1], or `bounds` where there is a single value."""
+    mean, low, high = mean_interval(values)
+    if low is None or high is None:
+        return Interval(mean, *(bounds or (None, None)))
+    return Interval(mean, max(low, -1.0), min(high, 1.0))
+
+
+def _curves(group: Group, measured: list[Measured]) -> Curves:
+    panels = [_panel(depth, found) for depth, found in sorted(_by(measured, lambda m: m.run.model.depth).items())]
+    return Curves(
+        group,
+        recipe_names(m.run for m in measured),
+        tuple(panels),
+        tuple(sorted({m.run.data.note for m in measured if m.run.data.note})),
+    )
+
+
+def _panel(depth: int, measured: list[Measured]) -> Panel:
+    lines = [
+        Line(depth, name, found[0].prune.method, _marks(found))
+        for name, found in sorted(_by(measured, lambda m: m.line).items(), key=lambda item: by_method(item[0]))
+    ]
+    baselines = {m.folder: m.prune for m in measured}
+    first = next(iter(baselines.values()))
+    speeds = [m.prune.baseline_images_per_second for m in measured if m.prune.baseline_images_per_second is not None]
+    return Panel(
+        depth,
+        tuple(lines),
+        over_seeds(
+            [prune.baseline_accuracy for prune in baselines.values()], wilson(first.baseline_correct, first.count)
+        ),
+        measured[0].run.model.flops,
+        fmean(speeds) if speeds else None,
+        _mean(m.run.data.relevant_share for m in measured),
+        tuple(sorted(baselines)),
+        len(baselines),
+    )
+
+
+def _marks(measured: list[Measured]) -> tuple[Mark, ...]:
+    ratios = _by(measured, lambda m: m.point.keep_ratio)
+    return tuple(_mark(ratio, found) for ratio, found in sorted(ratios.items(), reverse=True))
+
+
+def _mark(ratio: float, measured: list[Measured]) -> Mark:
+    points = [m.point for m in measured]
+    runs = [[m.point for m in found] for found in _by(measured, lambda m: m.folder).values()]
+    count = measured[0].prune.count
+    accuracy_bounds = difference_bounds = None
+    if len(points) == 1:
+        accuracy_bounds = points[0].low, points[0].high
+        difference_bounds = points[0].difference_low, points[0].difference_high
+    elif len(runs) == 1:  # several draws of one model: as wide as for one of them, since they share model and images
+        accuracy_bounds = wilson(round(fmean(p.correct for p in points)), count)
+        difference_bounds = paired_interval(
+            round(fmean(p.lost for p in points)), round(fmean(p.gained for p in points)), count
+        )
+    relevance = [fmean(values) for run in runs if (values := _known(p.kept_relevance for p in run))]
+    return Mark(
+        keep_ratio=ratio,
+        kept=fmean(p.realised[-1] for p in points),
+        accuracy=over_seeds([fmean(p.accuracy for p in run) for run in runs], accuracy_bounds),
+        difference=over_seeds([fmean(p.difference for p in run) for run in runs], difference_bounds),
+        p_low=min(p.mcnemar_p for p in points),
+        p_high=max(p.mcnemar_p for p in points),
+        flops=fmean(p.flops for p in points),
+        ideal_speedup=fmean(p.ideal_speedup for p in points),
+        images_per_second=_mean(p.images_per_second for p in points),
+        speedup=_mean(p.speedup for p in points),
+        kept_relevance=over_seeds(relevance) if relevance else None,
+        seeds=len(runs),
+        draws=max(map(len, runs)),
+        count=count,
+    )
+
+
+def _attention_panel(
+    depth: int, replicates: list[Trained], runs: Mapping[str, Sequence[tuple[int, tuple[float, ...]]]]
+) -> AttentionPanel:
+    shares: dict[int, list[tuple[float, ...]]] = defaultdict(list)
+    for run in replicates:
+        for epoch, share in runs[run.folder]:
+            shares[epoch].append(share)
+    epochs = tuple(sorted(shares))
+    width = min(len(share) for found in shares.values() for share in found)
+    return AttentionPanel(
+        depth,
+        epochs,
+        tuple(tuple(over_seeds([share[i] for share in shares[epoch]]) for epoch in epochs) for i in range(width)),
+        _mean(run.result.data.relevant_share for run in replicates),
+        len(replicates),
+    )
+
+
+def _by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
+    groups: dict[_Key, list[_Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = _known(values)
+    return fmean(known) if known else None
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """A pruner's options as one cell."""
+    return json.dumps(options, sort_keys=True) if options else ""

@@ -1,0 +1,148 @@
+"""How figures look: Okabe and Ito's colours, one marker per method, and files that do not change from run to run."""
+
+import io
+import re
+import zlib
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAPER, INK, MUTED, GRID = "#ffffff", "#1d2730", "#5d6b78", "#dde3e8"
+
+#: Okabe and Ito's palette less its black and its yellow, which vanish on a dark or a light page.
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"
+_FIXED = {"magnitude": (BLUE, "o"), "random": (ORANGE, "s"), "oracle": (GREEN, "^")}
+_OTHERS = [(color, marker) for marker in "DvPX*" for color in (PURPLE, RED, SKY)]
+
+_THEMED = {PAPER: "--paper", INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue"}
+
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tokenprune",
+    "path.simplify": True,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn figure: `name` of its files, what it is called, what it shows, and the same picture twice."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    svg: str
+    png: bytes
+
+    def inline(self) -> str:
+        """The SVG to stand in a page: colours of the theme, ids of its own, no prologue, no metadata."""
+        text = self.svg[self.svg.index("<svg") :]
+        text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        text = re.sub(r'\bid="', f'id="{self.name}.', text)
+        text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{self.name}.", text)
+        for color, variable in _THEMED.items():
+            text = text.replace(color, f"var({variable})")
+        return re.sub(
+            r'<svg\b([^>]*?) width="[^"]*"', r"<svg\1", re.sub(r' height="[\d.]+pt"', "", text, count=1), count=1
+        )
+
+
+def style() -> AbstractContextManager[None]:
+    """Every figure is drawn and saved inside this."""
+    import matplotlib
+
+    return matplotlib.rc_context(_RC)  # type: ignore[arg-type]
+
+
+def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """(colour, marker) of each method: always the same for the built-in ones, and for the others by name."""
+    found = {method: _FIXED[method] for method in sorted(set(methods)) if method in _FIXED}
+    free = list(_OTHERS)
+    for method in sorted(set(methods) - set(found)):
+        pool = free or _OTHERS
+        look = pool[zlib.crc32(method.encode()) % len(pool)]
+        if look in free:
+            free.remove(look)
+        found[method] = look
+    return found
+
+
+def blank(width: float, height: float) -> "Figure":
+    """A figure of so many inches that no window system knows of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def grid(
+    rows: int, columns: int, *, width: float, height: float, top: float, share_x: bool = True
+) -> tuple["Figure", "list[list[Axes]]"]:
+    """Axes of `width` x `height` inches each, `top` inches free above them; y is shared along a row."""
+    left, right, bottom, across, down = 0.62, 0.15, 0.5, 0.22, 0.62
+    total_width = left + columns * width + (columns - 1) * across + right
+    total_height = top + rows * height + (rows - 1) * down + bottom
+    figure = blank(total_width, total_height)
+    axes = figure.subplots(
+        rows,
+        columns,
+        sharey="row",
+        sharex="col" if share_x else False,
+        squeeze=False,
+        gridspec_kw={
+            "left": left / total_width,
+            "right": 1 - right / total_width,
+            "bottom": bottom / total_height,
+            "top": 1 - top / total_height,
+            "wspace": across / width,
+            "hspace": down / height,
+        },
+    )
+    return figure, [list(row) for row in axes]
+
+
+def render(figure: "Figure") -> tuple[str, bytes]:
+    """(SVG, PNG at 160 dots an inch) without dates or versions in them: the same figure is the same bytes."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return svg.getvalue().decode(), png.getvalue()

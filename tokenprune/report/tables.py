@@ -1,0 +1,114 @@
+"""The report for an 80-column terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokenprune.report.collect import Report
+from tokenprune.report.numbers import bounds, percent
+from tokenprune.report.series import Curves, Interval
+from tokenprune.report.verdicts import blocks
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_RATIOS = 10
+_COLORS = {"supported": "green", "refuted": "red", "undecided": "bright_black"}
+
+
+def table(report: Report) -> list[Any]:
+    """Renderables for a rich console of 80 columns: runs, accuracy at each ratio, verdicts."""
+    return [_runs(report), *(_curves(curves) for curves in report.curves), *_claims(report)]
+
+
+def _runs(report: Report) -> "Table":
+    from rich.text import Text
+
+    found = _table("Runs (test accuracy in %, Wilson 95 %)")
+    found.add_column("run", overflow="fold", ratio=1)
+    for name in ("depth", "accuracy", "95 %"):
+        found.add_column(name, justify="right", no_wrap=True)
+    for run in report.trained:
+        result = run.result
+        found.add_row(
+            Text(run.folder),
+            str(result.model.depth),
+            percent(result.test_accuracy, 2),
+            bounds(Interval(result.test_accuracy, run.low, run.high)),
+        )
+    return found
+
+
+def _curves(curves: Curves) -> "Table":
+    from rich.text import Text
+
+    ratios = sorted(
+        {mark.keep_ratio for panel in curves.panels for line in panel.lines for mark in line.marks}, reverse=True
+    )
+    shown = _spread(ratios, _RATIOS)
+    found = _table(f"{curves.title}, {curves.group.describe()}: accuracy in % at each keep ratio, mean of n seeds")
+    found.add_column("depth", justify="right", no_wrap=True)
+    found.add_column("method", overflow="fold", ratio=1)
+    found.add_column("n", justify="right", no_wrap=True)
+    for ratio in shown:
+        found.add_column(f"{ratio:g}", justify="right", no_wrap=True)
+    for panel in curves.panels:
+        for i, line in enumerate(panel.lines):
+            marks = {mark.keep_ratio: mark.accuracy.value for mark in line.marks}
+            found.add_row(
+                str(panel.depth) if i == 0 else "",
+                Text(line.name),
+                str(max(mark.seeds for mark in line.marks)),
+                *(percent(marks.get(ratio)) for ratio in shown),
+                end_section=line is panel.lines[-1] and panel is not curves.panels[-1],
+            )
+    return found
+
+
+def _claims(report: Report) -> list["Table"]:
+    from rich.text import Text
+
+    tables = []
+    for block in blocks(report.verdicts):
+        found = _table(f"Claims, {block.title} (effects in points, 95 % interval over n seeds)")
+        found.add_column("claim", overflow="fold", ratio=1)
+        found.add_column("depth", justify="right", no_wrap=True)
+        found.add_column("verdict", no_wrap=True)
+        found.add_column("effect", overflow="fold", width=28)
+        found.add_column("n", justify="right", no_wrap=True)
+        for row in block.rows:
+            name = row.id
+            for depth, cells in zip(block.depths, row.cells, strict=True):
+                for cell in cells:
+                    where = f" ({cell.where})" if len(cells) > 1 else ""
+                    found.add_row(
+                        Text(name + where),
+                        str(depth),
+                        Text(cell.verdict, style=_COLORS[cell.verdict]),
+                        Text(cell.effect.replace(" points", "")),
+                        str(cell.seeds),
+                    )
+                    name = ""
+        tables.append(found)
+    return tables
+
+
+def _table(title: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    return Table(
+        box=SIMPLE_HEAD,
+        title=Text(title, style="bold"),
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        width=80,
+    )
+
+
+def _spread(values: Sequence[float], most: int) -> list[float]:
+    if len(values) <= most:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
