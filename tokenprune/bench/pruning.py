@@ -1,5 +1,7 @@
 """The pruned forward pass against its FLOP-ideal, and one `prune` against separate evaluations."""
 
+from typing import Any
+
 import torch
 from timm.models import VisionTransformer
 
@@ -39,7 +41,7 @@ def sharing(depth: int, block: int, target: float, images: int, rounds: int) -> 
     vit, dataset = _vit(depth, device), _images(images, device)
     keep = tuple(k / 10 for k in range(10, 0, -1))
     schedule = Schedule("before", (block,))
-    methods = tuple((name, {}) for name in METHODS)
+    methods: tuple[tuple[str, dict[str, Any]], ...] = tuple((name, {}) for name in METHODS)
     plan = Plan(methods, keep, schedule, seeds=1, batch_size=images, examples=0)
 
     def separate() -> None:

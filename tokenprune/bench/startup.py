@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tokenprune.bench.timing import Ratio, interleaved
@@ -19,7 +20,7 @@ def answers(rounds: int) -> list[Ratio]:
 
     variants = {"python -c pass": ("-c", "pass"), "--help": ("-m", "tokenprune", "--help")}
     variants |= {f"ls {what}": ("-m", "tokenprune", "ls", what) for what in ("recipes", "pruners")}
-    seconds = interleaved({name: (lambda words=words: run(*words)) for name, words in variants.items()}, rounds)
+    seconds = interleaved({name: partial(run, *words) for name, words in variants.items()}, rounds)
     return [
         Ratio(f"startup/{name}", "seconds until it has answered", seconds[name], seconds, 0.3, at_most=True)
         for name in list(variants)[1:]
