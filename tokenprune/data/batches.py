@@ -56,8 +56,8 @@ def train_batches(
         index = order[step * batch_size : (step + 1) * batch_size]
         rng = np.random.default_rng([AUGMENT, seed, epoch, step])
         draws = augmentation.draw(augment, len(index), side, rng, device)
-        mask = None if train.mask is None else train.mask[index]
-        pixels, mask = augmentation.apply(augment, train.images[index], mask, draws)
+        mask = None if train.mask is None else train.mask.index_select(0, index)
+        pixels, mask = augmentation.apply(augment, train.images.index_select(0, index), mask, draws)
         images = augmentation.cutout(normalise(pixels), augment, draws)
         images, mask = augmentation.mix(images, mask, draws)
         labels = train.labels[index]

@@ -74,6 +74,5 @@ def relevance(mask: UInt8[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n
     n, height, width = mask.shape
     if height % patch_size or width % patch_size:
         raise ValueError(f"patches of side {patch_size} do not tile an image of {height} x {width} pixels")
-    tiles = mask.view(n, height // patch_size, patch_size, width // patch_size, patch_size)
-    counts = tiles.sum(dim=(2, 4), dtype=torch.int64)
-    return (counts.float() / patch_size**2).flatten(1)
+    tiles = mask.float().view(n, height // patch_size, patch_size, width // patch_size, patch_size)
+    return (tiles.sum(dim=4).sum(dim=2) / patch_size**2).flatten(1)  # counts below 2^24 are exact in float32

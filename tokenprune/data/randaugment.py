@@ -42,7 +42,7 @@ OPERATIONS = (
     Operation("AutoContrast"),
     Operation("Equalize"),
 )
-STRONGEST = 30
+BINS = 31
 
 
 def apply(
@@ -62,7 +62,7 @@ def apply(
             if not group.any():
                 continue
             index = torch.from_numpy(np.flatnonzero(group)).to(images.device, non_blocking=True)
-            strength = sign * kind.largest * magnitude / STRONGEST
+            strength = sign * float(np.interp(magnitude, range(BINS), torch.linspace(0.0, kind.largest, BINS)))
             images[index] = change(images[index], kind.name, strength)
             if mask is not None and kind.moves:
                 mask[index] = change(mask[index][:, None], kind.name, strength)[:, 0]

@@ -43,7 +43,8 @@ SCENERY = {"cloud": 23, "mountain": 49, "plain": 60, "sea": 71}
 GROUPS = ("airplane, scenery", "airplane, plants", "bird, scenery", "bird, plants")
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 COMPOSITE, SPURIOUS = 20, 21  # random streams of data.seed
-CHUNK = 4000  # images resized or pasted at a time
+ZOOM = 4  # a folder's photographs are enlarged at most so much
+CHUNK = 4000  # images resized at a time
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,15 @@ def spurious(
 
 def paste(images: ImageSet, background: UInt8[Tensor, "n 3 h h"], layout: Layout, spec: Data) -> ImageSet:
     """Shrink the images and put them onto the background, which is overwritten; mask the pasted squares."""
-    size, n = spec.foreground_size, len(images)
-    mask = torch.zeros(n, *background.shape[-2:], dtype=torch.uint8)
-    span = torch.arange(size)
-    rows, columns = torch.from_numpy(layout.top)[:, None] + span, torch.from_numpy(layout.left)[:, None] + span
-    for start in range(0, n, CHUNK):
-        part = torch.arange(start, min(start + CHUNK, n))
-        i, row, column = part[:, None, None], rows[part][:, :, None], columns[part][:, None, :]
-        background[i, :, row, column] = resized(images.images[part], size).permute(0, 2, 3, 1)
-        mask[i, row, column] = 1
+    size = spec.foreground_size
+    mask = torch.zeros_like(background[:, 0])
+    canvas, marked = background.numpy(), mask.numpy()
+    for start in range(0, len(images), CHUNK):
+        small = resized(images.images[start : start + CHUNK], size).numpy()
+        for i, image in enumerate(small, start):
+            top, left = layout.top[i], layout.left[i]
+            canvas[i, :, top : top + size, left : left + size] = image
+            marked[i, top : top + size, left : left + size] = 1
     return ImageSet(background, images.labels, mask)
 
 
@@ -174,23 +175,25 @@ def _photographs(
 
 
 def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator) -> UInt8[Tensor, "n 3 h h"]:
-    """Random square crops of a folder's photographs, each from the image's side to the photograph's short side."""
+    """Random square crops of a folder's photographs, from all of the short side down to a quarter of it."""
     from PIL import Image
 
     paths = _split(_photographs_in(folder), part)
     which = rng.integers(0, len(paths), size=n)
-    share, x, y = rng.random((3, n))
+    zoom, x, y = rng.random((3, n))
     crops = np.empty((n, side, side, 3), np.uint8)
     for number, path in enumerate(paths):
         try:
             with Image.open(path) as opened:
                 photograph = opened.convert("RGB")
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise TokenpruneError(f"{path}: background cannot be read as an image: {error}") from None
+        short = min(photograph.size)
+        if short > ZOOM * side:  # no crop needs more pixels than this
+            photograph = photograph.resize([round(edge * ZOOM * side / short) for edge in photograph.size])
         width, height = photograph.size
-        short = min(width, height)
         for i in np.flatnonzero(which == number):
-            edge = min(side, short) + share[i] * max(0, short - side)
+            edge = min(width, height) * (1 / ZOOM + zoom[i] * (1 - 1 / ZOOM))
             left, top = x[i] * (width - edge), y[i] * (height - edge)
             box = (left, top, left + edge, top + edge)
             crops[i] = np.asarray(photograph.resize((side, side), Image.Resampling.BILINEAR, box=box))

@@ -41,22 +41,24 @@ def load(spec: Data, data_dir: Path | None = None) -> Dataset:
     Raises TokenpruneError if images are missing or damaged, UsageError if the recipe asks for what they cannot give.
     """
     if spec.source == "patterns":
-        whole = patterns.make(spec.patterns, spec.seed)
-        train = whole.train.take(_subset(spec, "train", whole.train.labels))
-        test = whole.test.take(_subset(spec, "test", whole.test.labels))
-        classes, provenance = whole.classes, whole.provenance
-        groups: tuple[str, ...] = ()
+        train, test, classes = patterns.make(spec.patterns, spec.seed)
+        made = _digest(train.images.numpy(), test.images.numpy())
+        provenance: dict[str, Any] = {
+            "source": "patterns",
+            "path": None,
+            "sha256": made,
+            "official": None,
+            "note": None,
+        }
     else:
         arrays, provenance = read(spec.source, data_dir)
         train, test, classes = plain(arrays)
-        if spec.scene == "spurious":
-            train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
-        train = train.take(_subset(spec, "train", train.labels))
-        test = test.take(_subset(spec, "test", test.labels))
-        train, test, groups, behind = _staged(spec, train, test, data_dir)
-        provenance = {**provenance, **behind}
+    if spec.scene == "spurious":
+        train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
+    train, test = _subset(spec, "train", train), _subset(spec, "test", test)
+    train, test, groups, behind = _staged(spec, train, test, data_dir)
     mean, std = channel_statistics(train)
-    return Dataset(train, test, classes, mean, std, provenance, groups)
+    return Dataset(train, test, classes, mean, std, provenance | behind, groups)
 
 
 def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, Any]]:
@@ -103,9 +105,9 @@ def channel_statistics(images: ImageSet) -> tuple[tuple[float, float, float], tu
     """Mean and standard deviation of each channel, for pixels in [0, 1]; a constant channel counts as std 1/255."""
     total, square = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for chunk in images.images.split(2000):
-        pixels = chunk.float()
-        total += pixels.sum(dim=(0, 2, 3), dtype=torch.float64)
-        square += pixels.square_().sum(dim=(0, 2, 3), dtype=torch.float64)
+        pixels = chunk.float()  # float32 sums an image's pixels exactly, float64 the images
+        total += pixels.sum(dim=(2, 3)).double().sum(dim=0)
+        square += pixels.square_().sum(dim=(2, 3)).double().sum(dim=0)
     count = images.images[:, 0].numel()
     mean = total / count
     std = (square / count - mean**2).clamp_min(1.0).sqrt()
@@ -125,14 +127,14 @@ def balanced(labels: Int[Tensor, " n"], size: int, seed: list[int]) -> Int[Tenso
     return chosen.sort().values
 
 
-def _subset(spec: Data, part: str, labels: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
+def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
     size = spec.train_size if part == "train" else spec.test_size
     if size is None:
-        return torch.arange(len(labels))
-    if size > len(labels):
+        return images
+    if size > len(images):
         what = "training" if part == "train" else "test"
-        raise UsageError(f"data.{part}_size: {size:,} is more than the {len(labels):,} {what} images of {spec.source}")
-    return balanced(labels, size, [SUBSET, spec.seed, part == "test"])
+        raise UsageError(f"data.{part}_size: {size:,} is more than the {len(images):,} {what} images of {spec.source}")
+    return images.take(balanced(images.labels, size, [SUBSET, spec.seed, part == "test"]))
 
 
 def _staged(
@@ -192,10 +194,14 @@ def _torchvision(source: str, where: Path, *, download: bool = False) -> Arrays 
         return None
     images = [np.ascontiguousarray(part) for part in images]
     labels = [np.asarray(part, dtype=np.uint8) for part in labels]
+    return Arrays(images[0], labels[0], images[1], labels[1], classes, None, True, _digest(*images, *labels))
+
+
+def _digest(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
-    for part in (*images, *labels):
-        digest.update(part)
-    return Arrays(images[0], labels[0], images[1], labels[1], classes, None, True, digest.hexdigest())
+    for array in arrays:
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def download(source: str, data_dir: Path | None = None) -> Path:

@@ -1,0 +1,108 @@
+import pytest
+import reference_data
+import torch
+
+from tokenprune import data
+from tokenprune.data import Dataset, ImageSet, steps_per_epoch, test_batches, train_batches
+from tokenprune.recipe import Augment
+
+test_batches.__test__ = False  # batches of test images, not a test
+
+EVERYTHING = Augment(crop=2, flip=True, cutout=4, randaugment_ops=2, mixup=0.4, cutmix=1.0)
+PLAIN = Augment(crop=0, flip=False)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    mask = (torch.rand(50, 16, 16, generator=generator) < 0.5).to(torch.uint8)
+    whole = ImageSet(images, torch.arange(50) % 5, mask)
+    return Dataset(whole, whole.take(torch.arange(20)), tuple("abcde"), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+
+def fields(batch: data.Batch) -> list[torch.Tensor | None]:
+    return [batch.images, batch.labels, batch.relevance, batch.index, batch.other, batch.weight]
+
+
+def same(a: data.Batch, b: data.Batch) -> bool:
+    return all(x is y is None or torch.equal(x, y) for x, y in zip(fields(a), fields(b), strict=True))
+
+
+@pytest.mark.parametrize("start", [0, 1, 4, 5, 6])
+def test_starting_later_gives_the_same_later_batches(dataset, start):
+    whole = list(train_batches(dataset, EVERYTHING, 8, 4, seed=3, epoch=2))
+    tail = list(train_batches(dataset, EVERYTHING, 8, 4, seed=3, epoch=2, start=start))
+    assert len(whole) == 6
+    assert len(tail) == 6 - start
+    assert all(same(a, b) for a, b in zip(whole[start:], tail, strict=True))
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"epoch": 1}])
+def test_other_seeds_and_epochs_give_other_batches(dataset, other):
+    first, second = (
+        next(train_batches(dataset, EVERYTHING, 8, 4, **({"seed": 3, "epoch": 0} | change))) for change in ({}, other)
+    )
+    assert not torch.equal(first.index, second.index)
+    assert not torch.equal(first.weight, second.weight)
+
+
+def test_the_random_state_of_torch_is_neither_read_nor_changed(dataset):
+    torch.manual_seed(1)
+    first = next(train_batches(dataset, EVERYTHING, 8, 4, 0, 0))
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    assert same(first, next(train_batches(dataset, EVERYTHING, 8, 4, 0, 0)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_epoch_visits_each_image_at_most_once_and_drops_the_rest(dataset):
+    batches = list(train_batches(dataset, PLAIN, 8, 4, 0, 0))
+    index = torch.cat([batch.index for batch in batches])
+    assert len(index.unique()) == len(index) == 48
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), dataset.train.labels[index])
+
+
+@pytest.mark.parametrize(("count", "size", "steps"), [(50, 8, 6), (48, 8, 6), (5, 8, 1), (8, 8, 1), (1, 1, 1)])
+def test_steps(dataset, count, size, steps):
+    assert steps_per_epoch(count, size) == steps
+    part = Dataset(dataset.train.take(torch.arange(count)), dataset.test, dataset.classes, dataset.mean, dataset.std)
+    batches = list(train_batches(part, PLAIN, size, 4, 0, 0))
+    assert len(batches) == steps
+    assert len(batches[0].labels) == min(count, size)
+
+
+def test_images_arrive_normalised_with_their_relevance(dataset):
+    batch = next(train_batches(dataset, PLAIN, 8, 4, 0, 0))
+    mean, std = torch.tensor(dataset.mean).view(3, 1, 1), torch.tensor(dataset.std).view(3, 1, 1)
+    expected = (dataset.train.images[batch.index] / 255 - mean) / std
+    torch.testing.assert_close(batch.images, expected, rtol=1e-5, atol=1e-6)
+    assert batch.images.dtype == torch.float32
+    counted = reference_data.relevance(dataset.train.mask[batch.index].numpy(), 4)
+    assert torch.equal(batch.relevance, torch.tensor(counted))
+    assert batch.other is batch.weight is None
+
+
+def test_relevance_follows_crop_and_flip(dataset):
+    """Images that show their own mask must still show it after augmentation."""
+    drawn = ImageSet(dataset.train.mask[:, None].expand(-1, 3, -1, -1) * 255, dataset.train.labels, dataset.train.mask)
+    marked = Dataset(drawn, dataset.test, dataset.classes, (0.0,) * 3, (1.0,) * 3)
+    for batch in train_batches(marked, Augment(crop=3, flip=True), 10, 4, 0, 0):
+        shown = batch.images[:, 0].round().to(torch.uint8)
+        assert torch.equal(data.relevance(shown, 4), batch.relevance)
+
+
+def test_without_a_mask_there_is_no_relevance(dataset):
+    bare = ImageSet(dataset.train.images, dataset.train.labels)
+    unknown = Dataset(bare, bare, dataset.classes, dataset.mean, dataset.std)
+    assert next(train_batches(unknown, EVERYTHING, 8, 4, 0, 0)).relevance is None
+    assert next(test_batches(unknown, 8, 4)).relevance is None
+
+
+def test_test_batches_are_all_images_in_order(dataset):
+    batches = list(test_batches(dataset, 8, 4))
+    assert [len(batch.labels) for batch in batches] == [8, 8, 4]
+    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(20))
+    assert sum(len(batch.labels) for batch in test_batches(dataset, 8, 4, count=11)) == 11
+    again = torch.cat([batch.images for batch in test_batches(dataset, 20, 4)])
+    assert torch.equal(torch.cat([batch.images for batch in batches]), again)
