@@ -114,7 +114,8 @@ class SiteSignals:
         if labels is None:
             raise ValueError("gradient_times_token needs Hints(labels=...)")
         assert self._rest is not None
-        torch.clear_autocast_cache()  # casts of weights made under inference mode cannot be saved for backward
+        # Some releases of torch hand out casts of weights cached under inference mode, which backward cannot use.
+        torch.clear_autocast_cache()
         with torch.inference_mode(False), torch.enable_grad():
             tokens = self._state.tokens.detach().clone().requires_grad_()
             logits = self._rest(tokens).gather(1, labels.clone()[:, None])

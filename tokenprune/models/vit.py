@@ -87,9 +87,10 @@ def _named(name: str, classes: int, image_size: int) -> VisionTransformer:
     if not is_model_in_modules(name, _FAMILIES):
         raise UsageError(f"model.name: timm's {name!r} is not a plain Vision Transformer; vit_* and deit_* are")
     try:
-        vit = timm.create_model(name, pretrained=False, num_classes=classes, img_size=image_size)
+        timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # a tag after the dot that timm does not know
         raise UsageError(f"model.name: {error}") from None
+    vit = timm.create_model(name, pretrained=False, num_classes=classes, img_size=image_size)
     return cast(VisionTransformer, vit)
 
 
