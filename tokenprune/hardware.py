@@ -1,5 +1,7 @@
 """Which device, which precision, how many threads."""
 
+import resource
+import sys
 from typing import Literal
 
 import torch
@@ -27,6 +29,14 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held so far: on the GPU by torch, on a CPU by this process, images included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def set_threads(count: int | None) -> int:

@@ -71,13 +71,12 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
     if as_json:
         json({"recipe": loaded.name, "setting": loaded.recipe.setting(), **vars(dry)})
         return
-    memory = "not measured on CPU" if dry.memory_bytes is None else f"{dry.memory_bytes / 2**20:.0f} MiB at peak"
     fields(
         {
             "recipe": f"{loaded.name}, setting {loaded.recipe.setting()}, family {loaded.recipe.family()}",
             "model": f"depth {loaded.recipe.model.depth}, {dry.parameters:,} parameters, {dry.patches} patch tokens",
             "forward": f"{dry.flops / 1e6:.1f} MFLOPs per image",
-            "memory": memory,
+            "memory": f"{dry.memory_bytes / 2**20:.0f} MiB at peak, images included",
             "data": f"{dry.train_count:,} training and {dry.test_count:,} test images",
             "steps": f"{dry.steps_per_epoch:,} an epoch, {loaded.recipe.train.epochs} epochs",
             "runs on": f"{dry.device} in {dry.precision}",

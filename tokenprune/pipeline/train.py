@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from safetensors.torch import save as safetensors_bytes
 
@@ -62,7 +61,7 @@ class DryRun:
 
     parameters: int
     flops: float  # per image, forward
-    memory_bytes: int | None  # peak on the GPU in one training step; null on CPU
+    memory_bytes: int  # at peak: of the GPU, or of this process on CPU
     patches: int
     steps_per_epoch: int
     train_count: int
@@ -82,11 +81,10 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     loss = training.one_step(
         Job(loaded.recipe, model, dataset, prepared.device, prepared.precision, observe=False), first
     )
-    cuda = prepared.device.type == "cuda"
     return DryRun(
         parameters=_parameters(model),
         flops=cost.flops(models.architecture_of(model.vit)).flops,
-        memory_bytes=torch.cuda.max_memory_allocated(prepared.device) if cuda else None,
+        memory_bytes=hardware.peak_memory(prepared.device),
         patches=model.patches,
         steps_per_epoch=data.steps_per_epoch(len(dataset.train), spec.batch_size),
         train_count=len(dataset.train),

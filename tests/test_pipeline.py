@@ -1,0 +1,206 @@
+"""Stages end to end on small pattern images: what a run folder holds, what is refused, what is never lost."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tokenprune import pipeline
+from tokenprune.errors import TokenpruneError
+from tokenprune.recipe import Loaded, load_recipe, parse_recipe
+from tokenprune.runs import RunFolder
+
+TINY = """
+data: {source: patterns, patterns: {image_size: 16, classes: 3, count: 6, train_size: 120, test_size: 60, noise: 0.2}}
+model: {depth: 2, dim: 12, heads: 3}
+train: {epochs: 2, batch_size: 20, precision: fp32, augment: {crop: 0, flip: false}}
+evaluate: {batch_size: 20, examples: 3}
+"""
+
+
+def tiny(*overrides: str) -> Loaded:
+    return Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    return pipeline.train_run(tiny(), runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def prune(run: RunFolder, **changes):
+    asked = {"methods": ("magnitude", "random"), "keep": (1.0, 0.5), "site": "before:0", "seeds": 2}
+    return pipeline.prune_run(run, **{**asked, **changes})
+
+
+def test_a_finished_run_holds_everything(run) -> None:
+    names = {path.name for path in run.path.iterdir()} - {"prune", ".lock"}
+    assert names == {
+        "recipe.yaml",
+        "resolved.yaml",
+        "environment.json",
+        "status.json",
+        "metrics.jsonl",
+        "weights.safetensors",
+        "result.json",
+        "predictions.npz",
+    }
+    assert run.status().state == "finished"
+    assert [epoch.epoch for epoch in run.epochs()] == [0, 1, 2]
+    with np.load(run.predictions) as arrays:
+        right = (arrays["labels"] == arrays["predictions"]).mean()
+    assert run.result().test_accuracy == right == run.epochs()[-1].test_accuracy
+    assert json.loads(run.environment.read_text())["packages"]["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_weights_are_plain_timm_weights(run) -> None:
+    from timm.models import VisionTransformer
+
+    vit = VisionTransformer(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=3)
+    vit.load_state_dict(load_file(run.weights))
+
+
+def test_unpruned_point_is_the_trained_model(run) -> None:
+    for _, result in prune(run):
+        assert result.points[0].correct == run.result().test_correct
+        assert result.baseline_correct == run.result().test_correct
+
+
+def test_curves_that_exist_are_read_not_redone(run) -> None:
+    (folder, _), *_ = prune(run)
+    before = (folder / "result.json").stat().st_mtime_ns
+    assert prune(run)[0][0] == folder
+    assert (folder / "result.json").stat().st_mtime_ns == before
+    assert prune(run, keep=(1.0, 0.25))[0][0] != folder
+
+
+def test_finetuned_curve_compares_with_the_run_as_it_was(run) -> None:
+    ((_, result),) = prune(run, methods=("magnitude",), finetune_epochs=1)
+    assert result.finetune_epochs == 1
+    assert result.baseline_correct == run.result().test_correct
+    for point in result.points:
+        assert point.correct - run.result().test_correct == point.gained - point.lost
+    plain = prune(run, methods=("magnitude",))[0][1]
+    assert [point.flops for point in result.points] == [point.flops for point in plain.points]
+
+
+def test_every_shipped_method_prunes_at_every_moment(run) -> None:
+    for site in ("input", "before:1", "after:0,1"):
+        for _, result in prune(run, methods=("magnitude", "random", "oracle"), site=site):
+            assert result.site == site
+            half_half = 0.25 if site == "after:0,1" else 0.5
+            assert result.points[-1].realised[-1] == pytest.approx(half_half)
+
+
+def test_a_finished_run_is_left_alone_unless_forced(tmp_path) -> None:
+    loaded = tiny("train.epochs=1")
+    run = pipeline.train_run(loaded, runs_dir=tmp_path)
+    prune(run)
+    before = run.weights.stat().st_mtime_ns
+    pipeline.train_run(loaded, runs_dir=tmp_path)
+    assert run.weights.stat().st_mtime_ns == before
+    weights = run.weights.read_bytes()
+    pipeline.train_run(loaded, runs_dir=tmp_path, force=True)
+    assert run.weights.stat().st_mtime_ns != before
+    assert run.weights.read_bytes() == weights  # the same recipe and seed
+    assert run.prunes() == []  # they were measured on weights that are gone
+
+
+def test_flipped_bit_in_the_weights(tmp_path) -> None:
+    run = pipeline.train_run(tiny("train.epochs=1"), runs_dir=tmp_path)
+    content = bytearray(run.weights.read_bytes())
+    content[-1] ^= 1
+    run.weights.write_bytes(content)
+    with pytest.raises(TokenpruneError, match=r"weights\.safetensors: damaged"):
+        prune(run)
+
+
+def test_other_images_than_the_run_was_trained_on(tmp_path) -> None:
+    images = tmp_path / "mine.npz"
+
+    def draw(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        np.savez(
+            images,
+            train_images=rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8),
+            train_labels=np.arange(40) % 2,
+            test_images=rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8),
+            test_labels=np.arange(20) % 2,
+        )
+
+    draw(0)
+    text = f"data: {{source: {images}}}\nmodel: {{dim: 12}}\ntrain: {{epochs: 1, batch_size: 20}}"
+    run = pipeline.train_run(Loaded(parse_recipe(text, "mine"), "mine", text), runs_dir=tmp_path / "runs")
+    draw(1)
+    with pytest.raises(TokenpruneError, match="trained on images with sha256"):
+        prune(run)
+
+
+def test_divergence_is_recorded(tmp_path) -> None:
+    with pytest.raises(TokenpruneError, match="not finite at step"):
+        pipeline.train_run(tiny("train.learning_rate=1e30", "train.clip_norm=null"), runs_dir=tmp_path)
+    (folder,) = tmp_path.glob("*-s0")
+    run = RunFolder(folder)
+    assert run.status().state == "failed"
+    assert "not finite" in run.status().message
+    assert not run.finished
+
+
+def test_killed_without_warning_then_resumed(tmp_path) -> None:
+    """SIGKILL leaves no time to save: the run goes on from the last epoch's checkpoint and ends the same."""
+    overrides = ["train.epochs=40", "data.patterns.test_size=20", "run.threads=1"]
+    words = [word for override in overrides for word in ("--set", override)]
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(TINY)
+    killed = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tokenprune",
+            "train",
+            "--recipe",
+            str(recipe),
+            "--runs-dir",
+            str(tmp_path / "a"),
+            *words,
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    while not list((tmp_path / "a").glob("*/resume.pt")):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    loaded = load_recipe(recipe, overrides)
+    with pytest.raises(TokenpruneError, match="--resume continues it"):
+        pipeline.train_run(loaded, runs_dir=tmp_path / "a")
+    resumed = pipeline.train_run(loaded, runs_dir=tmp_path / "a", resume=True)
+    straight = pipeline.train_run(loaded, runs_dir=tmp_path / "b")
+    assert Path(resumed.weights).read_bytes() == straight.weights.read_bytes()
+    assert len(resumed.epochs()) == 41
+
+
+def test_tensorboard(tmp_path) -> None:
+    run = pipeline.train_run(tiny("train.epochs=1", "run.tensorboard=true"), runs_dir=tmp_path)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert events.Scalars("test_accuracy")[-1].value == pytest.approx(run.result().test_accuracy)
+
+
+def test_training_with_compile_gives_the_same_loss(tmp_path) -> None:
+    plain = pipeline.train_run(
+        tiny("train.epochs=1", "model.depth=1", "pruner.name=magnitude", "pruner.keep_ratio=0.5"),
+        runs_dir=tmp_path / "a",
+    )
+    compiled = pipeline.train_run(
+        tiny("train.epochs=1", "model.depth=1", "pruner.name=magnitude", "pruner.keep_ratio=0.5", "run.compile=true"),
+        runs_dir=tmp_path / "b",
+    )
+    assert compiled.epochs()[-1].train_loss == pytest.approx(plain.epochs()[-1].train_loss, rel=1e-4)
