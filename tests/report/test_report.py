@@ -18,6 +18,7 @@ from tokenprune import report, statistics
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.report.collect import collect
 from tokenprune.report.mosaic import greyed
+from tokenprune.report.series import Interval, over_seeds
 
 RATIOS = (1.0, 0.7, 0.3)
 
@@ -130,6 +131,12 @@ def test_seeds_are_the_replicates_of_a_band_and_one_seed_has_its_own_interval(
     assert (mark.accuracy.value, mark.accuracy.low, mark.accuracy.high) == pytest.approx((mean, low, high))
     single = next(line for line in deep.lines if line.name == "magnitude").marks[-1]
     assert (single.accuracy.low, single.accuracy.high) == pytest.approx(statistics.wilson(440, 1000))
+
+
+def test_an_interval_over_seeds_stays_within_what_is_possible() -> None:
+    assert over_seeds([0.1, 0.3]) == Interval(pytest.approx(0.2), 0.0, 1.0)
+    assert over_seeds([-0.1, 0.1], least=-1.0) == Interval(0.0, -1.0, 1.0)
+    assert over_seeds([0.5], (0.4, 0.6)) == Interval(0.5, 0.4, 0.6)
 
 
 def test_page_loads_nothing_and_its_tags_balance(written: tuple[report.Report, Path]) -> None:

@@ -15,7 +15,8 @@ from tokenprune.report.series import Curves, Group, Measured, attention, by_meth
 from tokenprune.report.style import Drawing, style
 from tokenprune.runs import RunFolder, atomic
 
-_MOST = 6  # groups of curves, families of attention, mosaics: more are measured, listed and exported, but not drawn
+_MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
+_MOSAICS = 6
 
 
 def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Report:
@@ -70,7 +71,7 @@ def _mosaics(report: Report, suffixes: Sequence[str]) -> tuple[list[Drawing], li
     problems: list[str] = []
     for curves, suffix in zip(report.curves, suffixes, strict=True):
         for panel in curves.panels:
-            if len(drawings) == _MOST:
+            if len(drawings) == _MOSAICS:
                 return drawings, problems
             for name in sorted(panel.runs, key=lambda name: prunes[name][next(iter(prunes[name]))][0].run.seed):
                 try:

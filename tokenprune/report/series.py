@@ -179,12 +179,12 @@ def attention(
     return found
 
 
-def over_seeds(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Interval:
-    """Mean and t interval cut to [-1, 1], or `bounds` where there is a single value."""
+def over_seeds(values: Sequence[float], bounds: tuple[float, float] | None = None, *, least: float = 0.0) -> Interval:
+    """Mean and t interval, cut to what is possible ([least, 1]); `bounds` where there is a single value."""
     mean, low, high = mean_interval(values)
     if low is None or high is None:
         return Interval(mean, *(bounds or (None, None)))
-    return Interval(mean, max(low, -1.0), min(high, 1.0))
+    return Interval(mean, max(low, least), min(high, 1.0))
 
 
 def _curves(group: Group, measured: list[Measured]) -> Curves:
@@ -242,7 +242,7 @@ def _mark(ratio: float, measured: list[Measured]) -> Mark:
         keep_ratio=ratio,
         kept=fmean(p.realised[-1] for p in points),
         accuracy=over_seeds([fmean(p.accuracy for p in run) for run in runs], accuracy_bounds),
-        difference=over_seeds([fmean(p.difference for p in run) for run in runs], difference_bounds),
+        difference=over_seeds([fmean(p.difference for p in run) for run in runs], difference_bounds, least=-1.0),
         p_low=min(p.mcnemar_p for p in points),
         p_high=max(p.mcnemar_p for p in points),
         flops=fmean(p.flops for p in points),

@@ -19,7 +19,7 @@ BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072b2", "#e69f00", "#009e73", "#cc79a
 _FIXED = {"magnitude": (BLUE, "o"), "random": (ORANGE, "s"), "oracle": (GREEN, "^")}
 _OTHERS = [(color, marker) for marker in "DvPX*" for color in (PURPLE, RED, SKY)]
 
-_THEMED = {PAPER: "--paper", INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue"}
+_THEMED = {PAPER: "--paper", INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue", GREEN: "--green"}
 
 _RC = {
     "font.family": "DejaVu Sans",
