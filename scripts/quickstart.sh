@@ -6,8 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ./scripts/environment.sh
 tokenprune=.venv/bin/tokenprune
 
-"$tokenprune" train --recipe quickstart --resume
-run=$("$tokenprune" train --recipe quickstart --quiet --json | .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["run"])')
+trained=$("$tokenprune" train --recipe quickstart --resume --json)
+run=$(.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["run"])' <<<"$trained")
 "$tokenprune" prune --run "$run" --method all
 "$tokenprune" report --out report
 
