@@ -106,3 +106,12 @@ def test_test_batches_are_all_images_in_order(dataset):
     assert sum(len(batch.labels) for batch in test_batches(dataset, 8, 4, count=11)) == 11
     again = torch.cat([batch.images for batch in test_batches(dataset, 20, 4)])
     assert torch.equal(torch.cat([batch.images for batch in batches]), again)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_makes_the_same_batches(dataset):
+    spec = Augment(crop=2, flip=True, cutout=4, mixup=0.4, cutmix=1.0)
+    here, there = (next(train_batches(part, spec, 8, 4, 0, 0)) for part in (dataset, dataset.to("cuda")))
+    assert there.images.is_cuda
+    for a, b in zip(fields(here), fields(there), strict=True):
+        torch.testing.assert_close(a, b.cpu())

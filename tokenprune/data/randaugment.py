@@ -1,38 +1,37 @@
 """RandAugment (arXiv 1909.13719) in torchvision's space of 14 operations and 31 magnitudes, a draw per image.
 
-Images of one operation and sign are changed together by torchvision's own functions.
+Whatever moves pixels is one resampling of all the images concerned, a matrix each, and their masks with them; colour
+operations are torchvision's own functions, applied to all images of one operation and sign at once.
 
-Shapes: b images, h x h pixels.
+Shapes: b images, h x h pixels, c channels.
 """
 
-import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 
 class Operation(NamedTuple):
-    """largest: the magnitude of 30, in the operation's own unit. signed: either sign, at even odds.
-
-    moves: pixels change place, and the mask with them.
-    """
+    """largest: the magnitude of the last bin, in the operation's own unit. signed: either sign, at even odds."""
 
     name: str
     largest: float = 0.0
     signed: bool = False
-    moves: bool = False
 
 
-OPERATIONS = (
-    Operation("Identity"),
-    Operation("ShearX", 0.3, signed=True, moves=True),
-    Operation("ShearY", 0.3, signed=True, moves=True),
-    Operation("TranslateX", 150 / 331, signed=True, moves=True),  # of the image's side
-    Operation("TranslateY", 150 / 331, signed=True, moves=True),
-    Operation("Rotate", 30.0, signed=True, moves=True),  # degrees
+MOVING = (
+    Operation("ShearX", 0.3, signed=True),
+    Operation("ShearY", 0.3, signed=True),
+    Operation("TranslateX", 150 / 331, signed=True),  # of the image's side
+    Operation("TranslateY", 150 / 331, signed=True),
+    Operation("Rotate", 30.0, signed=True),  # degrees
+)
+COLOUR = (
     Operation("Brightness", 0.9, signed=True),
     Operation("Color", 0.9, signed=True),
     Operation("Contrast", 0.9, signed=True),
@@ -42,6 +41,7 @@ OPERATIONS = (
     Operation("AutoContrast"),
     Operation("Equalize"),
 )
+OPERATIONS = (Operation("Identity"), *MOVING, *COLOUR)
 BINS = 31
 
 
@@ -54,37 +54,71 @@ def apply(
 ) -> tuple[UInt8[Tensor, "b 3 h h"], UInt8[Tensor, "b h h"] | None]:
     """One layer: image i undergoes OPERATIONS[operation[i]], with a negative magnitude where that is signed."""
     images, mask = images.clone(), None if mask is None else mask.clone()
-    for number, kind in enumerate(OPERATIONS):
-        if kind.name == "Identity":
-            continue
-        chosen = operation == number
-        for sign, group in ((1, chosen & ~negative), (-1, chosen & negative)) if kind.signed else ((1, chosen),):
-            if not group.any():
-                continue
-            index = torch.from_numpy(np.flatnonzero(group)).to(images.device, non_blocking=True)
-            strength = sign * float(np.interp(magnitude, range(BINS), torch.linspace(0.0, kind.largest, BINS)))
-            images[index] = change(images[index], kind.name, strength)
-            if mask is not None and kind.moves:
-                mask[index] = change(mask[index][:, None], kind.name, strength)[:, 0]
+
+    def where(chosen: Bool[np.ndarray, " b"]) -> Int[Tensor, " k"]:
+        return torch.from_numpy(np.flatnonzero(chosen)).to(images.device, non_blocking=True)
+
+    moved = (operation >= 1) & (operation <= len(MOVING))
+    if moved.any():
+        strengths = np.array([strength_of(OPERATIONS[number], magnitude) for number in operation[moved]])
+        strengths[negative[moved]] *= -1
+        matrices = inverse_matrices(operation[moved], strengths, images.shape[-1])
+        index, theta = where(moved), torch.from_numpy(matrices).to(images.device, non_blocking=True)
+        images[index] = resample(images[index], theta)
+        if mask is not None:
+            mask[index] = resample(mask[index][:, None], theta)[:, 0]
+    for number, kind in enumerate(COLOUR, 1 + len(MOVING)):
+        chosen, strength = operation == number, strength_of(kind, magnitude)
+        signs = ((1, chosen & ~negative), (-1, chosen & negative)) if kind.signed else ((1, chosen),)
+        for sign, group in signs:
+            if group.any():
+                index = where(group)
+                images[index] = recolour(images[index], kind.name, sign * strength)
     return images, mask
 
 
-def change(images: UInt8[Tensor, "b c h h"], name: str, strength: float) -> UInt8[Tensor, "b c h h"]:
-    """One operation on every image alike, as torchvision's RandAugment does it: nearest pixels, zeros outside."""
+@cache
+def strength_of(kind: Operation, magnitude: float) -> float:
+    """The magnitude, 0 to 30, in the operation's unit; between torchvision's float32 bins linear."""
+    return float(np.interp(magnitude, np.arange(BINS), torch.linspace(0.0, kind.largest, BINS).numpy()))
+
+
+def inverse_matrices(
+    operation: Int[np.ndarray, " b"], strength: Float[np.ndarray, " b"], h: int
+) -> Float[np.ndarray, "b 2 3"]:
+    """Where each pixel of the result comes from, in pixels from the centre: source = matrix @ (x, y, 1).
+
+    Shears hold the upper left corner still, rotations the centre; translations are by whole pixels.
+    """
+    name = np.array([kind.name for kind in OPERATIONS])[operation]
+    shift = np.trunc(strength * h)
+    angle = np.radians(np.where(name == "Rotate", strength, 0.0))
+    matrix = np.zeros((len(operation), 2, 3))
+    matrix[:, 0, 0] = matrix[:, 1, 1] = np.cos(angle)
+    matrix[:, 0, 1] = np.where(name == "ShearX", strength, -np.sin(angle))
+    matrix[:, 1, 0] = np.where(name == "ShearY", strength, np.sin(angle))
+    matrix[:, 0, 2] = np.select([name == "ShearX", name == "TranslateX"], [strength * h / 2, -shift], 0.0)
+    matrix[:, 1, 2] = np.select([name == "ShearY", name == "TranslateY"], [strength * h / 2, -shift], 0.0)
+    return matrix.astype(np.float32)
+
+
+def resample(images: UInt8[Tensor, "b c h h"], matrices: Float[Tensor, "b 2 3"]) -> UInt8[Tensor, "b c h h"]:
+    """The nearest pixel, zero outside."""
+    h = images.shape[-1]
+    centred = torch.arange(h, device=images.device) - (h - 1) / 2
+    y, x = torch.meshgrid(centred, centred, indexing="ij")
+    places = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(1, h * h, 3)
+    grid = (places @ (matrices / (h / 2)).transpose(1, 2)).view(-1, h, h, 2)
+    return F.grid_sample(images.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False).to(
+        torch.uint8
+    )
+
+
+def recolour(images: UInt8[Tensor, "b 3 h h"], name: str, strength: float) -> UInt8[Tensor, "b 3 h h"]:
+    """One colour operation on every image alike."""
     from torchvision.transforms.v2 import functional as T
 
-    corner = [0, 0]
     match name:
-        case "ShearX":
-            return T.affine(images, 0.0, [0, 0], 1.0, [math.degrees(math.atan(strength)), 0.0], center=corner)
-        case "ShearY":
-            return T.affine(images, 0.0, [0, 0], 1.0, [0.0, math.degrees(math.atan(strength))], center=corner)
-        case "TranslateX":
-            return T.affine(images, 0.0, [int(strength * images.shape[-1]), 0], 1.0, [0.0, 0.0])
-        case "TranslateY":
-            return T.affine(images, 0.0, [0, int(strength * images.shape[-2])], 1.0, [0.0, 0.0])
-        case "Rotate":
-            return T.rotate(images, strength)
         case "Brightness":
             return T.adjust_brightness(images, 1 + strength)
         case "Color":
