@@ -8,7 +8,7 @@ from tokenprune.cli.options import Json
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Benchmarks (default: all).")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Benchmarks (default: all).")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds: does it run at all?")] = False,
     as_json: Json = False,
 ) -> None:
