@@ -177,7 +177,7 @@ def test_killed_without_warning_then_resumed(tmp_path) -> None:
     killed.kill()
     killed.wait()
     loaded = load_recipe(recipe, overrides)
-    with pytest.raises(TokenpruneError, match="--resume continues it"):
+    with pytest.raises(TokenpruneError, match="--resume continues"):
         pipeline.train_run(loaded, runs_dir=tmp_path / "a")
     resumed = pipeline.train_run(loaded, runs_dir=tmp_path / "a", resume=True)
     straight = pipeline.train_run(loaded, runs_dir=tmp_path / "b")

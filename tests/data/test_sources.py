@@ -63,7 +63,7 @@ def test_without_images_one_message_names_folder_command_and_patterns(tmp_path, 
     message = str(caught.value)
     assert caught.value.exit_status == 1
     assert "\n" not in message
-    for part in (str(tmp_path), f"`tokenprune download {source}", "--set data.source=patterns"):
+    for part in (str(tmp_path), f"`tokenprune download {source}", "data.source: patterns"):
         assert part in message
 
 

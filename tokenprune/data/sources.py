@@ -167,8 +167,8 @@ def _missing(source: str, data_dir: Path | None) -> Arrays:
     option = "" if where == folder() else f" --data-dir {where}"
     raise TokenpruneError(
         f"{source}: no {source}.npz and none of torchvision's files in {where}; `tokenprune download {source}{option}` "
-        "fetches them, --data-dir or $TOKENPRUNE_DATA names another folder, and --set data.source=patterns "
-        "needs no download"
+        "fetches them, --data-dir or $TOKENPRUNE_DATA names another folder, and `--recipe quickstart` "
+        "(data.source: patterns) needs no download"
     )
 
 
@@ -230,7 +230,7 @@ def download(source: str, data_dir: Path | None = None) -> Path:
         reason = str(getattr(error, "reason", None) or error).partition("\n")[0]
         raise TokenpruneError(
             f"{source}: the download into {where} failed: {reason or type(error).__name__}; try again, put a prepared "
-            f"{source}.npz there, or use --set data.source=patterns, which needs no download"
+            f"{source}.npz there, or use data.source: patterns (`--recipe quickstart`), which needs no download"
         ) from error
     assert arrays is not None
     _save(target, arrays)

@@ -81,14 +81,18 @@ def _trained(run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path 
         }
     )
     prepared = prepare(bare, data_dir)
-    then, now = run.image_bytes(), prepared.dataset.provenance.get("sha256")
-    if then is not None and then != now:
+    then, now = run.images(), runs.image_hashes(prepared.dataset.provenance)
+    if then != now:
         raise TokenpruneError(
-            f"{run.path}: trained on images with sha256 {then[:12]}, those found now have {str(now)[:12]}: "
+            f"{run.path}: trained on images with sha256 {_short(then)}, those found now have {_short(now)}: "
             "results would be of other images; point --data-dir at the ones it was trained with"
         )
     models.load_weights(prepared.model.vit, weights)
     return prepared
+
+
+def _short(hashes: Sequence[str | None]) -> str:
+    return " and ".join(each[:12] for each in hashes if each) or "unknown"
 
 
 def _measured(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from safetensors.torch import save as safetensors_bytes
 
 from tokenprune import cost, data, hardware, models, runs, training
@@ -16,7 +15,7 @@ from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import Prepared, prepare
-from tokenprune.recipe import Loaded, Recipe
+from tokenprune.recipe import Loaded, Recipe, dump_recipe
 from tokenprune.runs import DataFacts, Epoch, ModelFacts, RunFolder, TrainResult, atomic
 from tokenprune.training import Checkpoint, Job, Outcome, Reporter
 
@@ -37,13 +36,13 @@ def train_run(
     """
     recipe, reporter = loaded.recipe, reporter or training.Silent()
     folder = RunFolder(runs_dir / runs.run_name(loaded.name, recipe.setting(), recipe.run.seed))
-    if folder.finished and not force:
-        reporter.message(f"{folder.path} is finished already; --force trains it again")
-        return folder
-    if folder.resume.is_file() and not (resume or force):
-        raise TokenpruneError(f"{folder.path} was begun and not finished; --resume continues it, --force starts over")
-    prepared = prepare(recipe, data_dir)
     with folder.lock():
+        if folder.finished and not force:
+            reporter.message(f"{folder.path} is finished already; --force trains it again")
+            return folder
+        if folder.resume.is_file() and not (resume or force):
+            raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
+        prepared = prepare(recipe, data_dir)
         if force:
             _clear(folder)
         _describe(folder, loaded, prepared)
@@ -75,12 +74,9 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     """Resolve, build, run one batch forward and backward; writes nothing."""
     prepared = prepare(loaded.recipe, data_dir)
     spec, dataset, model = loaded.recipe.train, prepared.dataset, prepared.model
-    first = next(
-        iter(data.train_batches(dataset, spec.augment, spec.batch_size, model.patch_size, loaded.recipe.run.seed, 0))
-    )
-    loss = training.one_step(
-        Job(loaded.recipe, model, dataset, prepared.device, prepared.precision, observe=False), first
-    )
+    batches = data.train_batches(dataset, spec.augment, spec.batch_size, model.patch_size, loaded.recipe.run.seed, 0)
+    job = Job(loaded.recipe, model, dataset, prepared.device, prepared.precision, observe=False)
+    loss = training.one_step(job, next(batches))
     return DryRun(
         parameters=_parameters(model),
         flops=cost.flops(models.architecture_of(model.vit)).flops,
@@ -164,7 +160,7 @@ def _status(folder: RunFolder) -> Iterator[None]:
 def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared) -> None:
     header = "".join(f"# --set {override}\n" for override in loaded.overrides)
     atomic.write_text(folder.recipe, header + loaded.text)
-    atomic.write_text(folder.resolved, yaml.safe_dump(loaded.recipe.model_dump(mode="json"), sort_keys=False))
+    atomic.write_text(folder.resolved, dump_recipe(loaded.recipe))
     record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)
     atomic.write_json(folder.environment, record)
     folder.set_status("running", 0, 0)

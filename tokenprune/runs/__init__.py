@@ -2,7 +2,7 @@
 
 from tokenprune.runs import atomic
 from tokenprune.runs.environment import describe
-from tokenprune.runs.folder import RunFolder, read_record, save_prune, sha256
+from tokenprune.runs.folder import RunFolder, image_hashes, read_record, save_prune, sha256
 from tokenprune.runs.query import all_runs, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
     SCHEMA,
@@ -29,6 +29,7 @@ __all__ = [
     "atomic",
     "describe",
     "find_run",
+    "image_hashes",
     "latest_finished",
     "read_record",
     "run_name",

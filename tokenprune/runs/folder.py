@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,9 +38,13 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing; TokenpruneError at once if another process holds it."""
+        """Hold the folder for writing; TokenpruneError at once if another process holds it.
+
+        A folder in which nothing was written goes again.
+        """
         atomic.make_folder(self.path)
-        lock = filelock.FileLock(self.path / ".lock")
+        file = self.path / ".lock"
+        lock = filelock.FileLock(file)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -52,6 +56,9 @@ class RunFolder:
         try:
             yield
         finally:
+            if list(self.path.iterdir()) == [file]:
+                file.unlink()
+                self.path.rmdir()
             lock.release()
 
     def status(self) -> Status | None:
@@ -104,11 +111,11 @@ class RunFolder:
             )
         return self.weights
 
-    def image_bytes(self) -> str | None:
-        """sha256 of the data set this run was trained on, if its environment record has one."""
+    def images(self) -> tuple[str | None, str | None]:
+        """`image_hashes` of the images this run was trained on."""
         try:
-            return json.loads(_read_text(self.environment))["data"].get("sha256")
-        except (ValueError, KeyError, AttributeError):
+            return image_hashes(json.loads(_read_text(self.environment))["data"])
+        except (ValueError, KeyError, AttributeError, TypeError):
             raise TokenpruneError(f"{self.environment}: not an environment record; the file is damaged") from None
 
     def prune_folder(self, method: str, identity: str) -> Path:
@@ -118,6 +125,11 @@ class RunFolder:
         """Every finished prune of this run, in the order of folder names."""
         found = sorted((self.path / "prune").glob("*/result.json"))
         return [(path.parent, read_record(path, PruneResult)) for path in found]
+
+
+def image_hashes(provenance: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """sha256 of the images and of the photographs behind them, None where there are none."""
+    return provenance.get("sha256"), (provenance.get("background") or {}).get("sha256")
 
 
 def save_prune(folder: Path, result: PruneResult) -> None:
