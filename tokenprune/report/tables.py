@@ -45,7 +45,9 @@ def _curves(curves: Curves) -> "Table":
         {mark.keep_ratio for panel in curves.panels for line in panel.lines for mark in line.marks}, reverse=True
     )
     shown = _spread(ratios, _RATIOS)
-    found = _table(f"{curves.title}, {curves.group.describe()}: accuracy in % at each keep ratio, mean of n seeds")
+    found = _table(
+        f"{curves.title}, {curves.group.describe()}: accuracy in % at each keep ratio, mean of n seeds", gap=0
+    )
     found.add_column("depth", justify="right", no_wrap=True)
     found.add_column("method", overflow="fold", ratio=1)
     found.add_column("n", justify="right", no_wrap=True)
@@ -92,7 +94,8 @@ def _claims(report: Report) -> list["Table"]:
     return tables
 
 
-def _table(title: str) -> "Table":
+def _table(title: str, gap: int = 1) -> "Table":
+    """gap: spaces between columns beside the one that every box draws."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -101,7 +104,7 @@ def _table(title: str) -> "Table":
         box=SIMPLE_HEAD,
         title=Text(title, style="bold"),
         title_justify="left",
-        padding=(0, 1, 0, 0),
+        padding=(0, gap, 0, 0),
         pad_edge=False,
         show_edge=False,
         width=80,
