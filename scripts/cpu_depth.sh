@@ -21,6 +21,5 @@ train() { # DEPTH SEED
 
 (train 6 0 && train 6 2) &
 (train 1 0 && train 6 1 && train 1 1 && train 1 2) &
-wait -n
 wait
-$tokenprune report --runs-dir "$runs" --out docs/results/cpu
+./scripts/publish.sh "$runs" docs/results/cpu

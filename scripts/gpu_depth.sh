@@ -41,4 +41,4 @@ for seed in "${seeds[@]}"; do
         piece $tokenprune prune --run "$run" --runs-dir "$runs" >/dev/null
     done
 done
-$tokenprune report --runs-dir "$runs" --out "$out"
+./scripts/publish.sh "$runs" "$out"

@@ -15,6 +15,7 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "statsmodels", "p
 
 def describe(device: str, threads: int, provenance: dict[str, Any]) -> dict[str, Any]:
     """The environment record. `device` is its name as torch gives it; `provenance` is the data set's."""
+    program = Path(sys.argv[0]).name
     return {
         "tokenprune": tokenprune.__version__,
         "revision": _revision(),
@@ -26,7 +27,7 @@ def describe(device: str, threads: int, provenance: dict[str, Any]) -> dict[str,
         "threads": threads,
         "device": device,
         "data": provenance,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": ["tokenprune" if program == "__main__.py" else program, *sys.argv[1:]],
     }
 
 
