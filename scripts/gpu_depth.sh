@@ -36,8 +36,9 @@ piece() { # COMMAND...: run it in what is left of this piece; a training run sav
 
 for seed in "${seeds[@]}"; do
     for depth in "${depths[@]}"; do
-        run=$(piece $tokenprune train --recipe shallow --seed "$seed" --runs-dir "$runs" --resume --json \
-            --set model.depth="$depth" "${words[@]}" | python3 -c 'import json, sys; print(json.load(sys.stdin)["run"])')
+        trained=$(piece $tokenprune train --recipe shallow --seed "$seed" --runs-dir "$runs" --resume --json \
+            --set model.depth="$depth" "${words[@]}")
+        run=$(.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["run"])' <<<"$trained")
         piece $tokenprune prune --run "$run" --runs-dir "$runs" >/dev/null
     done
 done

@@ -15,7 +15,8 @@ from tokenprune.errors import unknown
 def _steps(quick: bool) -> list[Ratio]:
     from tokenprune.bench import training
 
-    return [training.step(depth, rounds=2 if quick else 9) for depth in ((1,) if quick else (1, 6, 12))]
+    rounds, depths = (2, (1,)) if quick else (9, (1, 6, 12))
+    return [training.ceiling(rounds), *(training.step(depth, rounds) for depth in depths)]
 
 
 def _epochs(quick: bool) -> list[Ratio]:

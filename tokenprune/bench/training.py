@@ -1,5 +1,9 @@
 """A training step and a whole epoch, against the plain loop."""
 
+from collections.abc import Callable
+
+import torch
+
 from tokenprune import data, hardware, models
 from tokenprune.bench import plain
 from tokenprune.bench.timing import Ratio, interleaved
@@ -17,6 +21,26 @@ data: {{source: patterns, patterns: {{train_size: {count}, test_size: 10}}}}
 model: {{depth: {depth}, dim: 192, heads: 3}}
 train: {{epochs: 1, batch_size: {batch}, warmup_epochs: 0}}
 """
+
+
+def ceiling(rounds: int) -> Ratio:
+    """What bf16 can buy here: the MLP's three matrix products in fp32 over the same in bf16. Bounds `step`."""
+    device = hardware.choose_device("auto")
+    tokens, dim, hidden = BATCH * 65, 192, 768
+
+    def products(kind: torch.dtype) -> Callable[[], None]:
+        x, w = torch.randn(tokens, dim, device=device, dtype=kind), torch.randn(hidden, dim, device=device, dtype=kind)
+        g = torch.randn(tokens, hidden, device=device, dtype=kind)
+
+        def run() -> None:
+            for _ in range(10):
+                _ = x @ w.T, g @ w, g.T @ x  # forward, gradient of the input, gradient of the weight
+
+        return run
+
+    seconds = interleaved({"fp32": products(torch.float32), "bf16": products(torch.bfloat16)}, rounds, warm_up=2)
+    what = f"matrix products of an MLP, {tokens} tokens, fp32 over bf16: the hardware's share of any gain"
+    return Ratio("step/ceiling", what, seconds["fp32"] / seconds["bf16"], seconds)
 
 
 def step(depth: int, rounds: int) -> Ratio:
