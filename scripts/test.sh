@@ -10,4 +10,4 @@ ruff format --check --quiet .
 ruff check --quiet .
 mypy
 lint-imports
-python -m pytest "$@"
+python -m pytest --numprocesses auto --maxprocesses 4 "$@"

@@ -194,4 +194,4 @@ def test_judging_needs_no_torch(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from tokenprune.claims import judge, read_runs\n"
         f"assert len(judge(read_runs(Path({str(tmp_path)!r}))[0])) == 4; assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
