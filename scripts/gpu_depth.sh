@@ -3,7 +3,7 @@
 #
 #     ./scripts/gpu_depth.sh [RUNS_DIR]                     run it again to go on where it stopped
 #     PIECE=540 ./scripts/gpu_depth.sh                      stop by itself after nine minutes, everything saved
-#     SMALL=1 ./scripts/gpu_depth.sh /tmp/small             the same steps at toy size, on a CPU in about a minute
+#     SMALL=1 ./scripts/gpu_depth.sh /tmp/small             the same steps at toy size, on a CPU in a few minutes
 #
 # Fixed before it is run: 100 epochs, batch 512, RandAugment 2 x 9, label smoothing 0.1, moving average; the last
 # epoch's weights; magnitude, random (three draws) and oracle at ratios 1 to 0.1, site before:0 at every depth.
