@@ -91,8 +91,7 @@ def test_sigterm_saves_and_the_command_it_prints_continues(tmp_path, capsys):
     begun = run(capsys, *TRAIN, "--set", "train.epochs=1000", "--seed", 3)
     assert (begun.status, begun.out) == (1, "")
     assert (
-        begun.err
-        == f"error: runs/{folder.name} was begun and not finished: --resume continues, --force starts over\n"
+        begun.err == f"error: runs/{folder.name} was begun and not finished: --resume continues, --force starts over\n"
     )
 
     words = shlex.split(line.partition(": ")[2])
