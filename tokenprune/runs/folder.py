@@ -40,8 +40,9 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder for writing; TokenpruneError at once if another process holds it.
 
-        A folder in which nothing was written goes again.
+        A folder in which nothing was written goes again, with the folder of runs if that was made for it.
         """
+        first = not self.path.parent.exists()
         atomic.make_folder(self.path)
         file = self.path / ".lock"
         lock = filelock.FileLock(file)
@@ -59,6 +60,8 @@ class RunFolder:
             if list(self.path.iterdir()) == [file]:
                 file.unlink()
                 self.path.rmdir()
+                if first:
+                    self.path.parent.rmdir()
             lock.release()
 
     def status(self) -> Status | None:
