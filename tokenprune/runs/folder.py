@@ -61,7 +61,8 @@ class RunFolder:
                 file.unlink()
                 self.path.rmdir()
                 if first:
-                    self.path.parent.rmdir()
+                    with contextlib.suppress(OSError):  # another run may live there by now
+                        self.path.parent.rmdir()
             lock.release()
 
     def status(self) -> Status | None:
