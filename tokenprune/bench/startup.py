@@ -36,9 +36,9 @@ def report(runs: int) -> list[Ratio]:
         original = _one_run(folder / "one")
         reports.write(folder / "one", folder / "warm")  # imports, fonts
         for i in range(runs):
-            _copy(original, folder / "many", depth=1 + i // 5, seed=i % 5)
+            _copy(original, folder / "many", family=i // 40, depth=1 + i // 5 % 8, seed=i % 5)
         seconds = interleaved({"report": lambda: reports.write(folder / "many", folder / "out")}, rounds=1, warm_up=0)
-    what = f"seconds for a report over {runs} runs of three curves, beyond imports"
+    what = f"seconds for {runs} runs of three curves (families of 8 depths x 5 seeds), beyond imports"
     return [Ratio(f"report/{runs}-runs", what, seconds["report"], seconds, 5.0, at_most=True)]
 
 
@@ -54,14 +54,16 @@ def _one_run(runs_dir: Path) -> RunFolder:
     return run
 
 
-def _copy(original: RunFolder, runs_dir: Path, depth: int, seed: int) -> None:
-    """The same run under another depth and seed."""
+def _copy(original: RunFolder, runs_dir: Path, family: int, depth: int, seed: int) -> None:
+    """The same run under another family, depth and seed."""
     result = original.result()
-    setting = f"{depth:08x}"
+    setting = f"{family:04x}{depth:04x}"
     name = run_name("bench", setting, seed)
     shutil.copytree(original.path, runs_dir / name)
     facts = result.model.model_copy(update={"depth": depth})
     copy = RunFolder(runs_dir / name)
-    copy.set_result(result.model_copy(update={"seed": seed, "setting": setting, "model": facts}))
+    copy.set_result(
+        result.model_copy(update={"seed": seed, "setting": setting, "family": f"{family:08x}", "model": facts})
+    )
     for path, prune in copy.prunes():
         save_prune(path, prune.model_copy(update={"run": name}))
