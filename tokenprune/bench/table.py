@@ -52,7 +52,8 @@ def _startup(quick: bool) -> list[Ratio]:
 def _report(quick: bool) -> list[Ratio]:
     from tokenprune.bench import startup
 
-    return startup.report(5 if quick else 200)
+    layouts = [(1, 2, 3)] if quick else [(1, 5, 40), (5, 8, 5)]
+    return [startup.report(*layout) for layout in layouts]
 
 
 #: By name: what `tokenprune bench NAME` runs.
