@@ -1,88 +1,142 @@
 """A report written into a folder: page, figures, CSV, JSON."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from tokenprune.errors import TokenpruneError
+from tokenprune.report import workers
 from tokenprune.report.collect import Report, collect
 from tokenprune.report.export import as_json, claim_rows, point_rows, run_rows, to_csv, to_json
 from tokenprune.report.figures import attention_figure, curve_figures, slug, styles_of
-from tokenprune.report.mosaic import Examples, mosaic, read_examples
+from tokenprune.report.mosaic import EXAMPLES, Examples, mosaic, read_examples
 from tokenprune.report.page import page
 from tokenprune.report.series import Curves, Group, Measured, attention, by_method
-from tokenprune.report.style import Drawing, style
+from tokenprune.report.style import Drawing, load, style
 from tokenprune.runs import RunFolder, atomic
 
 _MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
 _MOSAICS = 6
+_CHOOSE = "`tokenprune report --run NAME` draws chosen runs"
+
+_Drawn = tuple[list[Drawing], list[str]]  # and a line for each that could not be drawn
 
 
 def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Report:
     """Write index.html, figures/, points.csv, runs.csv, claims.csv and report.json into `out`.
 
     runs: folder names; None for all. What was damaged, unfinished or too much to draw is in `.problems` of the result.
-    Raises TokenpruneError if no run is finished or `out` cannot be written, UsageError for an unknown run.
+    Figures of an earlier report in `out` that are not part of this one are removed. Raises TokenpruneError if no run
+    is finished or `out` cannot be written, UsageError for an unknown run.
     """
     report = collect(runs_dir, runs)
-    drawings, problems = draw(report)
-    report = replace(report, problems=report.problems + tuple(problems))
+    drawn = _draw(report)
+    points = point_rows(report)
+    tables = {"points": to_csv(points), "runs": to_csv(run_rows(report)), "claims": to_csv(claim_rows(report))}
+    drawings, problems = drawn()
+    report = replace(
+        report, problems=(*report.problems, *problems), figures=tuple(drawing.name for drawing in drawings)
+    )
     atomic.make_folder(out / "figures")
     for drawing in drawings:
         atomic.write_text(out / "figures" / f"{drawing.name}.svg", drawing.svg)
         _write_bytes(out / "figures" / f"{drawing.name}.png", drawing.png)
-    atomic.write_text(out / "points.csv", to_csv(point_rows(report)))
-    atomic.write_text(out / "runs.csv", to_csv(run_rows(report)))
-    atomic.write_text(out / "claims.csv", to_csv(claim_rows(report)))
-    atomic.write_text(out / "report.json", to_json(as_json(report)))
+    for name, text in tables.items():
+        atomic.write_text(out / f"{name}.csv", text)
+    _remove_figures(out, _earlier_figures(out) - set(report.figures))
+    atomic.write_text(out / "report.json", to_json(as_json(report, points)))
     atomic.write_text(out / "index.html", page(report, drawings))
     return report
 
 
-def draw(report: Report) -> tuple[list[Drawing], list[str]]:
-    """All figures, each drawn once, and what stood in their way."""
-    drawings: list[Drawing] = []
-    problems: list[str] = []
+def _draw(report: Report) -> Callable[[], _Drawn]:
+    """Start to draw all figures; what is returned waits for them, and says what stood in their way."""
     styles = styles_of(line for curves in report.curves for panel in curves.panels for line in panel.lines)
     suffixes = _suffixes(report.curves)
     shown = attention(report.attention, report.trained)
+    single = [
+        draw
+        for curves, suffix in list(zip(report.curves, suffixes, strict=True))[:_MOST]
+        for draw in curve_figures(curves, suffix, styles)
+    ]
+    single += [partial(attention_figure, *found) for found in shown[:_MOST]]
+    load()
+    # The mosaics are the longest job: the next one is drawn only where the one before could not be.
+    started = workers.begin([partial(_mosaics, report, suffixes), *(partial(_styled, draw) for draw in single)])
+    capped = [
+        f"figures: only {_MOST} of {count} {what} are drawn; all are in the tables and CSV; {_CHOOSE}"
+        for what, count in (("groups of curves", len(report.curves)), ("families' attention", len(shown)))
+        if count > _MOST
+    ]
+
+    def wait() -> _Drawn:
+        (mosaics, damaged), *others = started()
+        return [*(drawing for drawings, _ in others for drawing in drawings), *mosaics], capped + damaged
+
+    return wait
+
+
+def _styled(draw: Callable[[], Drawing]) -> _Drawn:
     with style():
-        for curves, suffix in list(zip(report.curves, suffixes, strict=True))[:_MOST]:
-            drawings += curve_figures(curves, suffix, styles)
-        drawings += [attention_figure(*found) for found in shown[:_MOST]]
-        mosaics, damaged = _mosaics(report, suffixes)
-    for what, count in (("groups of curves", len(report.curves)), ("families' attention", len(shown))):
-        if count > _MOST:
-            problems.append(
-                f"figures: only {_MOST} of {count} {what} are drawn; all are in the tables and CSV; "
-                "`tokenprune report --run NAME` draws chosen runs"
-            )
-    return drawings + mosaics, problems + damaged
+        return [draw()], []
 
 
-def _mosaics(report: Report, suffixes: Sequence[str]) -> tuple[list[Drawing], list[str]]:
+def _mosaics(report: Report, suffixes: Sequence[str]) -> _Drawn:
     """One mosaic per group and depth, of the first seed's run that kept examples."""
     folders = {folder.name: folder for folder in report.folders}
     prunes: dict[str, dict[str, list[Measured]]] = {}
     for measured in report.measured:
         prunes.setdefault(measured.folder, {}).setdefault(measured.prune_id, []).append(measured)
+    wanted = [
+        (curves, panel, suffix)
+        for curves, suffix in zip(report.curves, suffixes, strict=True)
+        for panel in curves.panels
+        if any(_kept_examples(folders[name], curves, list(prunes[name].values())) for name in panel.runs)
+    ]
     drawings: list[Drawing] = []
     problems: list[str] = []
-    for curves, suffix in zip(report.curves, suffixes, strict=True):
-        for panel in curves.panels:
-            if len(drawings) == _MOSAICS:
-                return drawings, problems
-            for name in sorted(panel.runs, key=lambda name: prunes[name][next(iter(prunes[name]))][0].run.seed):
-                try:
+    for curves, panel, suffix in wanted:
+        if len(drawings) == _MOSAICS:
+            problems.append(f"figures: only {_MOSAICS} of {len(wanted)} mosaics are drawn; {_CHOOSE}")
+            break
+        for name in sorted(panel.runs, key=lambda name: prunes[name][next(iter(prunes[name]))][0].run.seed):
+            try:
+                with style():
                     drawing = _mosaic(folders[name], curves, panel.depth, suffix, list(prunes[name].values()))
-                except TokenpruneError as error:
-                    problems.append(str(error))
-                    continue
-                if drawing is not None:
-                    drawings.append(drawing)
-                    break
+            except TokenpruneError as error:
+                problems.append(str(error))
+                continue
+            if drawing is not None:
+                drawings.append(drawing)
+                break
     return drawings, problems
+
+
+def _kept_examples(folder: RunFolder, curves: Curves, prunes: Sequence[Sequence[Measured]]) -> bool:
+    return any(
+        (folder.path / "prune" / points[0].prune_id / EXAMPLES).is_file()
+        for points in prunes
+        if Group.of(points[0]) == curves.group
+    )
+
+
+def _earlier_figures(out: Path) -> set[str]:
+    """Names of the figures that the report which stands in `out` wrote; none where nothing says so."""
+    try:
+        record = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    names = record.get("figures", []) if isinstance(record, dict) else []
+    return {name for name in names if isinstance(name, str) and name == slug(name)}
+
+
+def _remove_figures(out: Path, names: Iterable[str]) -> None:
+    for name in names:
+        for suffix in (".svg", ".png"):
+            atomic.remove(out / "figures" / f"{name}{suffix}")
 
 
 def _mosaic(

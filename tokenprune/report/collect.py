@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ class Report:
 
     folders: of the finished runs, in the order of `trained`. attention: (epoch, share per block) by folder name.
     environments: environment.json by folder name. problems: a line for each thing that could not be used.
+    curves: of all that was measured. figures: names of those drawn, none before they are.
     """
 
     folders: tuple[RunFolder, ...]
@@ -29,10 +29,8 @@ class Report:
     environments: dict[str, dict[str, Any]]
     verdicts: tuple[Verdict, ...]
     problems: tuple[str, ...]
-
-    @cached_property
-    def curves(self) -> list[Curves]:
-        return curves(self.measured)
+    curves: tuple[Curves, ...]
+    figures: tuple[str, ...] = ()
 
 
 def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
@@ -60,18 +58,19 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
         except TokenpruneError as error:
             problems.append(str(error))
             environments[run.folder.name] = {}
+    measured = tuple(
+        Measured(run.folder.name, run.result, prune, path.name, point)
+        for run in runs
+        for path, prune in run.prunes
+        for point in prune.points
+    )
     return Report(
         folders=tuple(run.folder for run in runs),
         trained=tuple(
             Trained(run.folder.name, run.result, *wilson(run.result.test_correct, run.result.test_count))
             for run in runs
         ),
-        measured=tuple(
-            Measured(run.folder.name, run.result, prune, path.name, point)
-            for run in runs
-            for path, prune in run.prunes
-            for point in prune.points
-        ),
+        measured=measured,
         attention={
             run.folder.name: [(e.epoch, e.attention_on_relevant) for e in run.epochs if e.attention_on_relevant]
             for run in runs
@@ -79,6 +78,7 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
         environments=environments,
         verdicts=tuple(judge(runs)),
         problems=tuple(problems),
+        curves=tuple(curves(measured)),
     )
 
 

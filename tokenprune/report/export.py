@@ -37,15 +37,16 @@ _POINT_FIRST = (
 )
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """Everything that the report shows, for programs."""
+def as_json(report: Report, points: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Everything that the report shows, for programs. points: `point_rows(report)`, if that is at hand."""
     return {
         "schema_version": SCHEMA,
         "runs": run_rows(report),
-        "points": point_rows(report),
+        "points": point_rows(report) if points is None else points,
         "claims": claim_rows(report),
         "environments": [{"runs": runs, **environment} for environment, runs in environments(report)],
         "problems": list(report.problems),
+        "figures": list(report.figures),
     }
 
 

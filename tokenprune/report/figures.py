@@ -1,6 +1,7 @@
 """Curves as figures: accuracy against tokens, FLOPs and images/s; attention over training; what the kept tokens are."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,12 +39,12 @@ def slug(*parts: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-") for part in parts if part)
 
 
-def curve_figures(curves: Curves, suffix: str, styles: Styles) -> list[Drawing]:
-    """The figures of one group of curves; `suffix` ends their file names. Call inside `style()`."""
-    drawn = [_accuracy(curves, suffix, styles), _compute(curves, suffix, styles)]
+def curve_figures(curves: Curves, suffix: str, styles: Styles) -> list[Callable[[], Drawing]]:
+    """What draws the figures of one group of curves; `suffix` ends their file names. Call each inside `style()`."""
+    kinds = [_accuracy, _compute]
     if any(mark.kept_relevance for panel in curves.panels for line in panel.lines for mark in line.marks):
-        drawn.append(_relevance(curves, suffix, styles))
-    return drawn
+        kinds.append(_relevance)
+    return [partial(kind, curves, suffix, styles) for kind in kinds]
 
 
 def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:

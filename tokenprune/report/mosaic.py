@@ -16,6 +16,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.report.figures import slug
 from tokenprune.report.style import GREEN, RED, Drawing, blank, render
 
+EXAMPLES = "examples.npz"  # in a prune's folder
 _IMAGES, _RATIOS = 4, 6
 _GREY = np.array([190.0, 190.0, 190.0])
 
@@ -40,7 +41,7 @@ def read_examples(folder: Path, method: str, ratios: Sequence[float], seeds: Seq
 
     ratios, seeds: of the prune's points, in their order. Raises TokenpruneError if the file is damaged.
     """
-    path = folder / "examples.npz"
+    path = folder / EXAMPLES
     if not path.is_file():
         return None
     first: dict[float, int] = {}

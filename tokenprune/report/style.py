@@ -6,10 +6,11 @@ import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
 PAPER, INK, MUTED, GRID = "#ffffff", "#1d2730", "#5d6b78", "#dde3e8"
@@ -19,6 +20,8 @@ BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072b2", "#e69f00", "#009e73", "#cc79a
 _FIXED = {"magnitude": (BLUE, "o"), "random": (ORANGE, "s"), "oracle": (GREEN, "^")}
 _OTHERS = [(color, marker) for marker in "DvPX*" for color in (PURPLE, RED, SKY)]
 
+_DPI = 160  # of the PNG
+
 _THEMED = {PAPER: "--paper", INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue", GREEN: "--green"}
 
 _RC = {
@@ -27,6 +30,7 @@ _RC = {
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # where it would come to stand anyway: looking for room costs a tenth of all drawing
     "axes.labelsize": 9,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
@@ -84,6 +88,12 @@ class Drawing:
         )
 
 
+def load() -> None:
+    """Import what figures are drawn with: once, before processes share it."""
+    from matplotlib.backends import backend_agg, backend_svg  # noqa: F401
+    from PIL import PngImagePlugin  # noqa: F401
+
+
 def style() -> AbstractContextManager[None]:
     """Every figure is drawn and saved inside this."""
     import matplotlib
@@ -109,7 +119,7 @@ def blank(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), dpi=_DPI)
     FigureCanvasAgg(figure)
     return figure
 
@@ -142,7 +152,12 @@ def grid(
 
 def render(figure: "Figure") -> tuple[str, bytes]:
     """(SVG, PNG at 160 dots an inch) without dates or versions in them: the same figure is the same bytes."""
+    from PIL import Image
+
     png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    canvas = cast("FigureCanvasAgg", figure.canvas)
+    canvas.draw()
+    picture = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
+    picture.save(png, "png", dpi=(_DPI, _DPI), compress_level=3)
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return svg.getvalue().decode(), png.getvalue()
