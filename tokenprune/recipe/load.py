@@ -4,14 +4,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from tokenprune.errors import UsageError, nearest, unknown
 from tokenprune.recipe.schema import Recipe
+from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
 from tokenprune.runs import atomic
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class RecipeError(UsageError):
@@ -19,30 +22,32 @@ class RecipeError(UsageError):
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Loaded(Generic[_Kind]):
     """A recipe and where it came from: `text` is the file as given, `overrides` what `--set` said."""
 
-    recipe: Recipe
+    recipe: _Kind
     name: str
     text: str
     overrides: tuple[str, ...] = ()
 
 
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that travel with the program, by name (sweeps have a folder of their own)."""
+def shipped_recipes(kind: str = "") -> dict[str, Path]:
+    """The recipes that travel with the program, by name; `theory` has a folder, and a namespace, of its own."""
     package = Path(__file__).parents[1]
     for folder in (package / "recipes", package.parent / "recipes"):
         if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+            return {path.stem: path for path in sorted((folder / kind).glob("*.yaml"))}
     return {}
 
 
-def find_recipe(source: str | Path) -> Path:
-    """A path that exists, or the shipped recipe of that name (`shallow` or `shallow.yaml`)."""
+def find_recipe(source: str | Path, kind: str = "") -> Path:
+    """A path that exists, or the shipped recipe of that name (`shallow`, `shallow.yaml`, `theory/time`)."""
     path = Path(source)
     if path.is_file():
         return path
-    shipped = shipped_recipes()
+    if not kind and path.parent == Path("theory"):
+        kind, path = "theory", Path(path.name)
+    shipped = shipped_recipes(kind)
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if path.parent == Path() and name in shipped:
         return shipped[name]
@@ -53,20 +58,41 @@ def find_recipe(source: str | Path) -> Path:
     raise unknown("recipe", name, shipped)
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Recipe]:
     """Read, override (`a.b=c`, parsed as YAML) and validate. Raises UsageError, RecipeError."""
     path = find_recipe(source)
+    text = _read(path)
+    return Loaded(parse_recipe(text, str(path), overrides), path.stem, text, tuple(overrides))
+
+
+def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[str] = ()) -> Loaded[TheoryRecipe]:
+    """A recipe of the theory laboratory, for that experiment. Raises UsageError, RecipeError."""
+    path = find_recipe(source, "theory")
+    text = _read(path)
+    tree = _read_yaml(text, str(path), [])
+    found = tree.get("experiment", experiment) if isinstance(tree, dict) else experiment
+    if found != experiment:
+        raise RecipeError(f"{path}: a recipe of `tokenprune theory {found}`, not of `tokenprune theory {experiment}`")
+    recipe = parse_recipe(text, str(path), overrides, THEORY_RECIPES[experiment])
+    return Loaded(recipe, path.stem, text, tuple(overrides))
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not a text file; a recipe is YAML in UTF-8") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot read it: {error.strerror}") from None
-    return Loaded(parse_recipe(text, str(path), overrides), path.stem, text, tuple(overrides))
 
 
-def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A validated Recipe from YAML text; `where` names it in errors."""
+def parse_recipe(
+    text: str,
+    where: str,
+    overrides: Sequence[str] = (),
+    kind: type[_Kind] = Recipe,  # type: ignore[assignment]
+) -> _Kind:
+    """A validated recipe from YAML text; `where` names it in errors."""
     problems: list[str] = []
     tree = _read_yaml(text, where, problems)
     if tree is None:
@@ -76,15 +102,15 @@ def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe
     for override in overrides:
         _override(tree, override, problems)
     try:
-        recipe = Recipe.model_validate(tree)
+        recipe = kind.model_validate(tree)
     except ValidationError as error:
-        problems += explain(error)
+        problems += explain(error, kind)
     if problems:
         raise RecipeError("\n".join(f"{where}: {problem}" for problem in problems))
     return recipe
 
 
-def dump_recipe(recipe: Recipe) -> str:
+def dump_recipe(recipe: BaseModel) -> str:
     """Every key with its value, as YAML that `parse_recipe` reads back to an equal recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 

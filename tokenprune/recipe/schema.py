@@ -284,16 +284,17 @@ class Recipe(Section):
 
     def setting(self) -> str:
         """Eight hex digits that runs share which differ only by seed: replicates of one setting."""
-        return _digest(self.science())
+        return digest(self.science())
 
     def family(self) -> str:
         """Eight hex digits that runs share which differ only by seed and depth: the panels of one figure."""
         part = self.science()
         part["model"]["depth"] = None
-        return _digest(part)
+        return digest(part)
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """Eight hex digits of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -14,16 +14,33 @@ from tokenprune.runs.records import (
     Status,
     TrainResult,
 )
+from tokenprune.runs.theory import (
+    THEORY_RESULTS,
+    AttentionResult,
+    PhaseResult,
+    SparsifyResult,
+    TheoryFolder,
+    TheoryResult,
+    TimeResult,
+    theory_runs,
+)
 
 __all__ = [
     "SCHEMA",
+    "THEORY_RESULTS",
+    "AttentionResult",
     "DataFacts",
     "Epoch",
     "ModelFacts",
+    "PhaseResult",
     "PrunePoint",
     "PruneResult",
     "RunFolder",
+    "SparsifyResult",
     "Status",
+    "TheoryFolder",
+    "TheoryResult",
+    "TimeResult",
     "TrainResult",
     "all_runs",
     "atomic",
@@ -35,4 +52,5 @@ __all__ = [
     "run_name",
     "save_prune",
     "sha256",
+    "theory_runs",
 ]

@@ -1,0 +1,122 @@
+"""Results of the theory laboratory, typed, and the folders they live in: `theory/` below the folder of runs.
+
+null stands for what was not reached: a model that diverged, an error that never fell to zero.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from tokenprune.runs.folder import RunFolder, read_record
+from tokenprune.runs.records import SCHEMA, Record
+
+Numbers = tuple[float | None, ...]
+
+
+class TheoryResult(Record):
+    """What every result.json of the laboratory holds."""
+
+    schema_version: int = SCHEMA
+    name: str  # of the recipe
+    setting: str  # shared by runs that differ only by seed
+    seed: int
+    recipe: dict[str, Any]  # resolved, less the machine
+    models: int  # trained in all
+    seconds: float  # over all resumptions
+    device: str
+
+
+class PhaseResult(TheoryResult):
+    experiment: Literal["phase"] = "phase"
+    axis: str  # alpha, noise, start or confusion
+    kind: str  # vit or cnn
+    values: tuple[float, ...]  # alpha: alpha_*^-2
+    samples: tuple[int, ...]  # N
+    success: float  # test hinge loss below which a trial has succeeded
+    loss: tuple[tuple[Numbers, ...], ...]  # test hinge loss by value, N, trial
+    error: tuple[tuple[Numbers, ...], ...]  # test error by value, N, trial
+
+    def successes(self) -> list[list[int]]:
+        """By value, N."""
+        return [[sum(x is not None and x < self.success for x in cell) for cell in column] for column in self.loss]
+
+    def diverged(self) -> list[list[int]]:
+        """By value, N."""
+        return [[sum(x is None for x in cell) for cell in column] for column in self.loss]
+
+    @property
+    def trials(self) -> int:
+        return len(self.loss[0][0])
+
+
+class AttentionResult(TheoryResult):
+    """Curves by trial, then iteration. Norms are means over the two discriminative patterns, and over the others."""
+
+    experiment: Literal["attention"] = "attention"
+    step_size: float
+    iterations: tuple[int, ...]
+    attention: tuple[Numbers, ...]  # attention summed over label-relevant tokens, mean over all queries and samples
+    attention_relevant: tuple[Numbers, ...]  # the same, queries of label-relevant tokens only
+    loss: tuple[Numbers, ...]  # test hinge loss
+    query_norm: tuple[Numbers, ...]  # |W_Q mu_j|, discriminative patterns
+    query_norm_other: tuple[Numbers, ...]
+    key_norm: tuple[Numbers, ...]
+    key_norm_other: tuple[Numbers, ...]
+
+
+class SparsifyResult(TheoryResult):
+    experiment: Literal["sparsify"] = "sparsify"
+    tokens: int  # L before removal
+    removed: tuple[int, ...]
+    curve_samples: int  # N of the curves
+    loss: dict[str, tuple[Numbers, ...]]  # test hinge loss by method; removed, trial
+    accuracy: dict[str, tuple[Numbers, ...]]  # by method; removed, trial
+    relevant: dict[str, tuple[Numbers, ...]]  # alpha_* of the tokens that stayed, test samples; removed, trial
+    samples: tuple[int, ...]  # N where sample complexity is compared
+    complexity_removed: int
+    success: float
+    complexity: dict[str, tuple[Numbers, ...]]  # test hinge loss by method, and for "none"; N, trial
+
+
+class TimeResult(TheoryResult):
+    experiment: Literal["time"] = "time"
+    kind: str
+    values: tuple[float, ...]  # alpha_*
+    step_sizes: tuple[float, ...]
+    limit: int  # iterations after which a trial is given up
+    iterations: tuple[tuple[tuple[int | None, ...], ...], ...]  # to zero test error by step size, alpha_*, trial
+
+
+THEORY_RESULTS: dict[str, type[TheoryResult]] = {
+    "phase": PhaseResult,
+    "attention": AttentionResult,
+    "sparsify": SparsifyResult,
+    "time": TimeResult,
+}
+
+_Kind = TypeVar("_Kind", bound=TheoryResult)
+
+
+class TheoryFolder(RunFolder):
+    """A run of the laboratory: as a run folder, and `chunks.jsonl` while it is not finished."""
+
+    place: ClassVar[str] = "theory"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.chunks = path / "chunks.jsonl"
+
+    def theory_result(self) -> TheoryResult:
+        """Raises TokenpruneError if it is missing or damaged."""
+        import json
+
+        path = self.path / "result.json"
+        try:
+            experiment = json.loads(path.read_text(encoding="utf-8")).get("experiment")
+        except (OSError, ValueError, AttributeError):
+            experiment = None
+        return read_record(path, THEORY_RESULTS.get(experiment, TheoryResult))
+
+
+def theory_runs(runs_dir: Path) -> list[TheoryFolder]:
+    """Every run of the laboratory in `runs_dir`, by name."""
+    return [TheoryFolder(path.parent) for path in sorted((runs_dir / TheoryFolder.place).glob("*/status.json"))]

@@ -1,0 +1,36 @@
+"""How many models fit into one chunk."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from tokenprune.recipe import TheoryRecipe
+from tokenprune.theory.population import BLOCK, Job, neurons
+
+#: More models at once gain nothing on a CPU: what they hold no longer fits into a core's cache.
+MODELS = 16
+
+_Item = TypeVar("_Item")
+
+
+def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def chunk_size(job: Job, recipe: TheoryRecipe, workers: int, most: int = MODELS) -> int:
+    """Models like this one to be trained together: at most `most`, fewer where the recipe's memory would not hold them.
+
+    One model is always tried; where even that does not fit into the machine, allocation fails and says so.
+    """
+    room = recipe.run.memory * 2**20 / workers
+    return max(1, min(most, int(room / memory(job, recipe))))
+
+
+def memory(job: Job, recipe: TheoryRecipe) -> float:
+    """Bytes that training one such model takes at its peak, roughly: samples as they are drawn, and activations."""
+    data, batch = job.data, recipe.train.batch_size
+    held = BLOCK if recipe.train.epochs == 1 else job.samples
+    samples = 4 * (min(held, job.samples) + job.test_samples) * data.count * (3 * data.dim + 8)
+    tokens = max(batch, 20) * data.count
+    activations = 4 * tokens * (4 * neurons(job.model, data) + 6 * data.dim + 6 * data.count)
+    return samples + activations

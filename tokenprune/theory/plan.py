@@ -1,0 +1,46 @@
+"""An experiment cut into chunks: what is trained together, what comes back, and how it adds up to a result."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from tokenprune.runs import TheoryResult
+
+#: What a chunk gives back; JSON can hold it, with null for what is not finite.
+Output = Any
+
+
+class Result(Protocol):
+    """Makes the typed result of what is known of every run, such as name, setting and seconds, and its own part."""
+
+    def __call__(self, **known: Any) -> TheoryResult: ...
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of work that is done or not done. cells: how many cells of the experiment it finishes."""
+
+    run: Callable[[torch.device], Output]
+    cells: float
+    models: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """assemble: from the outputs of all chunks, in their order, to the result."""
+
+    chunks: Sequence[Chunk]
+    assemble: Callable[[list[Output]], Result]
+
+
+def finite(values: torch.Tensor) -> list[Any]:
+    """Nested lists of numbers with None for NaN and infinities."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, list):
+            return [clean(part) for part in value]
+        return value if value - value == 0 else None
+
+    return clean(values.double().cpu().tolist())

@@ -1,0 +1,39 @@
+"""Which tokens leave a sample before the network sees it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenprune.recipe import Removal
+from tokenprune.theory.tokens import CONFUSION, IRRELEVANT, RELEVANT, Samples
+
+# In which order kinds go when label-irrelevant tokens are removed: label-relevant ones only when no others are left.
+_ORDER = {IRRELEVANT: 0, CONFUSION: 1, RELEVANT: 2}
+
+
+@dataclass(frozen=True)
+class Removed:
+    """`count` tokens of every sample: random ones, label-irrelevant ones, or those with the largest noise."""
+
+    method: Removal
+    count: int
+
+
+def remove(samples: Samples, removed: Removed, rng: np.random.Generator) -> Samples:
+    """The samples without those tokens (Li et al., ICLR 2023, corollary on sparsification).
+
+    irrelevant: tokens of patterns that are not discriminative, at random among them; where a sample has too few, then
+    confusion tokens, then label-relevant ones. noisy: by the true norm of their noise, whatever they show. random: any.
+    Raises ValueError for `magnitude`, which needs a network and so is done where there is one.
+    """
+    if removed.method == "magnitude":
+        raise ValueError("magnitude removes tokens by a network's attention, not by what is known of the samples")
+    ties = rng.random(samples.kind.shape, np.float32)
+    if removed.method == "random":
+        order = ties
+    elif removed.method == "noisy":
+        order = -samples.noise
+    else:
+        order = ties + np.array([_ORDER[kind] for kind in (RELEVANT, CONFUSION, IRRELEVANT)])[samples.kind]
+    rank = order.argsort(1).argsort(1)
+    return samples.keep(rank >= removed.count)

@@ -1,0 +1,177 @@
+"""From a recipe of the laboratory to a finished run folder, chunk by chunk, so that a kill loses one chunk at most."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from tokenprune import hardware, runs
+from tokenprune.errors import TokenpruneError
+from tokenprune.recipe import Loaded, TheoryRecipe, dump_recipe
+from tokenprune.runs import TheoryFolder, atomic
+from tokenprune.theory.experiments import plan_of
+from tokenprune.theory.plan import Chunk, Output, Plan
+
+
+class Reporter(Protocol):
+    def count(self, done: int, total: int, what: str = ...) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class _Silent:
+    def count(self, done: int, total: int, what: str = "") -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+def theory_run(
+    loaded: Loaded[TheoryRecipe],
+    *,
+    runs_dir: Path,
+    resume: bool = False,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> TheoryFolder:
+    """Run an experiment into its folder below `runs_dir`/theory.
+
+    A finished one is left as it is. Raises TokenpruneError if it was begun and neither `resume` nor `force` is given,
+    or if anything cannot be read or saved; KeyboardInterrupt with every finished chunk saved.
+    """
+    recipe, reporter = loaded.recipe, reporter or _Silent()
+    name = runs.run_name(loaded.name, recipe.setting(), recipe.run.seed)
+    folder = TheoryFolder(runs_dir / TheoryFolder.place / name)
+    with folder.lock():
+        if folder.finished and not force:
+            reporter.message(f"{folder.path} is finished already; --force runs it again")
+            return folder
+        if folder.chunks.is_file() and not (resume or force):
+            raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
+        device = hardware.choose_device(recipe.run.device)
+        workers = 1 if device.type == "cuda" else recipe.run.threads or os.cpu_count() or 1
+        plan = plan_of(recipe, workers)
+        if force:
+            for path in (folder.path / "result.json", folder.chunks):
+                atomic.remove(path)
+        _describe(folder, loaded, device, workers)
+        with _status(folder), _Journal(folder.chunks, plan) as journal:
+            _work(plan, journal, device, workers, reporter)
+            result = plan.assemble(journal.outputs())(
+                name=loaded.name,
+                setting=recipe.setting(),
+                seed=recipe.run.seed,
+                recipe=recipe.science(),
+                models=sum(chunk.models for chunk in plan.chunks),
+                seconds=round(journal.seconds, 2),
+                device=hardware.device_name(device),
+            )
+            atomic.write_json(folder.path / "result.json", result.model_dump(mode="json"))
+            folder.set_status("finished", 0, len(plan.chunks))
+        atomic.remove(folder.chunks)
+    return folder
+
+
+class _Journal:
+    """chunks.jsonl: a line per finished chunk, on disk before the next is counted; a torn last line is no line."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self.found: dict[int, Output] = {}
+        self.seconds = 0.0
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> "_Journal":
+        if self.path.is_file():
+            whole = self.path.read_bytes().rpartition(b"\n")[0]
+            for line in whole.splitlines():
+                self._take(line)
+            atomic.write_text(self.path, whole.decode() + ("\n" if whole else ""))
+        try:
+            self._handle = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise TokenpruneError(f"{self.path}: could not be saved: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.close()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+            if entry["chunks"] != len(self.plan.chunks):
+                raise ValueError
+            self.found[int(entry["chunk"])] = entry["output"]
+            self.seconds = float(entry["seconds"])
+        except (ValueError, KeyError, TypeError):
+            raise TokenpruneError(f"{self.path}: not the chunks of this run, or damaged; --force starts over") from None
+
+    def add(self, index: int, output: Output) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self._since
+        self._since = now
+        self.found[index] = output
+        entry = {"chunk": index, "chunks": len(self.plan.chunks), "seconds": self.seconds, "output": output}
+        try:
+            self._handle.write(json.dumps(entry, allow_nan=False) + "\n")
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
+        except OSError as error:
+            raise TokenpruneError(f"{self.path}: could not be saved: {error.strerror}") from error
+
+    def outputs(self) -> list[Output]:
+        return [self.found[index] for index in range(len(self.plan.chunks))]
+
+
+def _work(plan: Plan, journal: _Journal, device: torch.device, workers: int, reporter: Reporter) -> None:
+    """All chunks that are not done; a few at a time are handed out, so that an interrupt is soon obeyed."""
+    cells = sum(chunk.cells for chunk in plan.chunks)
+    done = sum(plan.chunks[index].cells for index in journal.found)
+    reporter.count(round(done), round(cells), "cells")
+    waiting = iter([index for index in range(len(plan.chunks)) if index not in journal.found])
+    busy: dict[Future[Output], int] = {}
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            while True:
+                while len(busy) < workers + 1 and (index := next(waiting, None)) is not None:
+                    busy[pool.submit(_run, plan.chunks[index], device)] = index
+                if not busy:
+                    return
+                for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                    index = busy.pop(future)
+                    journal.add(index, future.result())
+                    done += plan.chunks[index].cells
+                    reporter.count(round(done), round(cells), "cells")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _run(chunk: Chunk, device: torch.device) -> Output:
+    with torch.inference_mode():
+        return chunk.run(device)
+
+
+def _describe(folder: TheoryFolder, loaded: Loaded[TheoryRecipe], device: torch.device, workers: int) -> None:
+    header = "".join(f"# --set {override}\n" for override in loaded.overrides)
+    atomic.write_text(folder.recipe, header + loaded.text)
+    atomic.write_text(folder.resolved, dump_recipe(loaded.recipe))
+    record: dict[str, Any] = runs.describe(hardware.device_name(device), workers, {"source": "made here"})
+    atomic.write_json(folder.environment, record)
+    folder.set_status("running", 0, 0)
+
+
+@contextmanager
+def _status(folder: TheoryFolder) -> Iterator[None]:
+    """status.json says how the run ended, whatever ended it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        folder.set_status("interrupted", 0, 0, "asked to stop; --resume continues")
+        raise
+    except Exception as error:
+        folder.set_status("failed", 0, 0, str(error) or type(error).__name__)
+        raise

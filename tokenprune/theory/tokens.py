@@ -1,0 +1,79 @@
+"""The data model of Li et al. (ICLR 2023): bags of noisy orthonormal patterns, label by majority vote.
+
+Shapes: n samples, d dimensions, l tokens. Tokens are columns, as in the paper.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8
+
+from tokenprune.recipe import Tokens
+
+RELEVANT, CONFUSION, IRRELEVANT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled bags of tokens.
+
+    tokens: columns. labels: -1 or 1. kind: RELEVANT (the label's pattern), CONFUSION (the other label's) or IRRELEVANT.
+    noise: norm of the noise on each token. position: where in the sequence each token stood before any was removed.
+    """
+
+    tokens: Float32[np.ndarray, "n d l"]
+    labels: Float32[np.ndarray, " n"]
+    kind: Int8[np.ndarray, "n l"]
+    noise: Float32[np.ndarray, "n l"]
+    position: np.ndarray  # int64 [n, l]
+
+    def keep(self, kept: Bool[np.ndarray, "n l"]) -> Self:
+        """Only the tokens marked, in their order. Raises ValueError unless each sample keeps equally many."""
+        count = int(kept[0].sum())
+        if not (kept.sum(1) == count).all():
+            raise ValueError("samples of one batch must keep equally many tokens")
+        index = np.nonzero(kept)[1].reshape(len(kept), count)
+        return type(self)(
+            np.take_along_axis(self.tokens, index[:, None], 2),
+            self.labels,
+            np.take_along_axis(self.kind, index, 1),
+            np.take_along_axis(self.noise, index, 1),
+            np.take_along_axis(self.position, index, 1),
+        )
+
+
+def draw(spec: Tokens, count: int, rng: np.random.Generator) -> Samples:
+    """`count` samples of the data model.
+
+    A token is mu_j + z with mu_1 .. mu_M orthonormal and z uniform in the ball of radius tau, so |x - mu_j| <= tau as
+    the paper assumes. The patterns are the first M axes: model and noise are rotation-invariant, so no basis is
+    special. A sample has alpha_* L label-relevant and alpha_# L confusion tokens on average, rounded at random to a
+    whole number either way, at random places; the label has the majority always (one confusion token fewer at least).
+    """
+    length, size = spec.count, spec.dim
+    labels = rng.integers(0, 2, count)
+    relevant = np.maximum(_rounded(spec.relevant * length, count, rng), 1)
+    confusion = np.minimum(_rounded(spec.confusion * length, count, rng), np.minimum(relevant - 1, length - relevant))
+    place = rng.random((count, length), np.float32).argsort(1)
+    kind = np.where(place < relevant[:, None], RELEVANT, IRRELEVANT)
+    kind[(place >= relevant[:, None]) & (place < (relevant + confusion)[:, None])] = CONFUSION
+    pattern = rng.integers(2, spec.patterns, (count, length))
+    pattern = np.where(kind == IRRELEVANT, pattern, (labels[:, None] + kind) % 2)
+    # The first d coordinates of a uniform direction in d + 2 dimensions are uniform in the ball of d dimensions.
+    z = rng.standard_normal((count, size + 2, length), np.float32)
+    z *= spec.noise / np.sqrt(np.einsum("ncl,ncl->nl", z, z))[:, None]
+    tokens = np.ascontiguousarray(z[:, :size])
+    if spec.noisy_share:
+        noisy = rng.random((count, length)) < spec.noisy_share
+        tokens *= np.where(noisy, spec.noisy / spec.noise if spec.noise else 0.0, 1.0).astype(np.float32)[:, None]
+    noise = np.sqrt(np.einsum("ncl,ncl->nl", tokens, tokens))
+    tokens[np.arange(count)[:, None], pattern, np.arange(length)] += 1
+    position = np.broadcast_to(np.arange(length), (count, length))
+    return Samples(tokens, (2 * labels - 1).astype(np.float32), kind.astype(np.int8), noise, position)
+
+
+def _rounded(mean: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Whole numbers next to `mean`, the upper one as often as it takes for their mean to be that."""
+    low = int(np.floor(mean + 1e-9))
+    return low + (rng.random(count) < mean - low)
