@@ -104,7 +104,7 @@ class PhaseGrid(Trials):
 class AttentionCurve(Trials):
     """Attention on label-relevant tokens over the iterations."""
 
-    iterations: int = Field(100, ge=2, description="steps of SGD, each on fresh samples")
+    iterations: int = Field(400, ge=2, description="steps of SGD, each on fresh samples")
     every: int = Field(10, ge=1, description="iterations between measurements")
 
 
@@ -117,25 +117,29 @@ class Removals(Trials):
     removed: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0, 4, 8, 12, 16, 20), min_length=1, strict=False, description="tokens removed from every sample"
     )
-    curve_samples: int = Field(100, ge=1, description="N of the loss curve")
+    curve_samples: int = Field(400, ge=1, description="N of the loss curve")
     complexity_removed: int = Field(20, ge=1, description="tokens removed where sample complexity is compared")
     samples: tuple[Count, ...] = Field(
-        (20, 40, 60, 80, 120, 160, 200, 280), min_length=1, strict=False, description="N: training samples"
+        (100, 140, 200, 280, 400, 560, 800, 1120, 1600, 2240, 3200),
+        min_length=1,
+        strict=False,
+        description="N: training samples",
     )
     success: float = Field(1e-3, gt=0, description="test hinge loss below which a trial has succeeded (chosen)")
 
 
 class Convergence(Trials):
-    """Iterations to zero test error."""
+    """Iterations to zero test loss, and to the first test without an error."""
 
     values: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8), min_length=1, strict=False, description="alpha_*"
+        (0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8), min_length=1, strict=False, description="alpha_*"
     )
     step_sizes: tuple[Positive, ...] = Field(
-        (0.075, 0.15, 0.3), min_length=1, strict=False, description="eta; train.step_size is not used"
+        (0.3, 0.6, 1.2), min_length=1, strict=False, description="eta; train.step_size is not used"
     )
-    iterations: int = Field(400, ge=2, description="steps of SGD, each on fresh samples, at most")
-    every: int = Field(2, ge=1, description="iterations between tests")
+    iterations: int = Field(1600, ge=2, description="steps of SGD, each on fresh samples, at most")
+    every: int = Field(5, ge=1, description="iterations between tests")
+    success: float = Field(1e-3, gt=0, description="test hinge loss that counts as zero (chosen)")
 
 
 #: As published for the ViT; for the CNN, which needs many more, in factors of two.
@@ -214,6 +218,8 @@ class AttentionRecipe(TheoryRecipe):
     """`tokenprune theory attention`"""
 
     experiment: Literal["attention"] = "attention"
+    data: Tokens = Field(default_factory=lambda: Tokens(relevant=0.5))
+    train: Descent = Field(default_factory=lambda: Descent(step_size=0.6))
     curve: AttentionCurve = Field(default_factory=lambda: AttentionCurve())
 
     @field_validator("model")
@@ -226,7 +232,7 @@ class SparsifyRecipe(TheoryRecipe):
     """`tokenprune theory sparsify`"""
 
     experiment: Literal["sparsify"] = "sparsify"
-    data: Tokens = Field(default_factory=lambda: Tokens(count=40, relevant=0.3, noisy_share=0.5))
+    data: Tokens = Field(default_factory=lambda: Tokens(count=60, relevant=0.3, noisy_share=0.5, noisy=0.8))
     removal: Removals = Field(default_factory=lambda: Removals())
 
     @model_validator(mode="after")

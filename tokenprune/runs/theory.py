@@ -83,7 +83,9 @@ class TimeResult(TheoryResult):
     values: tuple[float, ...]  # alpha_*
     step_sizes: tuple[float, ...]
     limit: int  # iterations after which a trial is given up
-    iterations: tuple[tuple[tuple[int | None, ...], ...], ...]  # to zero test error by step size, alpha_*, trial
+    success: float  # test hinge loss that counts as zero: the theorem's error is the expected hinge loss
+    iterations: tuple[tuple[tuple[int | None, ...], ...], ...]  # to that loss by step size, alpha_*, trial
+    iterations_to_no_error: tuple[tuple[tuple[int | None, ...], ...], ...]  # until no test sample is misjudged
 
 
 THEORY_RESULTS: dict[str, type[TheoryResult]] = {

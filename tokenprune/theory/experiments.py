@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from tokenprune.recipe import TheoryRecipe
+from tokenprune.theory.attention import plan_attention
+from tokenprune.theory.convergence import plan_time
 from tokenprune.theory.phase import plan_phase
 from tokenprune.theory.plan import Plan
+from tokenprune.theory.sparsify import plan_sparsify
 
 _PLANS: dict[str, Callable[[Any, int], Plan]] = {
     "phase": plan_phase,
+    "attention": plan_attention,
+    "sparsify": plan_sparsify,
+    "time": plan_time,
 }
 
 

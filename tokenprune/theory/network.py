@@ -51,13 +51,17 @@ class _Neurons:
 
 @dataclass
 class ShallowViT:
-    """F(X) = (1/|S|) sum_{l in S} a_(l)^T Relu(W_O W_V X softmax(X^T W_K^T W_Q x_l)): eq. 1 of Li et al., ICLR 2023."""
+    """F(X) = (1/|S|) sum_{l in S} a_(l)^T Relu(W_O W_V X softmax(X^T W_K^T W_Q x_l)): eq. 1 of Li et al., ICLR 2023.
+
+    keep: S is that many tokens, those which receive most attention; None for all. X then has only the tokens of S.
+    """
 
     output: Float[Tensor, "m k e"]
     value: Float[Tensor, "m e d"]
     key: Float[Tensor, "m f d"]
     query: Float[Tensor, "m f d"]
     signs: Float[Tensor, "m k l"]
+    keep: int | None = None
 
     def __post_init__(self) -> None:
         self._neurons = _Neurons(self.output, self.signs)
@@ -67,8 +71,14 @@ class ShallowViT:
         queries = torch.matmul((self.key.mT @ self.query)[:, None], x)
         return torch.softmax(queries.mT @ x, -1)
 
+    def kept(self, x: _Tokens) -> _Positions:
+        """Places of the `keep` tokens that receive most attention from all of them, in their order."""
+        assert self.keep is not None
+        return self.attention(x).sum(-2).topk(self.keep).indices.sort(-1).values
+
     def margins(self, x: _Tokens, position: _Positions | None = None) -> Float[Tensor, "m b"]:
         """F(X), whose sign is the predicted label."""
+        x, position = self._pruned(x, position)
         mixed = _joined(x @ self.attention(x).mT)
         return self._neurons.respond(torch.bmm(self.value, mixed), position, x.shape[1])[0]
 
@@ -76,6 +86,7 @@ class ShallowViT:
         self, x: _Tokens, y: Float[Tensor, "m b"], rate: float, position: _Positions | None = None
     ) -> Float[Tensor, "m b"]:
         """One step of SGD, in place, on the mean hinge loss max(1 - y F, 0) of each model's batch; returns F before."""
+        x, position = self._pruned(x, position)
         batch = x.shape[1]
         attention = self.attention(x)
         mixed = _joined(x @ attention.mT)
@@ -94,6 +105,13 @@ class ShallowViT:
         self.key.sub_(key_back, alpha=rate)
         self.query.sub_(query_back, alpha=rate)
         return margins
+
+    def _pruned(self, x: _Tokens, position: _Positions | None) -> tuple[_Tokens, _Positions | None]:
+        if self.keep is None:
+            return x, position
+        assert position is None, "tokens leave before the network or by its attention, not both"
+        place = self.kept(x)
+        return torch.take_along_dim(x, place[:, :, None], 3), place
 
 
 @dataclass

@@ -74,7 +74,13 @@ def start(jobs: Sequence[Job], device: torch.device) -> Network:
     """
     drawn = [_start(job) for job in jobs]
     tensors = [torch.from_numpy(np.stack(part)).to(device) for part in zip(*drawn, strict=True)]
-    return PatchCNN(*tensors) if jobs[0].model.kind == "cnn" else ShallowViT(*tensors)
+    if jobs[0].model.kind == "cnn":
+        return PatchCNN(*tensors)
+    output, value, key, query, signs = tensors
+    network, removed = ShallowViT(output, value, key, query, signs), jobs[0].removed
+    if removed is not None and removed.method == "magnitude":
+        network.keep = jobs[0].data.count - removed.count
+    return network
 
 
 def descend(network: Network, jobs: Sequence[Job], spec: Descent, device: torch.device) -> Iterator[int]:
@@ -114,7 +120,9 @@ def _rng(job: Job, part: int, *more: int) -> np.random.Generator:
 def _samples(job: Job, part: int, count: int, *more: int) -> Samples:
     rng = _rng(job, part, *more)
     samples = draw(job.data, count, rng)
-    return remove(samples, job.removed, rng) if job.removed else samples
+    if job.removed is None or job.removed.method == "magnitude":
+        return samples
+    return remove(samples, job.removed, rng)
 
 
 def _bags(samples: Sequence[Samples], jobs: Sequence[Job], device: torch.device) -> Bags:
