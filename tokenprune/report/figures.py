@@ -152,6 +152,10 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
         ax.set_title(f"depth {panel.depth}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.margins(x=0.02)
+    for ax in axes[: len(panels)]:
+        low, high = ax.get_ylim()
+        if high - low < 1:  # a point: less is not worth a scale of its own, nor labels of many digits
+            ax.set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
     _label(axes, len(panels), "epochs trained", "attention on relevant tokens, %")
     if max(len(panel.blocks) for panel in panels) > 1:
         handles = [Line2D([], [], color=_block_color(share)) for share in (0.0, 0.5, 1.0)]

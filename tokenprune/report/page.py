@@ -185,8 +185,9 @@ def _run(run: Trained) -> dict[str, Any]:
 def _commands(report: Report, runs: Sequence[Trained]) -> str:
     """What trained and pruned these runs, a line each, every line once."""
     names = {run.folder for run in runs}
+    prunes = {(m.folder, m.prune_id): m.prune for m in report.measured if m.folder in names}
     lines = [train_command(report.environments[run.folder]) for run in runs]
-    lines += [prune_command(measured.prune) for measured in report.measured if measured.folder in names]
+    lines += map(prune_command, prunes.values())
     return "\n".join(dict.fromkeys(line for line in lines if line))
 
 

@@ -31,6 +31,7 @@ _RC = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titley": 1.0,  # where it would come to stand anyway: looking for room costs a tenth of all drawing
+    "axes.formatter.useoffset": False,  # the offset would stand where the title does
     "axes.labelsize": 9,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
@@ -78,9 +79,11 @@ class Drawing:
     def inline(self) -> str:
         """The SVG to stand in a page: colours of the theme, ids of its own, no prologue, no metadata."""
         text = self.svg[self.svg.index("<svg") :]
-        text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-        text = re.sub(r'\bid="', f'id="{self.name}.', text)
-        text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{self.name}.", text)
+        before, start, rest = text.partition("<metadata>")
+        if start:
+            text = before.rstrip() + rest.partition("</metadata>")[2]
+        for name in (' id="', 'href="#', "url(#"):
+            text = text.replace(name, f"{name}{self.name}.")
         for color, variable in _THEMED.items():
             text = text.replace(color, f"var({variable})")
         return re.sub(
