@@ -7,7 +7,7 @@ from tokenprune.recipe import TheoryRecipe
 from tokenprune.theory.population import BLOCK, Job, neurons
 
 #: More models at once gain nothing on a CPU: what they hold no longer fits into a core's cache.
-MODELS = 16
+MODELS = 20
 
 _Item = TypeVar("_Item")
 

@@ -30,7 +30,9 @@ class _Neurons:
         self, values: Float[Tensor, "m e b*l"], position: _Positions | None, batch: int
     ) -> tuple[Float[Tensor, "m b"], Float[Tensor, "m k b*l"], Float[Tensor, "m e b*l"]]:
         """Margins F, signs of the active neurons G, and W^T G."""
-        active = torch.ops.aten.threshold_backward(self._at(position, batch), torch.bmm(self.weight, values), 0)
+        hidden = torch.bmm(self.weight, values)
+        signs = self._at(position, batch)
+        active = torch.ops.aten.threshold_backward.grad_input(signs, hidden, 0, grad_input=hidden)  # within the cache
         back = torch.bmm(self.weight.mT, active)
         count = values.shape[2] // batch
         return (back * values).unflatten(2, (batch, count)).sum((1, 3)) / count, active, back
@@ -93,10 +95,11 @@ class ShallowViT:
         values = torch.bmm(self.value, mixed)
         margins, active, back = self._neurons.respond(values, position, batch)
         slope = _slope(margins, y, x.shape[3])
+        if slope is None:
+            return margins
         back = back * slope  # dL/dV
         mixed_back = _split(torch.bmm(self.value.mT, back), batch)
-        gap = mixed_back.mT @ x  # dL/d attention
-        gap = attention * (gap - (attention * gap).sum(-1, keepdim=True))
+        gap = torch.ops.aten._softmax_backward_data(mixed_back.mT @ x, attention, -1, x.dtype)  # dL/d scores
         product = ((x @ gap.mT) @ x.mT).sum(1)  # dL/d (W_K^T W_Q)
         key_back = self.query @ product.mT
         query_back = self.key @ product
@@ -132,14 +135,19 @@ class PatchCNN:
     ) -> Float[Tensor, "m b"]:
         values = _joined(x)
         margins, active, _ = self._neurons.respond(values, position, x.shape[1])
-        self._neurons.descend(active, values * _slope(margins, y, x.shape[3]), rate)
+        slope = _slope(margins, y, x.shape[3])
+        if slope is not None:
+            self._neurons.descend(active, values * slope, rate)
         return margins
 
 
-def _slope(margins: Float[Tensor, "m b"], y: Float[Tensor, "m b"], count: int) -> Float[Tensor, "m 1 b*l"]:
-    """dL/dF over the token count, for every token: -y / (b l) where the hinge is not yet satisfied."""
-    slope = torch.where(y * margins < 1, -y, torch.zeros_like(y)) / (y.shape[1] * count)
-    return slope.repeat_interleave(count, 1)[:, None]
+def _slope(margins: Float[Tensor, "m b"], y: Float[Tensor, "m b"], count: int) -> Float[Tensor, "m 1 b*l"] | None:
+    """dL/dF over the token count, for every token: -y / (b l) where the hinge is not yet satisfied; None if nowhere."""
+    violated = y * margins < 1
+    if not violated.any():
+        return None
+    slope = violated * y / (-y.shape[1] * count)
+    return slope[:, :, None].expand(-1, -1, count).flatten(1)[:, None]
 
 
 def _joined(x: Float[Tensor, "m b d l"]) -> Float[Tensor, "m d b*l"]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Int8
 
 from tokenprune.recipe import Tokens
 
+# The label's pattern is its number, 0 or 1; exclusive or with CONFUSION gives the other's.
 RELEVANT, CONFUSION, IRRELEVANT = 0, 1, 2
 
 
@@ -52,25 +53,25 @@ def draw(spec: Tokens, count: int, rng: np.random.Generator) -> Samples:
     whole number either way, at random places; the label has the majority always (one confusion token fewer at least).
     """
     length, size = spec.count, spec.dim
-    labels = rng.integers(0, 2, count)
+    labels = rng.integers(0, 2, count, np.int8)
     relevant = np.maximum(_rounded(spec.relevant * length, count, rng), 1)
     confusion = np.minimum(_rounded(spec.confusion * length, count, rng), np.minimum(relevant - 1, length - relevant))
     place = rng.random((count, length), np.float32).argsort(1)
-    kind = np.where(place < relevant[:, None], RELEVANT, IRRELEVANT)
-    kind[(place >= relevant[:, None]) & (place < (relevant + confusion)[:, None])] = CONFUSION
+    kind = (place >= relevant[:, None]).view(np.int8) + (place >= (relevant + confusion)[:, None]).view(np.int8)
     pattern = rng.integers(2, spec.patterns, (count, length))
-    pattern = np.where(kind == IRRELEVANT, pattern, (labels[:, None] + kind) % 2)
+    np.copyto(pattern, labels[:, None] ^ kind, where=kind != IRRELEVANT)
+    radius: float | np.ndarray = spec.noise
+    if spec.noisy_share:
+        noisy = rng.random((count, length), np.float32) < spec.noisy_share
+        radius = np.where(noisy, np.float32(spec.noisy), np.float32(spec.noise))
     # The first d coordinates of a uniform direction in d + 2 dimensions are uniform in the ball of d dimensions.
     z = rng.standard_normal((count, size + 2, length), np.float32)
-    z *= spec.noise / np.sqrt(np.einsum("ncl,ncl->nl", z, z))[:, None]
-    tokens = np.ascontiguousarray(z[:, :size])
-    if spec.noisy_share:
-        noisy = rng.random((count, length)) < spec.noisy_share
-        tokens *= np.where(noisy, spec.noisy / spec.noise if spec.noise else 0.0, 1.0).astype(np.float32)[:, None]
-    noise = np.sqrt(np.einsum("ncl,ncl->nl", tokens, tokens))
+    square = np.einsum("ncl,ncl->nl", z[:, :size], z[:, :size])
+    scale = radius / np.sqrt(square + np.einsum("ncl,ncl->nl", z[:, size:], z[:, size:]))
+    tokens = z[:, :size] * scale[:, None].astype(np.float32)
     tokens[np.arange(count)[:, None], pattern, np.arange(length)] += 1
     position = np.broadcast_to(np.arange(length), (count, length))
-    return Samples(tokens, (2 * labels - 1).astype(np.float32), kind.astype(np.int8), noise, position)
+    return Samples(tokens, 2 * labels.astype(np.float32) - 1, kind, scale * np.sqrt(square), position)
 
 
 def _rounded(mean: float, count: int, rng: np.random.Generator) -> np.ndarray:
