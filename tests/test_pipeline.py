@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tokenprune import pipeline
+from tokenprune import pipeline, training
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Loaded, load_recipe, parse_recipe
 from tokenprune.runs import RunFolder
@@ -79,14 +79,53 @@ def test_curves_that_exist_are_read_not_redone(run) -> None:
     assert prune(run, keep=(1.0, 0.25))[0][0] != folder
 
 
-def test_finetuned_curve_compares_with_the_run_as_it_was(run) -> None:
-    ((_, result),) = prune(run, methods=("magnitude",), finetune_epochs=1)
-    assert result.finetune_epochs == 1
-    assert result.baseline_correct == run.result().test_correct
-    for point in result.points:
-        assert point.correct - run.result().test_correct == point.gained - point.lost
-    plain = prune(run, methods=("magnitude",))[0][1]
+@pytest.fixture
+def trainings(monkeypatch) -> list[tuple[str, float]]:
+    """(pruner, keep ratio) of every training that is begun; the third is interrupted."""
+    begun: list[tuple[str, float]] = []
+    train = training.train
+
+    def counted(job, *rest, **options):
+        begun.append((job.recipe.pruner.name, job.recipe.pruner.keep_ratio))
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return train(job, *rest, **options)
+
+    monkeypatch.setattr(training, "train", counted)
+    return begun
+
+
+def test_finetuned_points_are_compared_with_as_much_training_without_pruning(tmp_path) -> None:
+    run = pipeline.train_run(tiny("train.learning_rate=0.02"), runs_dir=tmp_path)
+    ((folder, result),) = prune(run, methods=("magnitude",), keep=(1.0, 0.99, 0.5), finetune_epochs=3)
+    with np.load(run.predictions) as arrays, np.load(folder / "predictions.npz") as curve:
+        assert (curve["baseline"] != arrays["predictions"]).any()  # the run as it was is not what it is compared with
+        assert (curve["predictions"][0] == curve["baseline"]).all()
+        for point, row in zip(result.points, curve["predictions"], strict=True):
+            before, after = curve["baseline"] == curve["labels"], row == curve["labels"]
+            assert (point.lost, point.gained) == ((before & ~after).sum(), (after & ~before).sum())
+    assert [point.keep_ratio for point in result.points] == [1.0, 0.99, 0.5]
+    assert [(point.difference, point.mcnemar_p) for point in result.points[:2]] == [(0, 1), (0, 1)]
+    assert result.finetune_epochs == 3
+    plain = prune(run, methods=("magnitude",), keep=(1.0, 0.99, 0.5))[0][1]
     assert [point.flops for point in result.points] == [point.flops for point in plain.points]
+    ((_, alone),) = prune(run, methods=("magnitude",), keep=(0.5,), finetune_epochs=3)
+    assert alone.baseline_correct == result.points[0].correct  # the control is made even where it is not asked for
+
+
+def test_interrupted_finetuning_goes_on_where_it_stopped(tmp_path, trainings) -> None:
+    run = pipeline.train_run(tiny("train.epochs=1"), runs_dir=tmp_path)
+    trainings.clear()
+    asked = {"methods": ("magnitude", "random"), "keep": (1.0, 0.5), "finetune_epochs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        prune(run, **asked)
+    assert [result.method for _, result in run.prunes()] == ["magnitude"]
+    both = prune(run, **asked)
+    assert trainings == [("none", 1.0), ("magnitude", 0.5), ("random", 0.5), ("random", 0.5)]  # one control for all
+    again = prune(run, **asked, force=True)
+    assert trainings[4:] == [("none", 1.0), ("magnitude", 0.5), ("random", 0.5)]
+    for (_, before), (_, after) in zip(both, again, strict=True):
+        assert [point.correct for point in before.points] == [point.correct for point in after.points]
 
 
 def test_every_shipped_method_prunes_at_every_moment(run) -> None:

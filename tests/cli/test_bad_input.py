@@ -85,7 +85,7 @@ def test_usage_and_recipes_are_status_2(arguments, line, capsys, tmp_path):
 def test_what_prune_cannot_do_is_status_2(arguments, line, capsys, tmp_path):
     made = make_run(tmp_path / "runs")
     before = files(tmp_path)
-    ended = run(capsys, "prune", "--quiet", *arguments.split())
+    ended = run(capsys, "prune", *arguments.split())
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(f"error: {line}")
     assert ended.err.count("\n") == 1
@@ -126,6 +126,16 @@ def test_a_half_written_or_older_run_folder_is_status_1_and_named(name, damage, 
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith(f"error: {path.relative_to(tmp_path)}: {what}")
     assert ended.err.count("\n") == 1
+
+
+def test_the_latest_run_that_can_be_read_is_taken_and_a_damaged_one_named(capsys, tmp_path):
+    whole, damaged = make_run(tmp_path / "runs", seed=0), make_run(tmp_path / "runs", seed=1)
+    (damaged.path / "result.json").write_text("{")
+    (whole.path / "resolved.yaml").write_text("")  # so that it ends here, before any image is looked for
+    ended = run(capsys, "prune", "--quiet")
+    warning, error = ended.err.splitlines()
+    assert warning.startswith(f"warning: runs/{damaged.name}/result.json: not valid JSON")
+    assert error.startswith(f"error: runs/{whole.name}/resolved.yaml: ")
 
 
 def test_a_damaged_run_does_not_hide_the_others(capsys, tmp_path):

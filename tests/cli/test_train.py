@@ -104,6 +104,47 @@ def test_sigterm_saves_and_the_command_it_prints_continues(tmp_path, capsys):
     assert done > 0  # epoch 0, the model before training, belongs to the first part
 
 
+def test_an_interrupted_prune_says_so_and_goes_on(capsys):
+    run(capsys, *TRAIN, "--quiet")
+    asked = ["prune", "--method", "magnitude", "--finetune-epochs", "3"]
+    with subprocess.Popen([sys.executable, "-m", "tokenprune", *asked], stderr=subprocess.PIPE, text=True) as pruning:
+        assert pruning.stderr.readline().startswith("latest finished run")
+        assert pruning.stderr.readline() == "1 of 10 measured\n"
+        pruning.send_signal(signal.SIGINT)
+        _, err = pruning.communicate()
+    assert pruning.returncode == 130
+    assert err.endswith("interrupted; the models fine-tuned so far are kept: the same command goes on\n")
+    kept = {path: path.stat().st_mtime_ns for path in only_run().path.glob("finetuned/*/result.json")}
+    assert kept
+
+    ended = run(capsys, *asked)
+    assert ended.status == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert "unpruned model, trained 3 epochs longer as well, on the same images" in ended.out
+
+
+@pytest.mark.parametrize("verb", [TRAIN, ["prune"], ["report"]], ids=lambda words: words[0])
+def test_an_interrupt_while_libraries_are_imported_is_never_lost(verb, capsys, tmp_path):
+    """Some libraries swallow what is raised while they are imported."""
+    if verb is not TRAIN:
+        run(capsys, *TRAIN, "--quiet")
+    before = sorted(tmp_path.rglob("*"))
+    code = (
+        "import signal, sys\n"
+        "class Swallowing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name in ('torch', 'numpy'):\n"
+        "            try: signal.raise_signal(signal.SIGINT)\n"
+        "            except KeyboardInterrupt: pass\n"
+        "sys.meta_path.insert(0, Swallowing())\n"
+        "from tokenprune.cli import main; main(sys.argv[1:])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *verb], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr.splitlines()[-1] == "interrupted"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_two_at_once_in_one_folder(capsys, tmp_path):
     run(capsys, *TRAIN, "--quiet")
     folder = only_run()

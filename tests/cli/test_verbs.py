@@ -63,6 +63,15 @@ def test_no_runs_is_an_empty_list(capsys, tmp_path):
     assert json.loads(run(capsys, "ls", "runs", "--runs-dir", tmp_path / "none", "--json").out) == []
 
 
+def test_an_interrupt_is_never_silent(capsys, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tokenprune.recipe.copy_recipe", interrupt)
+    ended = run(capsys, "cp", "shallow", "mine.yaml")
+    assert (ended.status, ended.out, ended.err) == (130, "", "interrupted\n")
+
+
 def test_cp_makes_a_recipe_that_trains_the_same(capsys, tmp_path):
     ended = run(capsys, "cp", "shallow", tmp_path / "mine.yaml")
     assert (ended.status, ended.out) == (0, f"{tmp_path / 'mine.yaml'}\n")

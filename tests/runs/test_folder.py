@@ -99,7 +99,7 @@ def test_finding_runs(tmp_path):
     make_run(tmp_path, seed=2, finished=False)
     (tmp_path / "not-a-run").mkdir()
     assert [run.name[-2:] for run in all_runs(tmp_path)] == ["s0", "s1", "s2"]
-    assert latest_finished(tmp_path).name == second.name
+    assert (latest_finished(tmp_path)[0].name, latest_finished(tmp_path)[1]) == (second.name, [])
     assert find_run(tmp_path, first.name).path == first.path
     assert find_run(tmp_path / "elsewhere", str(first.path)).path == first.path
     with pytest.raises(UsageError, match=f"unknown run 'shalow-71': did you mean '{first.name[:8]}"):

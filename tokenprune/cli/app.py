@@ -1,7 +1,6 @@
 """The command `tokenprune`: its verbs, and how every failure ends (one line, a status, no traceback)."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -15,6 +14,7 @@ from tokenprune.cli.download import download
 from tokenprune.cli.ls import ls
 from tokenprune.cli.prune import prune
 from tokenprune.cli.report import report
+from tokenprune.cli.theory import theory
 from tokenprune.cli.train import train
 from tokenprune.cli.validate import validate
 from tokenprune.errors import TokenpruneError
@@ -29,6 +29,9 @@ app = typer.Typer(
 )
 for verb in (train, prune, report, ls, cp, validate, download, bench):
     app.command()(verb)
+app.add_typer(theory)
+
+INTERRUPTED = 130
 
 # typer carries its own copy of click from 0.20 on; either way this is the class of all its usage errors.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -47,18 +50,19 @@ def _options(
     """May I throw these tokens away? Token pruning in Vision Transformers, depth by depth."""
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 failed, 2 usage or recipe, 3 refuted, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def run(arguments: Sequence[str] | None) -> NoReturn:
+    """Run a verb and exit with its status; a failure is one line on standard error."""
     try:
         status = app(args=arguments, prog_name="tokenprune", standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # so typer returns from a KeyboardInterrupt, without a word
+            _say("interrupted", status)
     except TokenpruneError as error:
         status = _fail(str(error), error.exit_status)
     except _CommandLineError as error:
         status = _usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        status = _say("interrupted", 130)
+        status = _say("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output (`| head`) has left: nobody is there to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -86,7 +90,7 @@ def _usage(error: Any) -> int:
 
 def _fail(message: str, status: int) -> int:
     for line in message.splitlines():
-        _say(line if status == 130 else f"error: {line}", status)
+        _say(line if status == INTERRUPTED else f"error: {line}", status)
     return status
 
 

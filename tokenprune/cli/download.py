@@ -2,6 +2,7 @@
 
 import typer
 
+from tokenprune.cli.interrupt import at_once
 from tokenprune.cli.options import DataDir, Source
 
 
@@ -10,6 +11,7 @@ def download(source: Source, data_dir: DataDir = None) -> None:
 
     Example: tokenprune download cifar10
     """
-    from tokenprune import data
+    with at_once():
+        from tokenprune import data
 
     typer.echo(data.download(source, data_dir))

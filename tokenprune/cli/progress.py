@@ -7,14 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tokenprune.errors import TokenpruneError
 from tokenprune.runs import Epoch
-
-
-class Interrupted(TokenpruneError):
-    """Asked to stop, by Ctrl-C or SIGTERM; the message says how to go on. Exit status 130."""
-
-    exit_status = 130
 
 
 class Quiet:
@@ -24,11 +17,13 @@ class Quiet:
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
     def epoch(self, record: Epoch) -> None: ...
     def message(self, text: str) -> None: ...
-    def count(self, done: int, total: int) -> None: ...
+    def count(self, done: int, total: int, what: str = "measured") -> None: ...
 
 
 class Lines(Quiet):
     """A line per epoch, for logs."""
+
+    _tenth = -1
 
     def epoch(self, record: Epoch) -> None:
         print(_line(record), file=sys.stderr, flush=True)
@@ -36,8 +31,11 @@ class Lines(Quiet):
     def message(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def count(self, done: int, total: int) -> None:
-        print(f"{done} of {total} measured", file=sys.stderr, flush=True)
+    def count(self, done: int, total: int, what: str = "measured") -> None:
+        tenth = 10 * done // total
+        if total <= 40 or tenth != self._tenth:  # a log is read afterwards: it needs no line per cell of a grid
+            print(f"{done} of {total} {what}", file=sys.stderr, flush=True)
+        self._tenth = tenth
 
 
 class Bar(Quiet):
@@ -60,10 +58,10 @@ class Bar(Quiet):
     def message(self, text: str) -> None:
         self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def count(self, done: int, total: int) -> None:
+    def count(self, done: int, total: int, what: str = "measured") -> None:
         if self.task is None:
             self.start(total, done)
-        self._to(done, "measured")
+        self._to(done, what)
 
     def _to(self, done: int, text: str) -> None:
         if self.task is not None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tokenprune.cli.interrupt import Interrupted, at_once
 from tokenprune.cli.options import DataDir, Device, Json, Methods, Quiet, RunName, RunsDir
 
 
@@ -38,13 +39,17 @@ def prune(
 
     Example: tokenprune prune --method magnitude --method random --keep 1.0,0.5,0.2
     """
-    from tokenprune.cli import show
-    from tokenprune.recipe import choose_evaluation
-    from tokenprune.runs import find_run, latest_finished
+    with at_once():
+        from tokenprune.cli import show
+        from tokenprune.recipe import choose_evaluation
+        from tokenprune.runs import find_run, latest_finished
 
-    folder = find_run(runs_dir, run) if run else latest_finished(runs_dir)
-    if run is None and not quiet:
-        typer.echo(f"latest finished run: {folder.path}", err=True)
+    if run:
+        folder = find_run(runs_dir, run)
+    else:
+        folder, damaged = latest_finished(runs_dir)
+        for problem in damaged:
+            typer.echo(f"warning: {problem}", err=True)
     choice = choose_evaluation(
         folder.resolved,
         folder.result().model.depth,
@@ -57,22 +62,35 @@ def prune(
         batch_size=batch_size,
     )
 
-    from tokenprune import pipeline  # torch: only for a request that is right
-    from tokenprune.cli.progress import progress
+    if run is None and not quiet:
+        typer.echo(f"latest finished run: {folder.path}", err=True)
 
-    with progress(quiet) as reporter:
-        results = pipeline.prune_run(
-            folder,
-            methods=choice.methods,
-            keep=choice.keep,
-            site=choice.site,
-            seeds=choice.seeds,
-            finetune_epochs=choice.finetune_epochs,
-            input_scores=choice.input_scores,
-            batch_size=choice.batch_size,
-            device=device,
-            data_dir=data_dir,
-            force=force,
-            progress=reporter.count,
-        )
+    with at_once():
+        from tokenprune import pipeline  # torch: only for a request that is right
+        from tokenprune.cli.progress import progress
+
+    try:
+        with progress(quiet) as reporter:
+            results = pipeline.prune_run(
+                folder,
+                methods=choice.methods,
+                keep=choice.keep,
+                site=choice.site,
+                seeds=choice.seeds,
+                finetune_epochs=choice.finetune_epochs,
+                input_scores=choice.input_scores,
+                batch_size=choice.batch_size,
+                device=device,
+                data_dir=data_dir,
+                force=force,
+                progress=reporter.count,
+            )
+    except KeyboardInterrupt:
+        again = "the same command" + (", without --force," if force else "")
+        raise Interrupted(
+            f"interrupted; the models fine-tuned so far are kept: {again} goes on"
+            if choice.finetune_epochs
+            else "interrupted; one pass measures all methods, so there is nothing of it to keep: the same command "
+            "starts it again"
+        ) from None
     show.prunes(results, as_json=as_json)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tokenprune.cli.interrupt import at_once
 from tokenprune.cli.options import Json, Runs, RunsDir
 
 REFUTED = 3
@@ -25,11 +26,12 @@ def report(
 
     Example: tokenprune report --out report --strict
     """
-    from tokenprune import report as reports
-    from tokenprune.cli import show
-
     if as_json and as_csv:
         raise typer.BadParameter("give one of --json and --csv")
+    with at_once():
+        from tokenprune import report as reports
+        from tokenprune.cli import show
+
     found = reports.write(runs_dir, out, runs=run)
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)

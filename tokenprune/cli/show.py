@@ -61,7 +61,9 @@ def train(run: "RunFolder", *, as_json: bool) -> None:
             "run": run.path,
             "accuracy": f"{result.test_accuracy:.2%} ({result.test_correct} of {result.test_count} test images)",
             "loss": f"{result.test_loss:.4f}",
-            "trained": f"{result.epochs} epochs in {result.seconds:.0f} s, {result.precision} on {result.device}",
+            "trained": (
+                f"{_count(result.epochs, 'epoch')} in {result.seconds:.0f} s, {result.precision} on {result.device}"
+            ),
             **({"note": result.data.note} if result.data.note else {}),
         }
     )
@@ -78,7 +80,7 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
             "forward": f"{dry.flops / 1e6:.1f} MFLOPs per image",
             "memory": f"{dry.memory_bytes / 2**20:.0f} MiB at peak, images included",
             "data": f"{dry.train_count:,} training and {dry.test_count:,} test images",
-            "steps": f"{dry.steps_per_epoch:,} an epoch, {loaded.recipe.train.epochs} epochs",
+            "steps": f"{dry.steps_per_epoch:,} an epoch, {_count(loaded.recipe.train.epochs, 'epoch')}",
             "runs on": f"{dry.device} in {dry.precision}",
             "loss": f"{dry.loss:.4f} on the first batch",
         }
@@ -87,7 +89,7 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
 
 _LEGEND = """\
 acc %, 95 % CI (Wilson): of all test images. diff, p (McNemar): against the
-unpruned model on the same images. rel.: label-relevant share of the kept
+unpruned model{control} on the same images. rel.: label-relevant share of the kept
 tokens. left: share of the patches. gain/ideal: speed-up measured, and by FLOPs."""
 
 
@@ -97,7 +99,9 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
         return
     for path, result in results:
         prune(path, result)
-    print(_LEGEND)
+    epochs = {result.finetune_epochs for _, result in results} - {0}
+    control = f", trained {_count(epochs.pop(), 'epoch')} longer as well," if epochs else ""
+    print(_LEGEND.format(control=control))
 
 
 def prune(path: Path, result: "PruneResult") -> None:
@@ -127,6 +131,10 @@ def prune(path: Path, result: "PruneResult") -> None:
         title=f"{result.method} at {result.site}: {path}",
     )
     print()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _number(value: float | None, form: str) -> str:

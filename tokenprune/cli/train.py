@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tokenprune.cli.interrupt import Interrupted, at_once
 from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, overrides
 
 
@@ -26,13 +27,15 @@ def train(
 
     Example: tokenprune train --recipe shallow --set model.depth=6 --seed 1
     """
-    from tokenprune.cli import show
-    from tokenprune.recipe import load_recipe
+    with at_once():
+        from tokenprune.cli import show
+        from tokenprune.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides(settings, seed=seed, device=device))
 
-    from tokenprune import pipeline  # torch: only for a recipe that is right
-    from tokenprune.cli.progress import Interrupted, progress
+    with at_once():
+        from tokenprune import pipeline  # torch: only for a recipe that is right
+        from tokenprune.cli.progress import progress
 
     if dry_run:
         show.dry_run(loaded, pipeline.dry_run(loaded, data_dir=data_dir), as_json=as_json)

@@ -1,5 +1,6 @@
 """From tallies to the record of a curve, and to its folder."""
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 
 from tokenprune import cost
 from tokenprune.data import ImageSet
+from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation.tally import Tally
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
 from tokenprune.recipe import Schedule
-from tokenprune.runs import PrunePoint, PruneResult, atomic, save_prune
+from tokenprune.runs import PrunePoint, PruneResult, atomic, read_record, save_prune
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
 
@@ -44,6 +46,16 @@ def save_curve(curve: Curve, folder: Path) -> None:
     if curve.examples is not None:
         _save_arrays(folder / "examples.npz", curve.examples)
     save_prune(folder, curve.result)
+
+
+def load_curve(folder: Path) -> Curve:
+    """What `save_curve` saved. Raises TokenpruneError if it is damaged."""
+    examples = folder / "examples.npz"
+    return Curve(
+        read_record(folder / "result.json", PruneResult),
+        _load_arrays(folder / "predictions.npz"),
+        _load_arrays(examples) if examples.is_file() else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -102,11 +114,12 @@ def to_curve(measured: Measured, method: str, options: dict[str, Any], points: S
     return Curve(result, predictions, _examples(measured, labels.astype(kind), answers.astype(kind), points))
 
 
-def join(curves: Sequence[Curve], finetune_epochs: int) -> Curve:
-    """One curve from curves of the same method and images: points measured on a model each, fine-tuned to its ratio."""
+def join(curves: Sequence[Curve], *, method: str, options: dict[str, Any], finetune_epochs: int) -> Curve:
+    """One curve from curves of the same images: points measured on a model each, fine-tuned to its ratio."""
     first = curves[0]
     points = tuple(point for curve in curves for point in curve.result.points)
-    result = first.result.model_copy(update={"points": points, "finetune_epochs": finetune_epochs})
+    shared = {"method": method, "options": options, "finetune_epochs": finetune_epochs}
+    result = first.result.model_copy(update={"points": points, **shared})
     shown = [curve.examples for curve in curves if curve.examples is not None]
     return Curve(result, _joined([curve.predictions for curve in curves]), _joined(shown) if shown else None)
 
@@ -181,6 +194,14 @@ def _examples(
         "kept": np.stack([tally.shown() for _, tally in points]),
         "predictions": answers[:, chosen],
     }
+
+
+def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise TokenpruneError(f"{path}: missing or damaged; measure again with --force") from None
 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -15,8 +15,8 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import Prepared, prepare
-from tokenprune.recipe import Recipe, Schedule, read_resolved
-from tokenprune.runs import PruneResult, RunFolder
+from tokenprune.recipe import Recipe, Schedule, kept, read_resolved
+from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
 
@@ -36,6 +36,9 @@ def prune_run(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[Path, PruneResult]]:
     """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
+
+    Fine-tuned models are kept one by one: after KeyboardInterrupt the same call goes on. Without fine-tuning one pass
+    measures all methods, and an interrupted one leaves nothing.
 
     Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
     a curve cannot be saved; UsageError for ratios, sites and pruners that cannot be.
@@ -61,6 +64,8 @@ def prune_run(
             trained = _trained(run, recipe, device, data_dir)
             plan = replace(plan, methods=missing)
             if finetune_epochs:
+                if force:
+                    _forget(run, plan, finetune_epochs, [folders[method] for method, _ in missing])
                 curves = _finetuned(trained, plan, run, finetune_epochs, progress)
             else:
                 curves = iter(_measured(trained, trained.model, plan, run, progress))
@@ -120,26 +125,75 @@ def _finetuned(
 ) -> Iterator[Curve]:
     """Curves of which every point is a model trained on, with its pruner at its ratio, from the run's weights.
 
-    Ratio 1 is trained on as well, without pruning: the control for the extra epochs. All points are compared with
-    the unpruned model as the run left it.
+    All are compared with their control, the same model trained on as long without a pruner: extra training alone
+    changes accuracy. The control is also the point of every ratio that keeps all tokens. What a model answered is saved
+    as soon as it is known, so that a call that was interrupted goes on where it stopped.
     """
-    nothing = replace(plan, methods=plan.methods[:1], keep=(1.0,), examples=0)
-    baseline = _measured(trained, trained.model, nothing, run)[0].predictions["baseline"]
-    ratios, done = sorted(set(plan.keep), reverse=True), 0
+    patches = trained.model.patches
+    ratios = sorted(set(plan.keep), reverse=True)
+    models = sum(kept(ratio, patches) < patches for ratio in ratios) * len(plan.methods) + 1
+    done = 0
+
+    def tuned(method: str, options: dict[str, Any], ratio: float, baseline: np.ndarray | None) -> Curve:
+        nonlocal done
+        folder = _model_folder(run, plan, method, options, ratio, epochs)
+        if not (folder / "result.json").is_file():
+            evaluation.save_curve(_tune(trained, plan, run, method, options, ratio, epochs, baseline), folder)
+        done += 1
+        if progress is not None:
+            progress(done, models)
+        return evaluation.load_curve(folder)
+
+    control = tuned("none", {}, 1.0, None)
+    baseline = control.predictions["baseline"]
     for method, options in plan.methods:
-        points = []
-        for ratio in ratios:
-            vit = copy.deepcopy(trained.model.vit)
-            model = SparseViT(vit, pruners.create(method, **options), plan.schedule, plan.input_scores)
-            recipe = _finetuning(trained.recipe, method, ratio, epochs)
-            job = Job(recipe, model, trained.dataset, trained.device, trained.precision, observe=False)
-            outcome = training.train(job, training.Silent())
-            one = replace(plan, methods=((method, options),), keep=(ratio,))
-            points += _measured(trained, outcome.model, one, run, baseline=baseline)
-            done += 1
-            if progress is not None:
-                progress(done, len(ratios) * len(plan.methods))
-        yield evaluation.join(points, finetune_epochs=epochs)
+        points = [
+            tuned(method, options, ratio, baseline) if kept(ratio, patches) < patches else _at(control, ratio)
+            for ratio in ratios
+        ]
+        yield evaluation.join(points, method=method, options=options, finetune_epochs=epochs)
+
+
+def _at(control: Curve, ratio: float) -> Curve:
+    """The control's point as that of a ratio at which every token stays."""
+    (point,) = control.result.points
+    points = (point.model_copy(update={"keep_ratio": ratio}),)
+    return replace(control, result=control.result.model_copy(update={"points": points}))
+
+
+def _tune(
+    trained: Prepared,
+    plan: Plan,
+    run: RunFolder,
+    method: str,
+    options: dict[str, Any],
+    ratio: float,
+    epochs: int,
+    baseline: np.ndarray | None,
+) -> Curve:
+    """The point of one model trained on; method `none` is the control."""
+    pruner = None if method == "none" else pruners.create(method, **options)
+    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule, plan.input_scores)
+    recipe = _finetuning(trained.recipe, method, ratio, epochs)
+    job = Job(recipe, model, trained.dataset, trained.device, trained.precision, observe=False)
+    outcome = training.train(job, training.Silent())
+    # A ratio of 1 asks no pruner, so that any name serves the control.
+    measured = (method, options) if pruner is not None else plan.methods[0]
+    return _measured(trained, outcome.model, replace(plan, methods=(measured,), keep=(ratio,)), run, baseline=baseline)[
+        0
+    ]
+
+
+def _model_folder(run: RunFolder, plan: Plan, method: str, options: dict[str, Any], ratio: float, epochs: int) -> Path:
+    """Where the answers of one fine-tuned model are kept."""
+    return run.path / "finetuned" / f"{method}-{_curve_id(replace(plan, keep=(ratio,)), options, epochs)}"
+
+
+def _forget(run: RunFolder, plan: Plan, epochs: int, curves: Sequence[Path]) -> None:
+    """Make way for models that are to be fine-tuned again."""
+    models = [("none", {}, 1.0), *((*pair, ratio) for pair in plan.methods for ratio in plan.keep)]
+    for folder in [*curves, *(_model_folder(run, plan, *model, epochs) for model in models)]:
+        atomic.remove(folder / "result.json")
 
 
 def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recipe:
@@ -167,4 +221,5 @@ def _curve_id(plan: Plan, options: dict[str, Any], finetune_epochs: int) -> str:
     """Eight hex digits of what decides a curve's numbers beside the run and the method."""
     what = [options, plan.keep, str(plan.schedule), plan.seeds, finetune_epochs, plan.precision]
     what += [plan.input_scores] if plan.schedule.moment == "input" else []
+    what += ["control"] if finetune_epochs else []  # what it is compared with
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]

@@ -170,7 +170,8 @@ def _clear(folder: RunFolder) -> None:
     """Forget a run's results; the weights they were measured on are about to change."""
     for path in (folder.path / "result.json", folder.resume, folder.weights, folder.predictions):
         path.unlink(missing_ok=True)
-    shutil.rmtree(folder.path / "prune", ignore_errors=True)
+    for measured in ("prune", "finetuned"):
+        shutil.rmtree(folder.path / measured, ignore_errors=True)
     folder.set_epochs([])
 
 

@@ -29,12 +29,24 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     raise UsageError(f"{error} (looked in {runs_dir})")
 
 
-def latest_finished(runs_dir: Path) -> RunFolder:
-    """The run that finished last. Raises TokenpruneError where none has."""
+def latest_finished(runs_dir: Path) -> tuple[RunFolder, list[str]]:
+    """The run that finished last, and a line for each later one whose result cannot be read.
+
+    Raises TokenpruneError where there is none, or none that can be read.
+    """
     runs = [run for run in all_runs(runs_dir) if run.finished]
     if not runs:
         raise TokenpruneError(
             f"{runs_dir}: no finished run here; `tokenprune train --recipe quickstart` makes one, "
             "--runs-dir looks elsewhere"
         )
-    return max(runs, key=lambda run: ((run.path / "result.json").stat().st_mtime_ns, run.name))
+    runs.sort(key=lambda run: ((run.path / "result.json").stat().st_mtime_ns, run.name), reverse=True)
+    damaged: list[TokenpruneError] = []
+    for run in runs:
+        try:
+            run.result()
+        except TokenpruneError as error:
+            damaged.append(error)
+        else:
+            return run, [str(error) for error in damaged]
+    raise damaged[0]
