@@ -3,5 +3,19 @@
 from tokenprune.claims.claim import Claim
 from tokenprune.claims.evidence import RunData, read_runs
 from tokenprune.claims.judge import CLAIMS, Verdict, all_claims, judge
+from tokenprune.claims.theory import THEORY_CLAIMS, TheoryClaim, TheoryVerdict, judge_theory, read_theory
 
-__all__ = ["CLAIMS", "Claim", "RunData", "Verdict", "all_claims", "judge", "read_runs"]
+__all__ = [
+    "CLAIMS",
+    "THEORY_CLAIMS",
+    "Claim",
+    "RunData",
+    "TheoryClaim",
+    "TheoryVerdict",
+    "Verdict",
+    "all_claims",
+    "judge",
+    "judge_theory",
+    "read_runs",
+    "read_theory",
+]

@@ -1,0 +1,112 @@
+"""What Li, Wang, Liu & Chen published of the experiments that the theory laboratory repeats.
+
+Numbers read from the authors' slides and site; `mark` says how surely. Read off axes means +-1 in the last digit.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mark = Literal["slides, exact", "slides, read off axes", "recalled"]
+
+PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
+
+
+@dataclass(frozen=True)
+class PublishedPhase:
+    """Successes out of `trials`, by value, N. values: alpha_*^-2. samples: N."""
+
+    values: tuple[float, ...]
+    samples: tuple[int, ...]
+    successes: tuple[tuple[int, ...], ...]
+    trials: int
+    mark: Mark
+    source: str
+
+
+@dataclass(frozen=True)
+class PublishedCurve:
+    """y over x; `x_name` and `y_name` say of what."""
+
+    name: str
+    x_name: str
+    y_name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    mark: Mark
+    source: str
+
+
+# As printed: from N = 400 in the first row down to 40; columns alpha_*^-2 = 4 .. 14.
+_ROWS = (
+    (20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 19),
+    (20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 17),
+    (20, 20, 20, 20, 20, 20, 20, 20, 20, 19, 14),
+    (20, 20, 20, 20, 20, 20, 20, 19, 18, 17, 4),
+    (20, 20, 20, 20, 20, 20, 20, 17, 16, 10, 0),
+    (20, 20, 20, 20, 20, 19, 18, 16, 14, 5, 0),
+    (20, 20, 20, 20, 19, 17, 16, 13, 6, 0, 0),
+    (20, 20, 20, 18, 17, 15, 9, 4, 1, 0, 0),
+    (20, 20, 18, 17, 14, 10, 3, 0, 0, 0, 0),
+    (20, 18, 17, 14, 10, 4, 1, 0, 0, 0, 0),
+)
+
+PHASE_VIT = PublishedPhase(
+    values=tuple(float(x) for x in range(4, 15)),
+    samples=tuple(range(40, 401, 40)),
+    successes=tuple(zip(*reversed(_ROWS), strict=True)),
+    trials=20,
+    mark="slides, exact",
+    source=f"{PAPER}, phase diagram of the ViT",
+)
+
+#: k in N >= Omega(alpha_*^-k): Theorem 1 for the ViT, Proposition 1 for the CNN.
+EXPONENTS = {"vit": 2.0, "cnn": 4.0}
+
+ATTENTION = PublishedCurve(
+    name="attention on label-relevant tokens",
+    x_name="iterations",
+    y_name="attention summed over label-relevant tokens",
+    x=tuple(float(x) for x in range(0, 101, 10)),
+    y=(0.54, 0.665, 0.78, 0.855, 0.89, 0.90, 0.905, 0.907, 0.908, 0.908, 0.908),
+    mark="slides, read off axes",
+    source=f"{PAPER}, attention during training",
+)
+
+
+def _removal(method: str, before: float, after: float) -> PublishedCurve:
+    return PublishedCurve(
+        name=method,
+        x_name="tokens removed",
+        y_name="test loss",
+        x=(0.0, 20.0),
+        y=(before, after),
+        mark="slides, read off axes",
+        source=f"{PAPER}, sparsification; end points of the curve",
+    )
+
+
+#: Test loss where 0 and 20 tokens are removed, by method.
+REMOVAL = {
+    "random": _removal("random", 0.098, 0.076),
+    "irrelevant": _removal("irrelevant", 0.102, 0.0005),
+    "noisy": _removal("noisy", 0.105, 0.031),
+}
+
+
+def _spurious(start: str, accuracy: tuple[float, ...]) -> PublishedCurve:
+    return PublishedCurve(
+        name=f"start from {start}",
+        x_name="alpha_*",
+        y_name="test accuracy",
+        x=(0.56, 0.67, 0.78, 0.89, 1.0),
+        y=accuracy,
+        mark="slides, read off axes",
+        source=f"{PAPER}, spurious correlations: CIFAR-10 with ImageNet plants",
+    )
+
+
+#: Test accuracy over alpha_* with spurious backgrounds, by the weights that training starts from.
+SPURIOUS = {
+    "cifar100": _spurious("CIFAR-100", (0.874, 0.935, 0.981, 0.989, 0.997)),
+    "cifar10": _spurious("modified CIFAR-10", (0.838, 0.902, 0.943, 0.954, 0.986)),
+}

@@ -1,0 +1,136 @@
+"""A setting of the theory laboratory: its results over seeds, in words, and the commands that would add to them."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from tokenprune.recipe import THEORY_RECIPES, load_theory_recipe, shipped_recipes
+from tokenprune.runs import TheoryResult
+
+Result = TypeVar("Result", bound=TheoryResult)
+
+_WORDS = {
+    "data.count": "L = {}",
+    "data.dim": "d = {}",
+    "data.patterns": "M = {}",
+    "data.relevant": "alpha_* = {}",
+    "data.confusion": "alpha_# = {}",
+    "data.noise": "tau = {}",
+    "data.noisy_share": "noisy share {}",
+    "data.noisy": "noise of noisy tokens {}",
+    "model.kind": "{}",
+    "model.neurons": "m = {}",
+    "model.scale": "xi = {}",
+    "model.sigma": "sigma = {}",
+    "model.delta": "delta = {}",
+    "train.batch_size": "batch {}",
+    "train.step_size": "step {}",
+    "train.epochs": "{} epochs",
+}
+_ALWAYS = ("data.count", "model.neurons", "train.batch_size", "train.step_size")
+#: Tables of values are told by their ends.
+_LONG = 4
+
+
+@dataclass(frozen=True)
+class Setting(Generic[Result]):
+    """Results of one experiment that differ only by seed, and the folders they were read from."""
+
+    folders: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        return self.results[0]
+
+    @property
+    def experiment(self) -> str:
+        return str(self.first.recipe["experiment"])
+
+    @property
+    def models(self) -> int:
+        return sum(result.models for result in self.results)
+
+    @property
+    def title(self) -> str:
+        """L, m, batch and step, and whatever else is not the schema's default."""
+        here, default = flat(self.first.recipe), _defaults(self.experiment)
+        always = [key for key in _ALWAYS if not (self.experiment == "time" and key == "train.step_size")]
+        other = [key for key in here if key not in _ALWAYS and here[key] != default.get(key)]
+        return ", ".join(_said(key, here[key]) for key in (*always, *other) if key in here)
+
+    def differences(self, other: "Setting[Any]", without: Sequence[str] = ()) -> str:
+        """What is otherwise in `other`, in words."""
+        here, there = flat(self.first.recipe), flat(other.first.recipe)
+        return ", ".join(
+            _said(key, value) for key, value in there.items() if here.get(key) != value and key not in without
+        )
+
+    def command(self, overrides: Mapping[str, object] | None = None, seed: int | None = None) -> str:
+        """Runs this setting, changed by `overrides`, from the shipped recipe that is nearest to it."""
+        wanted = flat(self.first.recipe) | dict(overrides or {})
+        name, changes = _nearest(self.experiment, self.first.name, wanted)
+        words = ["tokenprune", "theory", self.experiment, *(["--recipe", name] if name else [])]
+        words += [word for key, value in changes.items() for word in ("--set", f"{key}={_yaml(value)}")]
+        return shlex.join([*words, *(["--seed", str(seed)] if seed is not None else [])])
+
+    def further_seeds(self, count: int) -> str:
+        """Commands for `count` seeds that are not here yet, a line each."""
+        have = {result.seed for result in self.results}
+        fresh = [seed for seed in range(len(have) + count) if seed not in have][:count]
+        return "\n".join(self.command(seed=seed) for seed in fresh)
+
+
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Keys with their dotted paths; lists and tuples alike."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+@cache
+def _defaults(experiment: str) -> dict[str, Any]:
+    return flat(THEORY_RECIPES[experiment].model_validate({"experiment": experiment}).science())
+
+
+@cache
+def _shipped(experiment: str) -> dict[str, dict[str, Any]]:
+    """What the shipped recipes of an experiment say, by name."""
+    found = {}
+    for name, path in shipped_recipes("theory").items():
+        if f"\nexperiment: {experiment}\n" in "\n" + path.read_text(encoding="utf-8"):
+            found[name] = flat(load_theory_recipe(name, experiment).recipe.science())
+    return found
+
+
+def _nearest(experiment: str, name: str, wanted: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The recipe to start from (its own if two are as near), and what to change; None where none is shipped."""
+    candidates: dict[str | None, dict[str, Any]] = dict(_shipped(experiment).items())
+    changes = {
+        source: {key: value for key, value in wanted.items() if said.get(key) != value}
+        for source, said in (candidates or {None: _defaults(experiment)}).items()
+    }
+    best = min(changes, key=lambda source: (len(changes[source]), source != name))
+    return best, changes[best]
+
+
+def _said(key: str, value: object) -> str:
+    return _WORDS.get(key, f"{key} {{}}").format(_short(value))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        shown = [_short(part) for part in value]
+        return f"{shown[0]} .. {shown[-1]} ({len(shown)})" if len(shown) > _LONG else f"[{', '.join(shown)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _yaml(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
