@@ -25,6 +25,12 @@ def _recipes() -> Named:
     return [(name, summary(path)) for name, path in shipped_recipes().items()]
 
 
+def _theory_recipes() -> Named:
+    from tokenprune.recipe import shipped_recipes, summary
+
+    return [(name, summary(path)) for name, path in shipped_recipes("theory").items()]
+
+
 def _keys() -> Named:
     from tokenprune.recipe.document import keys
 
@@ -53,6 +59,14 @@ RECIPE_HELP = "A YAML file, or the name of a shipped recipe."
 
 RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=_completion(_recipes))]
 RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=_completion(_recipes))]
+TheoryRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A YAML file, or a shipped theory recipe (default: the experiment's own).",
+        autocompletion=_completion(_theory_recipes),
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

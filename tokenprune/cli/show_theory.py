@@ -1,0 +1,120 @@
+"""Results of the theory laboratory on standard output."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tokenprune import claims, complexity
+from tokenprune.cli import show
+from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, TheoryFolder, TheoryResult, TimeResult
+from tokenprune.statistics import mean_interval
+
+_AXES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma", "confusion": "alpha_#"}
+
+
+def result(folder: TheoryFolder, *, as_json: bool) -> None:
+    """What came out, and what the claims say of it."""
+    found = folder.theory_result()
+    verdicts = claims.judge_theory([(folder.name, found)])
+    if as_json:
+        show.json(
+            {
+                "run": folder.name,
+                "path": str(folder.path),
+                **found.model_dump(mode="json"),
+                "verdicts": [verdict.model_dump(mode="json") for verdict in verdicts],
+            }
+        )
+        return
+    _TABLES[type(found)](found)
+    print()
+    for verdict in verdicts:
+        variant = f" ({verdict.variant})" if verdict.variant else ""
+        print(f"{verdict.number} {verdict.claim}{variant}: {verdict.verdict}. {verdict.why}")
+    show.fields({"run": folder.path, "trained": f"{found.models:,} models in {found.seconds:.1f} s on {found.device}"})
+
+
+def _phase(found: PhaseResult) -> None:
+    successes, names = found.successes(), [f"{value:g}" for value in found.values]
+    fit = complexity.columns(found.values, found.samples, successes, found.trials)
+    rows = [
+        [f"{count:,}", *(str(column[row]) for column in successes)]
+        for row, count in reversed(list(enumerate(found.samples)))
+    ]
+    below = [
+        bound or ("-" if middle is None else f"{middle:.3g}") for middle, bound in zip(fit.n50, fit.bound, strict=True)
+    ]
+    title = f"successes of {found.trials} ({found.kind}): training samples down, {_AXES[found.axis]} across"
+    show.rows(["N", *names], [*rows, ["N50", *below]], numbers=["N", *names], title=title)
+    lost = sum(map(sum, found.diverged()))
+    if lost:
+        print(f"{lost} of {found.models} models diverged and count as failures")
+
+
+def _attention(found: AttentionResult) -> None:
+    names = ["iteration", "attention", "95 %", "test loss", "|W_Q mu|", "others", "|W_K mu|", "others "]
+    step = max(1, (len(found.iterations) - 1) // 10)
+    curves = (found.loss, found.query_norm, found.query_norm_other, found.key_norm, found.key_norm_other)
+    rows = [
+        [
+            str(found.iterations[at]),
+            *_interval(found.attention, at),
+            *(_interval(curve, at)[0] for curve in curves),
+        ]
+        for at in range(0, len(found.iterations), step)
+    ]
+    show.rows(names, rows, numbers=names, title="attention on label-relevant tokens, mean over trials")
+
+
+def _sparsify(found: SparsifyResult) -> None:
+    names = ["removed", *found.loss]
+    rows = [
+        [str(removed), *(_mean(found.loss[method][row]) for method in found.loss)]
+        for row, removed in enumerate(found.removed)
+    ]
+    show.rows(
+        names, rows, numbers=names, title=f"test loss, {found.tokens} tokens, {found.curve_samples} training samples"
+    )
+    print()
+    names = ["N", *found.complexity]
+    rows = [
+        [f"{count:,}", *(str(_successes(found.complexity[name][row], found.success)) for name in found.complexity)]
+        for row, count in enumerate(found.samples)
+    ]
+    title = f"successes of {len(found.complexity['none'][0])}, {found.complexity_removed} tokens removed"
+    show.rows(names, rows, numbers=names, title=title)
+
+
+def _time(found: TimeResult) -> None:
+    names = ["alpha_*", *(f"eta {size:g}" for size in found.step_sizes)]
+    rows = [
+        [f"{value:g}", *(_mean(by_size[column], ".4g") for by_size in found.iterations)]
+        for column, value in enumerate(found.values)
+    ]
+    title = f"iterations to test loss below {found.success:g}, mean over trials that got there"
+    show.rows(names, rows, numbers=names, title=title)
+
+
+_TABLES: dict[type[TheoryResult], Callable[[Any], None]] = {
+    PhaseResult: _phase,
+    AttentionResult: _attention,
+    SparsifyResult: _sparsify,
+    TimeResult: _time,
+}
+
+
+def _successes(cell: Sequence[float | None], success: float) -> int:
+    return sum(loss is not None and loss < success for loss in cell)
+
+
+def _mean(cell: Sequence[float | None], form: str = ".4f") -> str:
+    values = [value for value in cell if value is not None]
+    return f"{mean_interval(values)[0]:{form}}" if values else "-"
+
+
+def _interval(curves: Sequence[Sequence[float | None]], at: int) -> tuple[str, str]:
+    values = [curve[at] for curve in curves]
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-", "-"
+    mean, low, high = mean_interval(known)
+    return f"{mean:.3f}", "-" if low is None else f"{low:.3f}-{high:.3f}"
