@@ -186,7 +186,8 @@ def test_divergence_is_recorded(tmp_path) -> None:
     (folder,) = tmp_path.glob("*-s0")
     run = RunFolder(folder)
     assert run.status().state == "failed"
-    assert "not finite" in run.status().message
+    assert (run.status().epoch, run.status().step) == (0, 6)  # seen when the first epoch ended
+    assert "(epoch 1); no checkpoint was saved yet; try a lower train.learning_rate" in run.status().message
     assert not run.finished
 
 

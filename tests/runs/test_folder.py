@@ -34,6 +34,24 @@ def test_a_folder_in_use_by_another_process_is_refused_at_once_and_free_after(tm
         pass
 
 
+def test_running_is_said_only_of_a_run_that_some_process_works_in(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with folder.lock():
+        folder.set_status("running", 3, 300)
+        assert folder.status().state == "running"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert folder.status().state == "running"
+        holder.kill()
+        holder.wait()
+    status = folder.status()
+    assert (status.state, status.epoch, status.step) == ("interrupted", 3, 300)
+    with folder.lock():
+        pass
+
+
 def test_a_lock_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TokenpruneError, match="cannot make this folder"), RunFolder(tmp_path / "file" / "run").lock():

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -82,3 +84,15 @@ def test_a_full_disk_leaves_the_previous_checkpoint(saved, monkeypatch) -> None:
     monkeypatch.undo()
     assert saved.load(CPU)["steps"] == 3
     assert [path.name for path in saved.path.parent.iterdir()] == ["resume.pt"]
+
+
+def test_a_disk_that_fills_while_it_is_written_is_named(saved) -> None:
+    """The limit on file size stands for a full disk: the kernel refuses the same write."""
+    code = (
+        "import resource, sys; from pathlib import Path; import torch; from tokenprune.training import Checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "Checkpoint(Path(sys.argv[1]), 'abc-s0').save({'weights': torch.ones(100_000)})"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, saved.path], capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1].endswith("resume.pt: could not be saved: File too large")
+    assert saved.load(CPU)["steps"] == 3

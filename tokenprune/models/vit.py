@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -166,7 +167,9 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise TokenpruneError(f"{path}: damaged: checksum of {damaged} is wrong; take another copy")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickles, which are refused
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise TokenpruneError(
             f"{path}: not a checkpoint of tensors only; nothing in it was executed. "

@@ -46,7 +46,7 @@ def train_run(
         if force:
             _clear(folder)
         _describe(folder, loaded, prepared)
-        with _status(folder), _Recorder(folder, recipe, reporter) as recorder:
+        with _status(folder) as place, _Recorder(folder, recipe, reporter, place) as recorder:
             checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
             job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
             outcome = training.train(job, recorder, resume=resume)
@@ -91,11 +91,21 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     )
 
 
+@dataclass
+class _Place:
+    """How far a training has come."""
+
+    epoch: int = 0
+    step: int = 0
+
+
 class _Recorder:
     """Writes each epoch into the run folder (and TensorBoard, if asked), and hands everything on."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter) -> None:
+    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, place: _Place) -> None:
         self.folder = folder
+        self.place = place
+        self.of_epochs = recipe.train.epochs
         self.reporter = reporter
         self.epochs: list[Epoch] = []
         self.board: Any = None
@@ -116,9 +126,11 @@ class _Recorder:
             self.board.close()
 
     def start(self, steps: int, done: int) -> None:
+        self.place.epoch, self.place.step = done * self.of_epochs // steps, done
         self.reporter.start(steps, done)
 
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+        self.place.step = done
         self.reporter.step(done, loss, accuracy, images_per_second)
 
     def message(self, text: str) -> None:
@@ -129,6 +141,7 @@ class _Recorder:
             self.epochs = self.folder.epochs()[: record.epoch]  # what a resumed run recorded before
         self.epochs.append(record)
         self.folder.set_epochs(self.epochs)
+        self.place.epoch, self.place.step = record.epoch, record.step
         self.folder.set_status("running", record.epoch, record.step)
         if self.board is not None:
             for name, value in record.model_dump().items():
@@ -140,20 +153,16 @@ class _Recorder:
 
 
 @contextmanager
-def _status(folder: RunFolder) -> Iterator[None]:
-    """status.json says how the run ended, whatever ended it."""
-
-    def ended(state: str, message: str) -> None:
-        now = folder.status()
-        folder.set_status(state, now.epoch if now else 0, now.step if now else 0, message)
-
+def _status(folder: RunFolder) -> Iterator[_Place]:
+    """status.json says how the run ended, whatever ended it, and where."""
+    place = _Place()
     try:
-        yield
+        yield place
     except KeyboardInterrupt:
-        ended("interrupted", "asked to stop; --resume continues")
+        folder.set_status("interrupted", place.epoch, place.step, "asked to stop; --resume continues")
         raise
     except Exception as error:
-        ended("failed", str(error) or type(error).__name__)
+        folder.set_status("failed", place.epoch, place.step, str(error) or type(error).__name__)
         raise
 
 

@@ -28,7 +28,7 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+    except OSError as error:
         raise TokenpruneError(f"{path}: could not be saved: {_reason(error)}") from error
     finally:
         if temporary is not None:

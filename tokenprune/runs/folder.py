@@ -38,7 +38,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing; TokenpruneError at once if another process holds it.
+        """Hold the folder for writing; TokenpruneError if another process holds it.
 
         A folder in which nothing was written goes again, with the folder of runs if that was made for it.
         """
@@ -47,7 +47,7 @@ class RunFolder:
         file = self.path / ".lock"
         lock = filelock.FileLock(file)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=0.2, poll_interval=0.02)  # not at once: `status` holds it for a moment
         except filelock.Timeout:
             raise TokenpruneError(
                 f"{self.path}: another process is working in this run folder; wait for it, or choose another --runs-dir"
@@ -66,8 +66,24 @@ class RunFolder:
             lock.release()
 
     def status(self) -> Status | None:
-        """None where no run was ever started."""
-        return read_record(self._status, Status) if self._status.is_file() else None
+        """None where no run was ever started; a run that was killed while it was running is interrupted."""
+        if not self._status.is_file():
+            return None
+        status = read_record(self._status, Status)
+        if status.state == "running" and not self._held():
+            return status.model_copy(update={"state": "interrupted", "message": "killed"})
+        return status
+
+    def _held(self) -> bool:
+        """Whether some process holds the lock; a lock that cannot be tried is taken for held."""
+        file = self.path / ".lock"
+        if not file.is_file():
+            return False
+        try:
+            with filelock.FileLock(file, timeout=0):
+                return False
+        except (filelock.Timeout, OSError):
+            return True
 
     def set_status(self, state: str, epoch: int, step: int, message: str | None = None) -> None:
         record = Status.model_validate(

@@ -1,9 +1,11 @@
 """resume.pt: everything an interrupted run needs to go on as if it had not been interrupted."""
 
+import io
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -23,7 +25,9 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Raises TokenpruneError if it cannot be saved; the previous checkpoint then stands."""
-        atomic.write(self.path, lambda handle: torch.save({"run": self.run, **state}, handle))
+        content = io.BytesIO()  # torch.save says nothing of a full disk's cause
+        torch.save({"run": self.run, **state}, content)
+        atomic.write(self.path, lambda handle: _write(handle, content.getbuffer()))
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """What `save` was given, on `device`; None if there is no file. Raises TokenpruneError if it is damaged."""
@@ -34,7 +38,9 @@ class Checkpoint:
             with zipfile.ZipFile(self.path) as archive:  # torch itself does not compare the checksums
                 damaged = archive.testzip()
             if damaged is None:
-                state = torch.load(self.path, map_location=device, weights_only=True)
+                with warnings.catch_warnings():  # of pickles, which are refused
+                    warnings.simplefilter("ignore")
+                    state = torch.load(self.path, map_location=device, weights_only=True)
         except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError):
             raise TokenpruneError(f"{self.path}: not a whole checkpoint (truncated or damaged); {start_over}") from None
         except pickle.UnpicklingError:
@@ -46,3 +52,7 @@ class Checkpoint:
         if not isinstance(state, dict) or state.get("run") != self.run:
             raise TokenpruneError(f"{self.path}: a checkpoint of another run, not of {self.run}; {start_over}")
         return state
+
+
+def _write(handle: BinaryIO, content: memoryview) -> None:
+    handle.write(content)

@@ -297,7 +297,10 @@ class _Watch:
         if bad < 0:
             return
         kept = self.job.checkpoint
-        where = f"; the last good checkpoint stands in {kept.path}" if kept and kept.path.is_file() else ""
+        where = ""
+        if kept is not None:
+            saved = kept.path.is_file()
+            where = f"; the last good checkpoint stands in {kept.path}" if saved else "; no checkpoint was saved yet"
         raise Diverged(
             f"the loss is not finite at step {bad} (epoch {self.learner.epoch + 1}){where}; "
             "try a lower train.learning_rate or train.clip_norm"
