@@ -16,6 +16,7 @@ from rich.console import Console
 from tests.factories import make_prune, make_run
 from tokenprune import report, statistics
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.report import build, workers
 from tokenprune.report.collect import collect
 from tokenprune.report.mosaic import greyed
 from tokenprune.report.series import Interval, over_seeds
@@ -185,6 +186,53 @@ def test_the_same_runs_give_the_same_bytes(runs_dir: Path, written: tuple[report
     first = {path.relative_to(written[1]): path.read_bytes() for path in written[1].rglob("*") if path.is_file()}
     second = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert first == second
+
+
+def test_one_core_gives_the_same_bytes(
+    runs_dir: Path, written: tuple[report.Report, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_cores", lambda: 1)
+    report.write(runs_dir, tmp_path)
+    for path in written[1].rglob("*.*"):
+        assert (tmp_path / path.relative_to(written[1])).read_bytes() == path.read_bytes()
+
+
+def test_figures_of_an_earlier_report_go_and_a_users_own_stay(runs_dir: Path, tmp_path: Path) -> None:
+    report.write(runs_dir, tmp_path)
+    figures = tmp_path / "figures"
+    deep = {path.name for path in figures.glob("mosaic-*-depth-6.*")}
+    assert len(deep) == 2
+    own = {"accuracy-mine.svg", "accuracy-mine.png", "notes.txt"}
+    for name in own:
+        (figures / name).write_text("mine")
+    shallow = [run.folder for run in collect(runs_dir).trained if run.result.model.depth == 1]
+    before = {path.name for path in figures.iterdir()}
+    found = report.write(runs_dir, tmp_path, runs=shallow)
+    after = {path.name for path in figures.iterdir()}
+    assert before - after == deep
+    assert after - own == {f"{name}.{kind}" for name in found.figures for kind in ("svg", "png")}
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../../outside", 7])
+def test_a_report_json_of_others_removes_nothing_elsewhere(tmp_path: Path, name: object) -> None:
+    make_run(tmp_path / "runs")
+    (tmp_path / "out" / "figures").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "out"):
+        (folder / "outside.png").write_text("mine")
+    (tmp_path / "out" / "report.json").write_text(json.dumps({"figures": [name]}))
+    report.write(tmp_path / "runs", tmp_path / "out")
+    assert (tmp_path / "outside.png").exists()
+    assert (tmp_path / "out" / "outside.png").exists()
+
+
+@pytest.mark.parametrize(("most", "said"), [(1, ["figures: only 1 of 2 mosaics are drawn"]), (2, [])])
+def test_mosaics_that_are_not_drawn_are_told(
+    runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, said: list[str]
+) -> None:
+    monkeypatch.setattr(build, "_MOSAICS", most)
+    found = report.write(runs_dir, tmp_path)
+    assert [problem.partition(";")[0] for problem in found.problems] == said
+    assert sum(name.startswith("mosaic-") for name in found.figures) == most
 
 
 def test_terminal_table_fits_80_columns_and_says_it_all(written: tuple[report.Report, Path]) -> None:

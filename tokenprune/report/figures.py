@@ -55,7 +55,7 @@ def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         _alpha(ax, panel.relevant_share)
     _label(axes, len(curves.panels), "patch tokens kept, %", "test accuracy, %")
     _accuracy_limits(axes, curves.panels)
-    _reverse_free_percent(axes)
+    _percent_kept(axes[: _columns(len(curves.panels))])
     svg, png = render(figure)
     extra = (
         " The thin vertical mark α* is the label-relevant share of the image." if captions.shows_alpha(curves) else ""
@@ -118,7 +118,7 @@ def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         if panel.relevant_share is not None:
             ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
     _label(axes, len(curves.panels), "patch tokens kept, %", "label-relevant area of kept, %")
-    _reverse_free_percent(axes)
+    _percent_kept(axes[: _columns(len(curves.panels))])
     axes[0].set_ylim(top=min(103, axes[0].get_ylim()[1]))
     svg, png = render(figure)
     return Drawing(
@@ -152,6 +152,8 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
         ax.set_title(f"depth {panel.depth}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.margins(x=0.02)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
     for ax in axes[: len(panels)]:
         low, high = ax.get_ylim()
         if high - low < 1:  # a point: less is not worth a scale of its own, nor labels of many digits
@@ -275,7 +277,8 @@ def _accuracy_limits(axes: Sequence["Axes"], panels: Sequence[Panel]) -> None:
         ax.set_ylim(max(-1.0, low - room), min(101.0, high + room))
 
 
-def _reverse_free_percent(axes: Sequence["Axes"]) -> None:
+def _percent_kept(axes: Sequence["Axes"]) -> None:
+    """axes: of the first row, with which those below share x."""
     for ax in axes:
         ax.set_xlim(0, 103)
         ax.set_xticks([0, 20, 40, 60, 80, 100])
