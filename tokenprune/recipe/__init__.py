@@ -1,6 +1,7 @@
 """What to run: schema, loading, overrides, identity."""
 
 from tokenprune.recipe.choose import choose_evaluation, ratios, read_resolved
+from tokenprune.recipe.laboratory import TheoryRecipe
 from tokenprune.recipe.load import (
     Loaded,
     RecipeError,
@@ -27,6 +28,7 @@ from tokenprune.recipe.schema import (
     Train,
 )
 from tokenprune.recipe.site import Schedule, kept
+from tokenprune.recipe.spatial import Positional, SpatialDescent, SpatialPatches, SpatialRecipe
 from tokenprune.recipe.theory import (
     THEORY_RECIPES,
     AttentionRecipe,
@@ -34,8 +36,8 @@ from tokenprune.recipe.theory import (
     PhaseRecipe,
     Removal,
     Shallow,
+    ShallowRecipe,
     SparsifyRecipe,
-    TheoryRecipe,
     TimeRecipe,
     Tokens,
 )
@@ -53,6 +55,7 @@ __all__ = [
     "Model",
     "Patterns",
     "PhaseRecipe",
+    "Positional",
     "Pruner",
     "Recipe",
     "RecipeError",
@@ -60,7 +63,11 @@ __all__ = [
     "Run",
     "Schedule",
     "Shallow",
+    "ShallowRecipe",
     "SparsifyRecipe",
+    "SpatialDescent",
+    "SpatialPatches",
+    "SpatialRecipe",
     "TheoryRecipe",
     "TimeRecipe",
     "Tokens",

@@ -3,11 +3,13 @@
 Values that the paper's authors did not publish where we could read are chosen, and their descriptions say so.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tokenprune.recipe.schema import Section, Share, digest
+from tokenprune.recipe.laboratory import TheoryRecipe, Trials
+from tokenprune.recipe.schema import Section, Share
+from tokenprune.recipe.spatial import SpatialRecipe
 
 Axis = Literal["alpha", "noise", "start", "confusion"]
 Removal = Literal["random", "irrelevant", "noisy", "magnitude"]
@@ -64,22 +66,6 @@ class Descent(Section):
     step_size: float = Field(1.2, gt=0, description="eta, on the mean loss of a batch (chosen)")
     batch_size: int = Field(4, ge=1, description="samples of a step (chosen)")
     epochs: int = Field(1, ge=1, description="passes over the samples; 1 sees each once, as the theory does")
-
-
-class Machine(Section):
-    """Seed and machine; all but the seed leaves the numbers alone."""
-
-    seed: int = Field(0, ge=0, description="samples, initial weights and signs of all trials")
-    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto is cuda where there is one")
-    threads: int | None = Field(None, ge=1, description="chunks trained at once on a CPU, null for a chunk a core")
-    memory: int = Field(512, ge=1, description="MiB that the chunks in work may take together; they shrink to fit")
-
-
-class Trials(Section):
-    """Independent repetitions, and what counts as success."""
-
-    trials: int = Field(20, ge=1, description="models of a cell: own samples, signs and initial weights each")
-    test_samples: int = Field(200, ge=1, description="fresh samples each model is tested on")
 
 
 class PhaseGrid(Trials):
@@ -146,14 +132,12 @@ class Convergence(Trials):
 _SAMPLES = {"vit": tuple(range(40, 401, 40)), "cnn": tuple(1600 * 2**step for step in range(7))}
 
 
-class TheoryRecipe(Section):
-    """What all experiments of the theory laboratory share."""
+class ShallowRecipe(TheoryRecipe):
+    """What all experiments on Li et al.'s data and networks share."""
 
-    experiment: str
     data: Tokens = Field(default_factory=lambda: Tokens())
     model: Shallow = Field(default_factory=lambda: Shallow())
     train: Descent = Field(default_factory=lambda: Descent())
-    run: Machine = Field(default_factory=lambda: Machine())
 
     @model_validator(mode="after")
     def _dimensions(self) -> Self:
@@ -162,16 +146,8 @@ class TheoryRecipe(Section):
                 raise ValueError(f"model.{name}: {size} is less than data.patterns {self.data.patterns}")
         return self
 
-    def science(self) -> dict[str, Any]:
-        """What decides the numbers, less the seed."""
-        return self.model_dump(mode="json", exclude={"run"})
 
-    def setting(self) -> str:
-        """Eight hex digits that runs share which differ only by seed."""
-        return digest(self.science())
-
-
-class PhaseRecipe(TheoryRecipe):
+class PhaseRecipe(ShallowRecipe):
     """`tokenprune theory phase`"""
 
     experiment: Literal["phase"] = "phase"
@@ -214,7 +190,7 @@ class PhaseRecipe(TheoryRecipe):
         return Tokens.model_validate(data), Shallow.model_validate(model)
 
 
-class AttentionRecipe(TheoryRecipe):
+class AttentionRecipe(ShallowRecipe):
     """`tokenprune theory attention`"""
 
     experiment: Literal["attention"] = "attention"
@@ -228,7 +204,7 @@ class AttentionRecipe(TheoryRecipe):
         return _with_attention(model)
 
 
-class SparsifyRecipe(TheoryRecipe):
+class SparsifyRecipe(ShallowRecipe):
     """`tokenprune theory sparsify`"""
 
     experiment: Literal["sparsify"] = "sparsify"
@@ -250,7 +226,7 @@ class SparsifyRecipe(TheoryRecipe):
         return self
 
 
-class TimeRecipe(TheoryRecipe):
+class TimeRecipe(ShallowRecipe):
     """`tokenprune theory time`"""
 
     experiment: Literal["time"] = "time"
@@ -290,4 +266,5 @@ THEORY_RECIPES: dict[str, type[TheoryRecipe]] = {
     "attention": AttentionRecipe,
     "sparsify": SparsifyRecipe,
     "time": TimeRecipe,
+    "spatial": SpatialRecipe,
 }

@@ -3,6 +3,7 @@
 from tokenprune.runs import atomic
 from tokenprune.runs.environment import describe
 from tokenprune.runs.folder import RunFolder, image_hashes, read_record, save_prune, sha256
+from tokenprune.runs.laboratory import TheoryResult
 from tokenprune.runs.query import all_runs, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
     SCHEMA,
@@ -14,13 +15,13 @@ from tokenprune.runs.records import (
     Status,
     TrainResult,
 )
+from tokenprune.runs.spatial import SpatialResult
 from tokenprune.runs.theory import (
     THEORY_RESULTS,
     AttentionResult,
     PhaseResult,
     SparsifyResult,
     TheoryFolder,
-    TheoryResult,
     TimeResult,
     theory_runs,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "PruneResult",
     "RunFolder",
     "SparsifyResult",
+    "SpatialResult",
     "Status",
     "TheoryFolder",
     "TheoryResult",

@@ -4,25 +4,11 @@ null stands for what was not reached: a model that diverged, an error that never
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from tokenprune.runs.folder import RunFolder, read_record
-from tokenprune.runs.records import SCHEMA, Record
-
-Numbers = tuple[float | None, ...]
-
-
-class TheoryResult(Record):
-    """What every result.json of the laboratory holds."""
-
-    schema_version: int = SCHEMA
-    name: str  # of the recipe
-    setting: str  # shared by runs that differ only by seed
-    seed: int
-    recipe: dict[str, Any]  # resolved, less the machine
-    models: int  # trained in all
-    seconds: float  # over all resumptions
-    device: str
+from tokenprune.runs.laboratory import Numbers, TheoryResult
+from tokenprune.runs.spatial import SpatialResult
 
 
 class PhaseResult(TheoryResult):
@@ -93,6 +79,7 @@ THEORY_RESULTS: dict[str, type[TheoryResult]] = {
     "attention": AttentionResult,
     "sparsify": SparsifyResult,
     "time": TimeResult,
+    "spatial": SpatialResult,
 }
 
 _Kind = TypeVar("_Kind", bound=TheoryResult)

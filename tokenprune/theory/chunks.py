@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from tokenprune.recipe import TheoryRecipe
+from tokenprune.recipe import ShallowRecipe
 from tokenprune.theory.population import BLOCK, Job, neurons
 
 #: More models at once gain nothing on a CPU: what they hold no longer fits into a core's cache.
@@ -17,7 +17,7 @@ def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
         yield items[start : start + size]
 
 
-def chunk_size(job: Job, recipe: TheoryRecipe, workers: int, most: int = MODELS) -> int:
+def chunk_size(job: Job, recipe: ShallowRecipe, workers: int, most: int = MODELS) -> int:
     """Models like this one to be trained together: at most `most`, fewer where the recipe's memory would not hold them.
 
     One model is always tried; where even that does not fit into the machine, allocation fails and says so.
@@ -26,7 +26,7 @@ def chunk_size(job: Job, recipe: TheoryRecipe, workers: int, most: int = MODELS)
     return max(1, min(most, int(room / memory(job, recipe))))
 
 
-def memory(job: Job, recipe: TheoryRecipe) -> float:
+def memory(job: Job, recipe: ShallowRecipe) -> float:
     """Bytes that training one such model takes at its peak, roughly: samples as they are drawn, and activations."""
     data, batch = job.data, recipe.train.batch_size
     held = BLOCK if recipe.train.epochs == 1 else job.samples

@@ -9,12 +9,14 @@ from tokenprune.theory.convergence import plan_time
 from tokenprune.theory.phase import plan_phase
 from tokenprune.theory.plan import Plan
 from tokenprune.theory.sparsify import plan_sparsify
+from tokenprune.theory.spatial import plan_spatial
 
 _PLANS: dict[str, Callable[[Any, int], Plan]] = {
     "phase": plan_phase,
     "attention": plan_attention,
     "sparsify": plan_sparsify,
     "time": plan_time,
+    "spatial": plan_spatial,
 }
 
 

@@ -1,0 +1,38 @@
+"""What every recipe of the theory laboratory has, whichever paper it is about."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tokenprune.recipe.schema import Section, digest
+
+
+class Machine(Section):
+    """Seed and machine; all but the seed leaves the numbers alone."""
+
+    seed: int = Field(0, ge=0, description="samples, initial weights and signs of all trials")
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto is cuda where there is one")
+    threads: int | None = Field(None, ge=1, description="chunks trained at once on a CPU, null for a chunk a core")
+    memory: int = Field(512, ge=1, description="MiB that the chunks in work may take together; they shrink to fit")
+
+
+class Trials(Section):
+    """Independent repetitions, and what counts as success."""
+
+    trials: int = Field(20, ge=1, description="models of a cell: own samples, signs and initial weights each")
+    test_samples: int = Field(200, ge=1, description="fresh samples each model is tested on")
+
+
+class TheoryRecipe(Section):
+    """What all experiments of the theory laboratory share."""
+
+    experiment: str
+    run: Machine = Field(default_factory=lambda: Machine())
+
+    def science(self) -> dict[str, Any]:
+        """What decides the numbers, less the seed."""
+        return self.model_dump(mode="json", exclude={"run"})
+
+    def setting(self) -> str:
+        """Eight hex digits that runs share which differ only by seed."""
+        return digest(self.science())

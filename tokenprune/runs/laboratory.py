@@ -1,0 +1,20 @@
+"""What every result of the theory laboratory holds, whichever paper it is about."""
+
+from typing import Any
+
+from tokenprune.runs.records import SCHEMA, Record
+
+Numbers = tuple[float | None, ...]
+
+
+class TheoryResult(Record):
+    """What every result.json of the laboratory holds."""
+
+    schema_version: int = SCHEMA
+    name: str  # of the recipe
+    setting: str  # shared by runs that differ only by seed
+    seed: int
+    recipe: dict[str, Any]  # resolved, less the machine
+    models: int  # trained in all
+    seconds: float  # over all resumptions
+    device: str
