@@ -56,6 +56,12 @@ def _report(quick: bool) -> list[Ratio]:
     return [startup.report(*layout) for layout in layouts]
 
 
+def _theory(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import theory
+
+    return theory.diagrams(1, 1, rounds=1) if quick else theory.diagrams(20, 1, rounds=3)
+
+
 #: By name: what `tokenprune bench NAME` runs.
 BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "step": _steps,
@@ -64,6 +70,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "sharing": _sharing,
     "startup": _startup,
     "report": _report,
+    "theory": _theory,
 }
 
 
