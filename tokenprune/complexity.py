@@ -108,10 +108,8 @@ class Line(Scaling):
 
     @property
     def zero(self) -> float | None:
-        """x at which the line reaches 0, where no number of samples suffices; None for a line that does not fall."""
-        if self.estimate is None or self.intercept is None or self.estimate >= 0:
-            return None
-        return -self.intercept / self.estimate
+        """x at which the line reaches 0, where no number of samples suffices."""
+        return -self.intercept / self.estimate if self.estimate and self.intercept is not None else None
 
     def n50(self, x: float) -> float | None:
         """None where the line is not above 0."""
@@ -279,15 +277,18 @@ def _exp(value: float) -> float | None:
 
 
 def _lacking(x: Sequence[float], successes: Table, trials: int, samples: Sequence[int]) -> str | None:
-    total = int(np.sum(successes))
-    if total == 0:
-        return "no trial of any cell succeeded"
-    if total == trials * len(x) * len(samples):
-        return "every trial of every cell succeeded"
+    """Why a table has no exponent at all."""
+    totals, most = np.sum(successes, axis=1), trials * len(samples)
     if len(set(x)) < 2:
         return "one column has no exponent: at least two values are needed"
     if len(set(samples)) < 2:
         return "one N has no N50: at least two are needed"
+    if not totals.any():
+        return "no trial of any cell succeeded"
+    if (totals == most).all():
+        return "every trial of every cell succeeded"
+    if ((totals > 0) & (totals < most)).sum() < 2:
+        return "fewer than two columns have both successes and failures"
     return None
 
 

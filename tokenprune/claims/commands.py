@@ -54,7 +54,7 @@ def _recipe(run: RunData) -> tuple[str, str, list[str]]:
     shipped = shipped_recipes().get(run.result.name)
     if shipped is not None and shipped.read_text(encoding="utf-8") == body:
         return run.result.name, run.result.name, overrides
-    return str(run.folder.recipe), run.folder.recipe.stem, overrides
+    return str(run.folder.recipe), run.result.name, overrides
 
 
 def _runs_dir(run: RunData) -> list[str]:

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.theory.claim import TheoryFinding
 from tokenprune.claims.theory.setting import Setting
 from tokenprune.runs import TimeResult
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DRAWS = 2000
 
@@ -28,81 +31,89 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
     from tokenprune.complexity import bootstrap_p, bounds
 
     result = setting.first
-    trials = sum(len(each.iterations[0][0]) for each in setting.results)
-    name, symbol = ("alpha_*", "h") if variant is None else ("eta", "k")
-    which = 0 if variant is None else 1
-    medians, (estimate, draws) = _fit(setting, "iterations", which)
-    _, (by_errors, _) = _fit(setting, "iterations_to_no_error", which)
-    left_out = sum(value is None for row in medians for value in row)
+    times = _times(setting, "iterations")
+    name, symbol, which = ("alpha_*", "h", 1) if variant is None else ("eta", "k", 2)
+    design = _design(result)
+    medians = _medians(times)
+    estimate = _coefficient(design, medians[None], which)
+    left_out = int((medians == math.inf).sum())
     finding = partial(
         TheoryFinding,
         settings=(setting,),
         what=f"exponent {symbol} of T ~ {name}^-{symbol}",
-        trials=trials,
+        trials=times.shape[1],
         variant=variant,
         unit=f"exponent of 1 / {name}",
         todo=_longer(setting, left_out),
         details={
-            "median": medians,
+            "median": [
+                [float(value) if value < math.inf else None for value in row]
+                for row in medians.reshape(len(result.step_sizes), -1)
+            ],
             "values": list(result.values),
             "step_sizes": list(result.step_sizes),
             "left_out": left_out,
-            "exponent_to_no_error": by_errors,
+            "exponent_to_no_error": _only(
+                _coefficient(design, _medians(_times(setting, "iterations_to_no_error"))[None], which)
+            ),
         },
     )
-    if estimate is None:
+    effect = _only(estimate)
+    if effect is None:
         return finding(lacking=f"fewer than two {name} have cells in which most trials reached zero loss")
+    draws = _coefficient(design, _resampled(times), which)
     low, high = bounds(draws)
-    return finding(effect=estimate, low=low, high=high, p=partial(bootstrap_p, draws))
+    return finding(effect=effect, low=low, high=high, p=partial(bootstrap_p, draws))
 
 
-def _fit(setting: Setting[TimeResult], table: str, which: int) -> tuple[list[list[float | None]], tuple[Any, Any]]:
-    """Medians by step size, alpha_*; and the exponent of 1 / alpha_* (0) or 1 / eta (1) with bootstrap draws of it.
-
-    Least squares of log T on both logarithms over the cells that have a median, in each draw anew.
-    """
+def _times(setting: Setting[TimeResult], table: str) -> "np.ndarray":
+    """[cells, trials] over all seeds, cells by step size, then alpha_*; infinite where given up."""
     import numpy as np
 
-    result = setting.first
-    tables = [
-        [[[math.inf if t is None else max(t, 1) for t in cell] for cell in row] for row in getattr(each, table)]
+    known = [
+        [[math.inf if t is None else max(t, 1) for t in cell] for row in getattr(each, table) for cell in row]
         for each in setting.results
     ]
-    times = np.concatenate([np.asarray(each, float) for each in tables], axis=2)
-    times = times.reshape(-1, times.shape[2])
-    middle = np.median(times, axis=1)
-    known = np.isfinite(middle)
-    grid = np.meshgrid(np.log(result.step_sizes), np.log(result.values), indexing="ij")
-    eta, alpha = (-part.ravel() for part in grid)
-    medians = [
-        [float(value) if math.isfinite(value) else None for value in row]
-        for row in middle.reshape(len(result.step_sizes), -1)
-    ]
-    design = np.stack([np.ones_like(alpha), *([alpha] if _varies(alpha[known]) else []), eta], axis=1)
-    if not _varies(eta[known]):
-        design = design[:, :-1]
-    wanted = (alpha, eta)[which]
-    if not _varies(wanted[known]):
-        return medians, (None, np.empty(0))
-    column = 1 if which == 0 else design.shape[1] - 1
-    picks = np.random.default_rng(0).integers(0, times.shape[1], (DRAWS, *times.shape))
-    drawn = np.median(np.take_along_axis(times[None], picks, axis=2), axis=2)
-    sampled = np.stack([_least_squares(design, np.log(middle)), *(_least_squares(design, np.log(d)) for d in drawn)])
-    draws = sampled[1:, column]
-    return medians, (float(sampled[0, column]), draws[np.isfinite(draws)])
+    return np.concatenate([np.asarray(cells, float) for cells in known], axis=1)
 
 
-def _least_squares(design: Any, logs: Any) -> Any:
-    """Coefficients over the cells that are finite; NaN where those do not determine them."""
+def _medians(times: "np.ndarray") -> "np.ndarray":
     import numpy as np
 
-    known = np.isfinite(logs)
-    found, _, rank, _ = np.linalg.lstsq(design[known], logs[known], rcond=None)
-    return found if rank == design.shape[1] else np.full(design.shape[1], np.nan)
+    return np.median(times, axis=-1)
 
 
-def _varies(values: Any) -> bool:
-    return len(set(values.tolist())) > 1
+def _resampled(times: "np.ndarray") -> "np.ndarray":
+    """Medians [draws, cells] of trials drawn anew within cells."""
+    import numpy as np
+
+    picks = np.random.default_rng(0).integers(0, times.shape[1], (DRAWS, *times.shape))
+    return _medians(np.take_along_axis(times[None], picks, axis=2))
+
+
+def _design(result: TimeResult) -> "np.ndarray":
+    """[cells, 3]: 1, log 1 / alpha_*, log 1 / eta."""
+    import numpy as np
+
+    eta, alpha = np.meshgrid(np.log(result.step_sizes), np.log(result.values), indexing="ij")
+    return np.stack([np.ones(alpha.size), -alpha.ravel(), -eta.ravel()], axis=1)
+
+
+def _coefficient(design: "np.ndarray", medians: "np.ndarray", which: int) -> "np.ndarray":
+    """Least squares of log medians [draws, cells] over the finite cells; draws that cannot tell are left out."""
+    import numpy as np
+
+    known = np.isfinite(medians)
+    logs = np.log(np.where(known, medians, 1.0))
+    masked = known[..., None] * design
+    found = np.linalg.pinv(np.swapaxes(masked, 1, 2) @ design) @ (np.swapaxes(masked, 1, 2) @ logs[..., None])
+    varied = np.where(known, design[:, which], np.nan)
+    tells = [len(set(row[~np.isnan(row)])) > 1 for row in varied]
+    return np.asarray(found[tells, which, 0])
+
+
+def _only(values: "np.ndarray") -> float | None:
+    return float(values[0]) if len(values) else None
 
 
 def _longer(setting: Setting[TimeResult], left_out: int) -> str | None:

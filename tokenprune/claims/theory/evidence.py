@@ -10,6 +10,7 @@ from tokenprune.runs import (
     AttentionResult,
     PhaseResult,
     SparsifyResult,
+    SpatialResult,
     TheoryFolder,
     TheoryResult,
     TimeResult,
@@ -85,6 +86,14 @@ def _told_twice(result: TheoryResult) -> Iterator[tuple[str, Any, Any]]:
         yield "step_sizes", list(result.step_sizes), convergence["step_sizes"]
         yield "limit", result.limit, convergence["iterations"]
         yield "models", result.models, len(result.values) * len(result.step_sizes) * convergence["trials"]
+    elif isinstance(result, SpatialResult):
+        transfer = recipe["transfer"]
+        yield "patches", result.patches, recipe["data"]["patches"]
+        yield "set_size", result.set_size, recipe["data"]["set_size"]
+        yield "samples", list(result.samples), transfer["samples"]
+        yield "success", result.success, transfer["success"]
+        yield "arms", sorted(result.target_accuracy), ["scratch", "transfer"]
+        yield "models", result.models, recipe["curve"]["trials"] * (1 + 2 * len(result.samples))
 
 
 def _tables(result: TheoryResult) -> Iterator[tuple[str, Sequence[Any], tuple[int, ...], float | None]]:
@@ -115,6 +124,14 @@ def _tables(result: TheoryResult) -> Iterator[tuple[str, Sequence[Any], tuple[in
         shape = (len(result.step_sizes), len(result.values), recipe["convergence"]["trials"])
         yield "iterations", result.iterations, shape, result.limit
         yield "iterations_to_no_error", result.iterations_to_no_error, shape, result.limit
+    elif isinstance(result, SpatialResult):
+        trials = recipe["curve"]["trials"]
+        for name, most in (("overlap", 1), ("exact", 1), ("accuracy", 1), ("loss", None)):
+            yield name, getattr(result, name), (trials, len(result.iterations)), most
+            for attention, made in getattr(result, f"constructed_{name}").items():
+                yield f"constructed_{name} of {attention}", made, (trials,), most
+        for arm, table in result.target_accuracy.items():
+            yield f"target_accuracy of {arm}", table, (len(result.samples), trials), 1
 
 
 def _table(name: str, table: Any, shape: tuple[int, ...], most: float | None) -> Iterator[str]:

@@ -17,12 +17,15 @@ from tokenprune.claims.theory.scaling import (
     against_start,
 )
 from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.theory.spatial import SPATIAL_CLAIMS
 from tokenprune.runs import TheoryResult
 from tokenprune.statistics import Z, holm
 
 #: Fewer trials decide nothing.
 TRIALS = 3
 LEVEL = 0.05
+#: How many times as many trials are worth foretelling.
+_FORETOLD = 1000
 
 THEORY_CLAIMS: tuple[TheoryClaim, ...] = (
     TheoryClaim(
@@ -102,6 +105,7 @@ THEORY_CLAIMS: tuple[TheoryClaim, ...] = (
         range=(0.0, 1.0),
         find=convergence,
     ),
+    *SPATIAL_CLAIMS,
 )
 
 _Outcome = Literal["supported", "refuted", "undecided"]
@@ -220,32 +224,30 @@ def _where(allowed: Range) -> str:
 
 
 def _change(finding: TheoryFinding, allowed: Range, verdict: _Outcome, findings: int) -> str:
-    setting = finding.settings[0]
-    if verdict == "undecided" and finding.todo:
-        return finding.todo
     if finding.effect is None or finding.low is None or finding.high is None:
-        return "Another setting: more trials of this one would not help."
-    if finding.trials < TRIALS:
-        return f"At least {TRIALS} trials:\n" + "\n".join(each.further_seeds(2) for each in finding.settings)
+        return finding.todo or "Another setting: more trials of this one would not help."
     distance, half = _margin(finding, allowed)
     if verdict != "undecided":
         return (
             f"Another setting: the interval lies {distance - half:.2g} clear of the nearest bound, "
             "and more trials would narrow it."
         )
-    # Holm asks of the smallest of so many p values that it be below 5 % / findings.
-    quantile = NormalDist().inv_cdf(1 - LEVEL / 2 / max(1, findings))
-    factor = (quantile / Z * half / distance) ** 2 if distance > 0 else math.inf
-    if factor > 1000:
-        return "The effect is too close to the bound for a number of trials to be foretold; a wider range of values."
-    wanted = max(finding.trials + 1, math.ceil(finding.trials * factor))
-    per_seed = finding.trials / len(setting.results)
-    seeds = math.ceil((wanted - finding.trials) / per_seed)
-    lines = [line for each in finding.settings for line in each.further_seeds(min(seeds, 5)).splitlines()]
-    return (
-        f"About {wanted - finding.trials} more trials at this spread, that is {seeds} more "
-        f"{'seed' if seeds == 1 else 'seeds'}:\n" + "\n".join(lines)
-    )
+    if finding.trials < TRIALS:
+        wanted: int | None = TRIALS
+    else:
+        # Holm asks of the smallest of so many p values that it be below 5 % / findings.
+        quantile = NormalDist().inv_cdf(1 - LEVEL / 2 / max(1, findings))
+        factor = (quantile / Z * half / distance) ** 2 if distance > 0 else math.inf
+        wanted = max(finding.trials + 1, math.ceil(finding.trials * factor)) if factor <= _FORETOLD else None
+    parts = [_more(finding, wanted - finding.trials) if wanted else "The effect is too close to the bound to foretell."]
+    return "\n".join([*parts, *([finding.todo] if finding.todo else [])])
+
+
+def _more(finding: TheoryFinding, trials: int) -> str:
+    """Seeds that bring so many more trials: those of a setting are pooled. At most five are written out."""
+    seeds = math.ceil(trials * len(finding.settings[0].results) / finding.trials)
+    said = f"About {trials} more trials at this spread, that is {seeds} more {'seed' if seeds == 1 else 'seeds'}:"
+    return "\n".join([said, *(setting.further_seeds(min(seeds, 5)) for setting in finding.settings)])
 
 
 def _margin(finding: TheoryFinding, allowed: Range) -> tuple[float, float]:

@@ -6,12 +6,15 @@ tokenprune.complexity is imported inside the functions: numpy costs more than mo
 import json
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.published import EXPONENTS, PHASE_VIT
 from tokenprune.claims.theory.claim import TheoryFinding
 from tokenprune.claims.theory.setting import Setting
 from tokenprune.runs import PhaseResult, SparsifyResult
+
+if TYPE_CHECKING:
+    from tokenprune.complexity import Table
 
 _NAMES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma"}
 
@@ -96,6 +99,7 @@ def _exponent(setting: Setting[PhaseResult]) -> TheoryFinding:
             "intercept": power.intercept,
             "slope": power.slope,
             "fitted_n50": [power.n50(value**0.5) for value in result.values],
+            "offset": _offset(result.values, result.samples, successes, trials),
             "paper": EXPONENTS[result.kind],
             "published": published_exponent(),
         },
@@ -109,7 +113,20 @@ def published_exponent() -> dict[str, float | None]:
 
     table = PHASE_VIT
     power = power_law([value**0.5 for value in table.values], table.samples, table.successes, table.trials)
-    return {"exponent": power.estimate, "low": power.low, "high": power.high}
+    return {
+        "exponent": power.estimate,
+        "low": power.low,
+        "high": power.high,
+        "offset": _offset(table.values, table.samples, table.successes, table.trials),
+    }
+
+
+def _offset(values: Sequence[float], samples: Sequence[int], successes: "Table", trials: int) -> float | None:
+    """a in N50 ~ (alpha_* - a)^-2, the theorem's full form; None where samples do not fall as alpha_* grows."""
+    from tokenprune.complexity import line
+
+    fit = line([value**-0.5 for value in values], samples, successes, trials, draws=1)
+    return fit.zero if fit.estimate is not None and fit.estimate > 0 else None
 
 
 def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
@@ -133,7 +150,7 @@ def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
             **_table(setting, successes, trials),
             "intercept": fit.intercept,
             "slope": fit.slope,
-            "zero": fit.zero,
+            "zero": fit.zero if fit.estimate is not None and fit.estimate < 0 else None,
             "fitted_n50": [fit.n50(value) for value in result.values],
         },
     )

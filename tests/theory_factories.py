@@ -1,0 +1,139 @@
+"""Results of the theory laboratory with chosen numbers, for tests of what reads them. No torch, no training."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tokenprune import runs
+from tokenprune.recipe import THEORY_RECIPES, PhaseRecipe
+from tokenprune.runs import (
+    AttentionResult,
+    PhaseResult,
+    SparsifyResult,
+    TheoryFolder,
+    TheoryResult,
+    TimeResult,
+)
+
+#: Half of the trials succeed here, by axis value.
+Complexity = Callable[[float], float]
+
+
+def phase(
+    n50: Complexity | None = None,
+    *,
+    counts: Sequence[Sequence[int]] | None = None,
+    slope: float = 4.0,
+    seed: int = 0,
+    name: str = "phase-alpha",
+    **sections: dict,
+) -> PhaseResult:
+    """From N50 by axis value, trials drawn with a logistic success in log N; or from successes by value, N."""
+    recipe = THEORY_RECIPES["phase"].model_validate({"experiment": "phase", **sections})
+    assert isinstance(recipe, PhaseRecipe)
+    grid, rng = recipe.grid, np.random.default_rng([seed, zlib.crc32(name.encode())])
+    if counts is None:
+        assert n50 is not None
+        rates = [[1 / (1 + (n50(value) / n) ** slope) for n in recipe.samples] for value in grid.values]
+        counts = rng.binomial(grid.trials, rates).tolist()
+    loss = [[[0.0] * k + [0.7] * (grid.trials - k) for k in column] for column in counts]
+    return PhaseResult(
+        **_known(recipe, name, seed, grid.trials * len(grid.values) * len(recipe.samples)),
+        axis=grid.axis,
+        kind=recipe.model.kind,
+        values=grid.values,
+        samples=recipe.samples,
+        success=grid.success,
+        loss=loss,
+        error=loss,
+    )
+
+
+def attention(
+    curves: Sequence[Sequence[float | None]], iterations: Sequence[int], *, seed: int = 0, **sections: dict
+) -> AttentionResult:
+    sections["curve"] = {"trials": len(curves), **sections.get("curve", {})}
+    recipe = THEORY_RECIPES["attention"].model_validate({"experiment": "attention", **sections})
+    grown = [[1 + t for t in range(len(iterations))] for _ in curves]
+    still = [[1.0 for _ in iterations] for _ in curves]
+    return AttentionResult(
+        **_known(recipe, "attention", seed, len(curves)),
+        step_size=recipe.science()["train"]["step_size"],
+        iterations=tuple(iterations),
+        attention=curves,
+        attention_relevant=curves,
+        loss=still,
+        query_norm=grown,
+        query_norm_other=still,
+        key_norm=grown,
+        key_norm_other=still,
+    )
+
+
+def sparsify(
+    successes: dict[str, Sequence[int]], *, trials: int = 20, seed: int = 0, **removal: object
+) -> SparsifyResult:
+    """successes: by method, and for "none"; by N."""
+    methods = [method for method in successes if method != "none"]
+    removal = {"methods": methods, "trials": trials, **removal}
+    recipe = THEORY_RECIPES["sparsify"].model_validate({"experiment": "sparsify", "removal": removal})
+    spec = recipe.science()["removal"]
+    flat = {method: [[0.5] * trials for _ in spec["removed"]] for method in methods}
+    return SparsifyResult(
+        **_known(recipe, "sparsify", seed, 1),
+        tokens=recipe.science()["data"]["count"],
+        removed=spec["removed"],
+        curve_samples=spec["curve_samples"],
+        loss=flat,
+        accuracy=flat,
+        relevant=flat,
+        samples=spec["samples"],
+        complexity_removed=spec["complexity_removed"],
+        success=spec["success"],
+        complexity={
+            method: [[0.0] * k + [None] * (trials - k) for k in counts] for method, counts in successes.items()
+        },
+    )
+
+
+def time(iterations: Callable[[float, float], Sequence[int | None]], *, seed: int = 0, **sections: dict) -> TimeResult:
+    """iterations: of all trials, by eta, alpha_*."""
+    recipe = THEORY_RECIPES["time"].model_validate({"experiment": "time", **sections})
+    spec = recipe.science()["convergence"]
+    table = [[list(iterations(eta, alpha)) for alpha in spec["values"]] for eta in spec["step_sizes"]]
+    return TimeResult(
+        **_known(recipe, "time", seed, spec["trials"] * len(spec["values"]) * len(spec["step_sizes"])),
+        kind=recipe.science()["model"]["kind"],
+        values=spec["values"],
+        step_sizes=spec["step_sizes"],
+        limit=spec["iterations"],
+        success=spec["success"],
+        iterations=table,
+        iterations_to_no_error=table,
+    )
+
+
+def save(runs_dir: Path, result: TheoryResult) -> TheoryFolder:
+    """Every file that readers of a finished run look at."""
+    name = runs.run_name(result.name, result.setting, result.seed)
+    folder = TheoryFolder(runs_dir / TheoryFolder.place / name)
+    runs.atomic.make_folder(folder.path)
+    folder.resolved.write_text(yaml.safe_dump(result.recipe, sort_keys=False))
+    runs.atomic.write_json(folder.path / "result.json", result.model_dump(mode="json"))
+    folder.set_status("finished", 0, 1)
+    return folder
+
+
+def _known(recipe: object, name: str, seed: int, models: int) -> dict:
+    return {
+        "name": name,
+        "setting": recipe.setting(),
+        "seed": seed,
+        "recipe": recipe.science(),
+        "models": models,
+        "seconds": 1.0,
+        "device": "cpu",
+    }
