@@ -28,19 +28,24 @@ def files(folder: Path) -> dict[Path, bytes]:
         ("train", "missing option '--recipe'; `tokenprune train --help` shows what it takes"),
         ("validate", "missing argument 'recipe'; `tokenprune validate --help` shows what it takes"),
         ("train --recipe shalow", "unknown recipe 'shalow': did you mean 'shallow'? known: deep, paper, "),
-        ("train --recipe no/such.yaml", "recipe 'no/such.yaml': no such file"),
+        ("train --recipe no/such.yaml", "no/such.yaml: no such file; recipes that come with the program: deep, "),
+        ("train --recipe missing.yaml", "missing.yaml: no such file; recipes that come with the program: deep, "),
+        ("train --recipe shalow.yml", "shalow.yml: no such file; did you mean shallow? recipes that come with"),
         ("train --recipe .", "recipe '.' is a folder; name a YAML file in it"),
         ("train --recipe mine.yaml", "mine.yaml: train.epochs: found 'x', must be a valid integer"),
-        ("train --recipe quickstart --set train.epochs=0", "quickstart.yaml: train.epochs: found 0, must be greater"),
+        ("train --recipe quickstart --set train.epochs=0", "error: --set train.epochs=0: found 0, must be greater"),
         (
             "train --recipe quickstart --set train.epoch=3",
-            "train.epoch: unknown key: did you mean epochs? known here: ",
+            "error: --set train.epoch=3: unknown key: did you mean epochs? known here: ",
         ),
         ("train --recipe quickstart --set epochs", "--set 'epochs': expected KEY=VALUE, such as train.epochs=3"),
-        ("train --recipe quickstart --device gpu", "run.device: found 'gpu', must be 'auto', 'cuda' or 'cpu'"),
-        ("train --recipe quickstart --seed -1", "run.seed: found -1, must be greater than or equal to 0"),
+        ("train --recipe quickstart --device gpu", "error: --device gpu: found 'gpu', must be 'auto', 'cuda' or 'cpu'"),
+        ("train --recipe quickstart --seed -1", "error: --seed -1: found -1, must be greater than or equal to 0"),
         ("train --recipe quickstart --set data.source=cifar11", "unknown data set 'cifar11': did you mean cifar10? "),
-        ("train --recipe quickstart --set pruner.name=magic", "pruner.name: unknown pruner 'magic': did you"),
+        (
+            "train --recipe quickstart --set pruner.name=magic",
+            "--set pruner.name=magic: unknown pruner 'magic': did you",
+        ),
         ("validate empty.yaml", "empty.yaml: the recipe is empty; `tokenprune ls recipes` shows some to start from"),
         ("validate binary.yaml", "binary.yaml: not a text file; a recipe is YAML in UTF-8"),
         ("validate twice.yaml", "twice.yaml: line 2: train: given twice, first on line 1"),
@@ -107,7 +112,8 @@ def test_an_unfinished_run_by_name_is_status_1(capsys, tmp_path):
     ended = run(capsys, "prune", "--run", made.name)
     assert ended.status == 1
     assert ended.err == (
-        f"error: runs/{made.name}: this run is not finished; `tokenprune train --resume` continues it\n"
+        f"error: runs/{made.name}: this run is not finished; "
+        f"`tokenprune train --recipe runs/{made.name}/recipe.yaml --resume` continues it\n"
     )
 
 

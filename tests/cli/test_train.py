@@ -215,6 +215,27 @@ def test_weights_that_are_not_those_of_the_result(capsys):
     assert ended.err.count("\n") == 1
     assert not (weights.parent / "prune").exists()
 
+    remedy = shlex.split(ended.err.split("`")[1])
+    assert run(capsys, *remedy[1:], "--quiet").status == 0
+    content[-1] ^= 1
+    assert only_run().weights.read_bytes() == content
+    assert only_run().recipe.read_text().count("# --set train.epochs=") == 1
+    only_run().resolved.write_text("modle: {}")
+    ended = run(capsys, "prune", "--quiet")
+    assert shlex.split(ended.err.split("`")[1]) == remedy
+
+
+def test_a_timm_model_by_name_says_which_keys_it_ignores(capsys):
+    named = ["--set", "model.name=vit_tiny_patch16_224", "--set", "train.batch_size=4"]
+    ended = run(capsys, "train", "--recipe", "quickstart", *named, "--dry-run")
+    assert ended.err == (
+        "warning: model.name: vit_tiny_patch16_224 has its own sizes: no effect of model.depth, model.dim, model.heads, "
+        "model.mlp_ratio, model.patch_size\n"
+    )
+    assert "depth 12, " in ended.out
+    Path("mine.yaml").write_text("model: {name: vit_tiny_patch16_224}")
+    assert run(capsys, "validate", "mine.yaml").err == ""
+
 
 def test_no_images_and_no_network_needed_to_say_so(capsys, tmp_path):
     ended = run(capsys, "train", "--recipe", "shallow", "--data-dir", "images")

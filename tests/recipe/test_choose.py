@@ -8,6 +8,7 @@ from tokenprune.recipe import choose_evaluation, ratios
 
 @pytest.fixture
 def resolved(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("{}\n")
     path = tmp_path / "resolved.yaml"
     path.write_text("evaluate: {keep: [1.0, 0.25], seeds: 7, methods: [oracle], site: 'after:0'}\n")
     return path

@@ -95,17 +95,18 @@ def test_all_errors_come_at_once():
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("train.epochs", "r.yaml: --set 'train.epochs': expected KEY=VALUE, such as train.epochs=3"),
-        ("train..epochs=1", "r.yaml: --set 'train..epochs=1': expected KEY=VALUE, such as train.epochs=3"),
-        ("train.epochs.x=1", "r.yaml: --set 'train.epochs.x=1': epochs holds 3, not keys"),
-        ("train.epochs=", "r.yaml: train.epochs: found None, must be a valid integer"),
-        ("train.epoch=1", None),
+        ("train.epochs", "--set 'train.epochs': expected KEY=VALUE, such as train.epochs=3"),
+        ("train..epochs=1", "--set 'train..epochs=1': expected KEY=VALUE, such as train.epochs=3"),
+        ("train.epochs.x=1", "--set 'train.epochs.x=1': epochs holds 3, not keys"),
+        ("train.epochs=", "--set train.epochs=: found None, must be a valid integer"),
+        ("train={epochs: 1, seed: 2}", "--set train={epochs: 1, seed: 2}: train.seed: unknown key: known here: "),
+        ("train.epochs={a: 1, a: 2}", "--set 'train.epochs={a: 1, a: 2}': line 1: a: given twice, first on line 1"),
+        ("train.epoch=1", "--set train.epoch=1: unknown key: did you mean epochs? known here: epochs, "),
+        ("model.dim=191", "r.yaml: model.heads: 3 does not divide dim 191"),
     ],
 )
 def test_an_override_is_checked_like_the_file(override, line):
-    found = problems("train: {epochs: 3}", override)
-    assert len(found) == 1
-    assert found == [line] if line else "did you mean epochs?" in found[0]
+    assert problems("train: {epochs: 3}", override)[0].startswith(line)
 
 
 def test_overrides_win_over_the_file_and_the_last_one_over_the_first():

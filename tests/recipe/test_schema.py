@@ -58,12 +58,12 @@ def test_shallow_and_deep_are_one_family():
 @pytest.mark.parametrize(
     ("overrides", "what"),
     [
-        (("data.foreground_size=33",), "foreground_size: 33 is more than the image side 32"),
+        (("data.foreground_size=33",), "foreground_size=33: 33 is more than the image side 32"),
         (("data.source=patterns",), "scene: composite needs photographs"),
-        (("model.patch_size=5",), "model.patch_size: 5 does not divide the image side 32"),
-        (("train.warmup_epochs=11",), "train.warmup_epochs: 11 is more than epochs 10"),
-        (("pruner.anneal_epochs=11",), "pruner.anneal_epochs: 11 is more than train.epochs 10"),
-        (("pruner.site=after:1",), "pruner.site: site 'after:1': block 1 is beyond the model's depth 1"),
+        (("model.patch_size=5",), "model.patch_size=5: 5 does not divide the image side 32"),
+        (("train.warmup_epochs=11",), "train.warmup_epochs=11: 11 is more than epochs 10"),
+        (("pruner.anneal_epochs=11",), "pruner.anneal_epochs=11: 11 is more than train.epochs 10"),
+        (("pruner.site=after:1",), "pruner.site=after:1: site 'after:1': block 1 is beyond the model's depth 1"),
         (("data.patterns.relevant=0.8", "data.patterns.confusion=0.5"), "relevant \\+ confusion is 1.3"),
         (("data.patterns.count=49",), "count 49 exceeds the 48 dimensions of a patch"),
         (("data.patterns.count=9",), "count 9 is less than classes 10"),

@@ -1,11 +1,15 @@
 """Options that several verbs share, and what a shell completes for them."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tokenprune.recipe import Loaded, Recipe
 
 Named = Iterable[tuple[str, str]]
 
@@ -102,6 +106,24 @@ DataDir = Annotated[
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cuda or cpu.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
+
+
+def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[Recipe]":
+    """A recipe with its `overrides`; errors name those as they were typed, and keys without effect are named."""
+    from tokenprune.recipe import RecipeError, load_recipe
+    from tokenprune.recipe.load import without_effect
+
+    try:
+        loaded = load_recipe(recipe, overrides(settings, **run))
+    except RecipeError as error:
+        text = str(error)
+        for key, value in run.items():
+            text = text.replace(f"--set run.{key}={value}: ", f"--{key} {value}: ")
+        raise RecipeError(text) from None
+    if idle := without_effect(loaded.recipe):
+        name = loaded.recipe.model.name
+        print(f"warning: model.name: {name} has its own sizes: no effect of {', '.join(idle)}", file=sys.stderr)
+    return loaded
 
 
 def overrides(settings: Sequence[str] | None, **run: object) -> list[str]:

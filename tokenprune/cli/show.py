@@ -76,7 +76,7 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
     fields(
         {
             "recipe": f"{loaded.name}, setting {loaded.recipe.setting()}, family {loaded.recipe.family()}",
-            "model": f"depth {loaded.recipe.model.depth}, {dry.parameters:,} parameters, {dry.patches} patch tokens",
+            "model": f"depth {dry.depth}, {dry.parameters:,} parameters, {dry.patches} patch tokens",
             "forward": f"{dry.flops / 1e6:.1f} MFLOPs per image",
             "memory": f"{dry.memory_bytes / 2**20:.0f} MiB at peak, images included",
             "data": f"{dry.train_count:,} training and {dry.test_count:,} test images",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, at_once
-from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, overrides
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, load
 
 
 def train(
@@ -28,10 +28,10 @@ def train(
     Example: tokenprune train --recipe shallow --set model.depth=6 --seed 1
     """
     with at_once():
+        import tokenprune.recipe  # noqa: F401
         from tokenprune.cli import show
-        from tokenprune.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides(settings, seed=seed, device=device))
+    loaded = load(recipe, settings, seed=seed, device=device)
 
     with at_once():
         from tokenprune import pipeline  # torch: only for a recipe that is right

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tokenprune.cli.options import Json, RecipeArgument, Set
+from tokenprune.cli.options import Json, RecipeArgument, Set, load
 
 
 def validate(
@@ -18,9 +18,9 @@ def validate(
     Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
     """
     from tokenprune.cli import show
-    from tokenprune.recipe import dump_recipe, load_recipe
+    from tokenprune.recipe import dump_recipe
 
-    loaded = load_recipe(recipe, settings or ())
+    loaded = load(recipe, settings)
     identity = {"recipe": loaded.name, "setting": loaded.recipe.setting(), "family": loaded.recipe.family()}
     if as_json:
         show.json({**identity, "resolved": loaded.recipe.model_dump(mode="json")} if resolved else identity)

@@ -58,6 +58,7 @@ def train_run(
 class DryRun:
     """What a recipe resolves to, and the loss of one training batch."""
 
+    depth: int
     parameters: int
     flops: float  # per image, forward
     memory_bytes: int  # at peak: of the GPU, or of this process on CPU
@@ -77,9 +78,11 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     batches = data.train_batches(dataset, spec.augment, spec.batch_size, model.patch_size, loaded.recipe.run.seed, 0)
     job = Job(loaded.recipe, model, dataset, prepared.device, prepared.precision, observe=False)
     loss = training.one_step(job, next(batches))
+    sizes = models.architecture_of(model.vit)
     return DryRun(
+        depth=sizes.depth,
         parameters=_parameters(model),
-        flops=cost.flops(models.architecture_of(model.vit)).flops,
+        flops=cost.flops(sizes).flops,
         memory_bytes=hardware.peak_memory(prepared.device),
         patches=model.patches,
         steps_per_epoch=data.steps_per_epoch(len(dataset.train), spec.batch_size),
@@ -167,8 +170,7 @@ def _status(folder: RunFolder) -> Iterator[_Place]:
 
 
 def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared) -> None:
-    header = "".join(f"# --set {override}\n" for override in loaded.overrides)
-    atomic.write_text(folder.recipe, header + loaded.text)
+    folder.set_recipe(loaded.text, loaded.overrides)
     atomic.write_text(folder.resolved, dump_recipe(loaded.recipe))
     record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)
     atomic.write_json(folder.environment, record)

@@ -11,6 +11,7 @@ from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
 from tokenprune.recipe.schema import Evaluate, Recipe
 from tokenprune.recipe.site import Schedule
+from tokenprune.runs import RunFolder
 
 
 def read_resolved(path: Path) -> Recipe:
@@ -20,7 +21,8 @@ def read_resolved(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].removeprefix(f"{path}: ")
         raise TokenpruneError(
-            f"{path}: cannot be read as this run's recipe: {reason}; train it again with `tokenprune train --force`"
+            f"{path}: cannot be read as this run's recipe: {reason}; train it again with "
+            f"`{RunFolder(path.parent).train_command('--force')}`"
         ) from None
 
 

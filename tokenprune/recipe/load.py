@@ -53,8 +53,10 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
         return shipped[name]
     if path.is_dir():
         raise UsageError(f"recipe {str(source)!r} is a folder; name a YAML file in it")
-    if path.parent != Path():
-        raise UsageError(f"recipe {str(source)!r}: no such file")
+    if path.suffix in (".yaml", ".yml") or path.parent != Path():
+        guess = nearest(name, shipped)
+        hint = f"did you mean {guess}? " if guess else ""
+        raise UsageError(f"{source}: no such file; {hint}recipes that come with the program: {', '.join(shipped)}")
     raise unknown("recipe", name, shipped)
 
 
@@ -62,7 +64,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Rec
     """Read, override (`a.b=c`, parsed as YAML) and validate. Raises UsageError, RecipeError."""
     path = find_recipe(source)
     text = _read(path)
-    return Loaded(parse_recipe(text, str(path), overrides), path.stem, text, tuple(overrides))
+    return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, tuple(overrides))
 
 
 def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[str] = ()) -> Loaded[TheoryRecipe]:
@@ -74,7 +76,13 @@ def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[
     if found != experiment:
         raise RecipeError(f"{path}: a recipe of `tokenprune theory {found}`, not of `tokenprune theory {experiment}`")
     recipe = parse_recipe(text, str(path), overrides, THEORY_RECIPES[experiment])
-    return Loaded(recipe, path.stem, text, tuple(overrides))
+    return Loaded(recipe, _name(path), text, tuple(overrides))
+
+
+def _name(path: Path) -> str:
+    """What runs of a recipe are called: as its file, or as the run that keeps it as its own copy."""
+    run = re.fullmatch(r"(.+)-[0-9a-f]{8}-s\d+", path.absolute().parent.name)
+    return run[1] if run and path.stem in ("recipe", "resolved") else path.stem
 
 
 def _read(path: Path) -> str:
@@ -93,8 +101,9 @@ def parse_recipe(
     kind: type[_Kind] = Recipe,  # type: ignore[assignment]
 ) -> _Kind:
     """A validated recipe from YAML text; `where` names it in errors."""
-    problems: list[str] = []
-    tree = _read_yaml(text, where, problems)
+    found: list[str] = []
+    tree = _read_yaml(text, where, found)
+    problems = [f"{where}: {problem}" for problem in found]
     if tree is None:
         raise RecipeError(f"{where}: the recipe is empty; `tokenprune ls recipes` shows some to start from")
     if not isinstance(tree, dict):
@@ -104,10 +113,28 @@ def parse_recipe(
     try:
         recipe = kind.model_validate(tree)
     except ValidationError as error:
-        problems += explain(error, kind)
+        problems += [_placed(problem, where, overrides) for problem in explain(error, kind)]
     if problems:
-        raise RecipeError("\n".join(f"{where}: {problem}" for problem in problems))
+        raise RecipeError("\n".join(problems))
     return recipe
+
+
+def _placed(problem: str, where: str, overrides: Sequence[str]) -> str:
+    """A problem after its place: the override that set the key, else the file."""
+    path, _, what = problem.partition(": ")
+    for override in reversed(overrides):
+        key = override.partition("=")[0].strip()
+        if path == key:
+            return f"--set {override}: {what}"
+        if path.startswith(f"{key}."):
+            return f"--set {override}: {problem}"
+    return f"{where}: {problem}"
+
+
+def without_effect(recipe: Recipe) -> list[str]:
+    """Keys that were given and change nothing: a timm model by name has sizes of its own."""
+    given = recipe.model.model_fields_set - {"name", "checkpoint"}
+    return [f"model.{key}" for key in type(recipe.model).model_fields if key in given and recipe.model.name]
 
 
 def dump_recipe(recipe: BaseModel) -> str:
@@ -200,7 +227,9 @@ def _override(tree: dict[str, Any], override: str, problems: list[str]) -> None:
             problems.append(f"--set {override!r}: {part} holds {_shown(inner)}, not keys")
             return
         tree = inner
-    tree[parts[-1]] = _read_yaml(value, f"--set {override!r}", problems)
+    found: list[str] = []
+    tree[parts[-1]] = _read_yaml(value, f"--set {override!r}", found)
+    problems += [f"--set {override!r}: {problem}" for problem in found]
 
 
 def _shown(value: object) -> str:

@@ -3,7 +3,8 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ from tokenprune.runs import atomic
 from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Status, TrainResult
 
 _Record = TypeVar("_Record", bound=BaseModel)
+
+#: Heads a line of a run's copy of its recipe.
+_SET = "# --set "
 
 _AGAIN = "make this result again with --force, or move its folder away"
 
@@ -107,27 +111,45 @@ class RunFolder:
         """The whole of metrics.jsonl, anew: it is small, and a line is never half there."""
         atomic.write_text(self._metrics, "".join(epoch.model_dump_json() + "\n" for epoch in epochs))
 
+    def set_recipe(self, text: str, overrides: Sequence[str]) -> None:
+        """The recipe as given, headed by what changed it; such a head that it had itself is replaced."""
+        _, body = _split(text)
+        atomic.write_text(self.recipe, "".join(f"{_SET}{override}\n" for override in overrides) + body)
+
+    def train_command(self, option: str) -> str:
+        """`tokenprune train` for this very run, from its own copy of the recipe, with that option."""
+        try:
+            source, overrides = self.recipe, _split(self.recipe.read_text(encoding="utf-8"))[0]
+        except (OSError, UnicodeDecodeError):
+            source, overrides = self.resolved, []
+        words = ["tokenprune", "train", "--recipe", str(source)]
+        words += [word for override in overrides for word in ("--set", override)]
+        words += [] if self.path.parent == Path("runs") else ["--runs-dir", str(self.path.parent)]
+        return shlex.join([*words, option])
+
     @property
     def finished(self) -> bool:
         return self._result.is_file()
 
     def result(self) -> TrainResult:
         if not self.finished:
-            raise TokenpruneError(f"{self.path}: this run is not finished; `tokenprune train --resume` continues it")
-        return read_record(self._result, TrainResult)
+            raise TokenpruneError(
+                f"{self.path}: this run is not finished; `{self.train_command('--resume')}` continues it"
+            )
+        return read_record(self._result, TrainResult, f"train it again with `{self.train_command('--force')}`")
 
     def set_result(self, result: TrainResult) -> None:
         atomic.write_json(self._result, result.model_dump(mode="json"))
 
     def check_weights(self) -> Path:
         """The weights file, after its bytes were found to be those the result names."""
-        expected = self.result().weights_sha256
+        expected, again = self.result().weights_sha256, self.train_command("--force")
         if not self.weights.is_file():
-            raise TokenpruneError(f"{self.weights}: missing; train this run again with `tokenprune train --force`")
+            raise TokenpruneError(f"{self.weights}: missing; train this run again with `{again}`")
         if sha256(self.weights) != expected:
             raise TokenpruneError(
                 f"{self.weights}: damaged: its bytes are not those that training wrote (sha256 differs); "
-                "train this run again with `tokenprune train --force`"
+                f"train this run again with `{again}`"
             )
         return self.weights
 
@@ -157,9 +179,9 @@ def save_prune(folder: Path, result: PruneResult) -> None:
     atomic.write_json(folder / "result.json", result.model_dump(mode="json"))
 
 
-def read_record(path: Path, kind: type[_Record]) -> _Record:
-    """A JSON file as a typed record; TokenpruneError names the file and what is wrong with it."""
-    return _parse(path, _read_text(path), kind)
+def read_record(path: Path, kind: type[_Record], remedy: str = _AGAIN) -> _Record:
+    """A JSON file as a typed record; TokenpruneError names the file, what is wrong with it and the remedy."""
+    return _parse(path, _read_text(path), kind, remedy)
 
 
 def sha256(path: Path) -> str:
@@ -174,17 +196,24 @@ def _read_text(path: Path) -> str:
         raise TokenpruneError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
 
 
-def _parse(path: Path, text: str, kind: type[_Record]) -> _Record:
+def _split(text: str) -> tuple[list[str], str]:
+    """What `--set` said and the recipe, of a run's copy."""
+    lines = text.splitlines(keepends=True)
+    count = next((i for i, line in enumerate(lines) if not line.startswith(_SET)), len(lines))
+    return [line.removeprefix(_SET).strip() for line in lines[:count]], "".join(lines[count:])
+
+
+def _parse(path: Path, text: str, kind: type[_Record], remedy: str = _AGAIN) -> _Record:
     try:
         tree: Any = json.loads(text)
     except ValueError:
-        raise TokenpruneError(f"{path}: not valid JSON: the file is damaged; {_AGAIN}") from None
+        raise TokenpruneError(f"{path}: not valid JSON: the file is damaged; {remedy}") from None
     version = tree.get("schema_version", SCHEMA) if isinstance(tree, dict) else SCHEMA
     if version != SCHEMA:
-        raise TokenpruneError(f"{path}: results of schema {version}, this program reads schema {SCHEMA}; {_AGAIN}")
+        raise TokenpruneError(f"{path}: results of schema {version}, this program reads schema {SCHEMA}; {remedy}")
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}; {_AGAIN}") from None
+        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}; {remedy}") from None
