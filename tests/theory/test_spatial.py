@@ -55,8 +55,8 @@ def networks(count: int, d: int, k: int, power: int) -> PositionalViT:
 
 @pytest.mark.parametrize("power", [3, 5])
 def test_network_matches_the_reference_sample_by_sample(power: int) -> None:
-    network = networks(3, 8, 4, power)
-    x, y = torch.randn(3, 5, 8, 4, dtype=torch.float64), torch.randint(0, 2, (3, 5)).double() * 2 - 1
+    network = networks(2, 6, 4, power)
+    x, y = torch.randn(2, 3, 6, 4, dtype=torch.float64), torch.randint(0, 2, (2, 3)).double() * 2 - 1
     before = [(a.clone(), v.clone()) for a, v in zip(network.scores, network.value, strict=True)]
     margins, losses = network.margins(x), score(network, (x, y))[:, 0]
     network.step(x, y, value_rate=0.5, scores_rate=0.25)

@@ -1,0 +1,106 @@
+"""Verdicts on spatial results whose truth is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tokenprune.claims import judge_theory, read_theory
+from tokenprune.claims.theory.claim import TheoryVerdict
+from tokenprune.recipe import SpatialRecipe
+from tokenprune.runs import SpatialResult, TheoryFolder, atomic
+
+TRIALS = 40
+
+
+def spatial(
+    transfer: float, scratch: float, *, seed: int = 0, overlap: tuple[float, float] = (0.1, 0.9)
+) -> SpatialResult:
+    """From N50 of both arms, success being logistic in log N; association is `overlap` first and last, on average."""
+    recipe = SpatialRecipe.model_validate({"curve": {"trials": TRIALS}})
+    rng, samples = np.random.default_rng(seed), recipe.transfer.samples
+
+    def arm(n50: float) -> list[list[float]]:
+        rates = [1 / (1 + (n50 / n) ** 3) for n in samples]
+        return [[0.97 if hit else 0.9 for hit in rng.random(TRIALS) < rate] for rate in rates]
+
+    curves = [[value + 0.02 * rng.standard_normal() for value in overlap] for _ in range(TRIALS)]
+    made = {name: [0.5] * TRIALS for name in ("own", "other", "start")}
+    return SpatialResult(
+        name="spatial",
+        setting=recipe.setting(),
+        seed=seed,
+        recipe=recipe.science(),
+        models=TRIALS * (1 + 2 * len(samples)),
+        seconds=1.0,
+        device="cpu",
+        patches=recipe.data.patches,
+        set_size=recipe.data.set_size,
+        iterations=(0, recipe.curve.iterations),
+        overlap=curves,
+        exact=curves,
+        loss=curves,
+        accuracy=curves,
+        constructed_overlap=made,
+        constructed_exact=made,
+        constructed_loss=made,
+        constructed_accuracy=made,
+        samples=samples,
+        success=recipe.transfer.success,
+        target_accuracy={"transfer": arm(transfer), "scratch": arm(scratch)},
+    )
+
+
+def judged(*results: SpatialResult) -> dict[tuple[str, str | None], TheoryVerdict]:
+    found = judge_theory([(f"run-{index}", result) for index, result in enumerate(results)])
+    return {(verdict.number, verdict.variant): verdict for verdict in found}
+
+
+@pytest.mark.parametrize(
+    ("transfer", "scratch", "said"),
+    [(60, 960, "supported"), (240, 240, "undecided"), (960, 120, "refuted")],
+)
+def test_transfer_is_judged_by_the_ratio_of_sample_complexities(transfer: float, scratch: float, said: str) -> None:
+    verdict = judged(spatial(transfer, scratch))["T9", None]
+    assert verdict.verdict == said
+    assert verdict.effect == pytest.approx(math.log2(scratch / transfer), abs=0.6)
+    assert verdict.low < math.log2(scratch / transfer) < verdict.high
+    assert verdict.details["ratio"] == pytest.approx(2**verdict.effect)
+
+
+def test_seeds_are_pooled() -> None:
+    one, two = judged(spatial(60, 960))["T9", None], judged(spatial(60, 960), spatial(60, 960, seed=1))["T9", None]
+    assert (one.trials, two.trials) == (TRIALS, 2 * TRIALS)
+    assert two.high - two.low < one.high - one.low
+
+
+def test_an_arm_without_success_says_which_n_to_add() -> None:
+    verdict = judged(spatial(60, 1e9))["T9", None]
+    assert verdict.details["bound"]["scratch"] == "> 2048"
+    assert "transfer.samples=[32,64,128,256,512,1024,2048,4096,8192]" in verdict.change
+
+
+@pytest.mark.parametrize(
+    ("overlap", "said"), [((0.1, 0.9), "supported"), ((0.9, 0.1), "refuted"), ((0.5, 0.5), "undecided")]
+)
+@pytest.mark.parametrize("variant", [None, "exact"])
+def test_association_is_judged_by_its_growth(overlap: tuple[float, float], said: str, variant: str | None) -> None:
+    verdict = judged(spatial(60, 960, overlap=overlap))["T8", variant]
+    assert verdict.verdict == said
+    assert verdict.effect == pytest.approx(overlap[1] - overlap[0], abs=0.02)
+    assert verdict.trials == TRIALS
+
+
+def test_a_result_whose_numbers_cannot_be_is_not_read(tmp_path) -> None:
+    for seed, impossible in enumerate((0.97, 1.5)):
+        found = spatial(60, 960, seed=seed)
+        tree = found.model_dump(mode="json")
+        tree["target_accuracy"]["scratch"][0][0] = impossible
+        folder = TheoryFolder(tmp_path / "theory" / f"run-{seed}")
+        folder.path.mkdir(parents=True)
+        atomic.write_json(folder.path / "result.json", tree)
+        folder.set_status("finished", 0, 0)
+    read, problems = read_theory(tmp_path)
+    assert [folder.name for folder, _ in read] == ["run-0"]
+    assert len(problems) == 1
+    assert "target_accuracy of scratch: 1.5 is not possible" in problems[0]
