@@ -33,8 +33,8 @@ def only(*results, number, variant=None):
     return found[0]
 
 
-def test_seven_claims_in_order():
-    assert [claim.number for claim in THEORY_CLAIMS] == [f"T{n}" for n in range(1, 8)]
+def test_the_claims_of_the_shallow_vit_come_first_in_order():
+    assert [claim.number for claim in THEORY_CLAIMS][:7] == [f"T{n}" for n in range(1, 8)]
     assert judge_theory([]) == []
 
 
@@ -132,7 +132,8 @@ def test_nothing_succeeded_is_undecided_and_asks_for_larger_n():
     verdict = only(make.phase(counts=[[0] * 10] * 11), number="T1")
     assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
     assert verdict.why == "No trial of any cell succeeded."
-    assert "add larger N" in verdict.change
+    assert verdict.change.startswith("No trial succeeded at alpha_*^-2 = 4, at alpha_*^-2 = 5, ")
+    assert "and at 8 more: add larger N" in verdict.change
     assert "grid.samples=[40,80,120,160,200,240,280,320,360,400,800,1600]" in verdict.change
 
 
@@ -281,7 +282,7 @@ def test_sparsification_beyond_the_grid_says_so():
     before = [0, 0, 0, 1, 4, 10, 16, 19, 20, 20, 20]
     verdict = only(make.sparsify({"none": before, "irrelevant": [20] * 11}), number="T5", variant="irrelevant")
     assert (verdict.verdict, verdict.effect) == ("undecided", None)
-    assert "N50 irrelevant is < 100" in verdict.why
+    assert "N50 with irrelevant tokens removed is < 100" in verdict.why
     assert "removal.samples=[25,50,100," in verdict.change
 
 

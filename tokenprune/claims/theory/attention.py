@@ -62,7 +62,7 @@ def _rate(setting: Setting[AttentionResult]) -> TheoryFinding:
         power = math.log(1 - limit) / math.log(result.step_size)
     return TheoryFinding(
         settings=(setting,),
-        what="power p of limit - a(t) ~ t^-p",
+        what="power p of limit - a(t) ~ t^-p" + (f" ({FASTEST:g} stands for any faster decay)" if logs else ""),
         trials=len(fits),
         variant="rate",
         effect=effect,

@@ -225,9 +225,8 @@ def _ratio(setting: Setting[SparsifyResult], method: str, reference: str) -> The
     power = power_law((1, 2), result.samples, successes, trials)
     fit = columns((1, 2), result.samples, successes, trials)
     before, after = ("before" if reference == "none" else "random"), method
-    lacking = power.lacking
-    for name, bound in zip((before, after), fit.bound, strict=True):
-        lacking = f"N50 {name} is {bound}" if bound and power.lacking else lacking
+    spoken = [_removed(name) for name in (reference, method)]
+    beyond = [f"N50 {name} is {bound}" for name, bound in zip(spoken, fit.bound, strict=True) if bound]
     return TheoryFinding(
         settings=(setting,),
         what=f"log2 of N50 with {result.complexity_removed} {method} tokens removed over N50 "
@@ -238,8 +237,8 @@ def _ratio(setting: Setting[SparsifyResult], method: str, reference: str) -> The
         low=power.low,
         high=power.high,
         p=power.p,
-        lacking=lacking,
-        todo=_grid(setting, "removal.samples", result.samples, fit.bound, (before, after)),
+        lacking=power.lacking and (" and ".join(beyond) or power.lacking),
+        todo=_grid(setting, "removal.samples", result.samples, fit.bound, spoken),
         details={
             "samples": list(result.samples),
             "removed": result.complexity_removed,
@@ -248,6 +247,15 @@ def _ratio(setting: Setting[SparsifyResult], method: str, reference: str) -> The
             "successes": dict(zip((before, after), successes, strict=True)),
         },
     )
+
+
+def _listed(places: Sequence[str]) -> str:
+    shown = places if len(places) <= 4 else [*places[:3], f"at {len(places) - 3} more"]
+    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
+
+
+def _removed(method: str) -> str:
+    return "before removal" if method == "none" else f"with {method} tokens removed"
 
 
 def _removal(setting: Setting[SparsifyResult], method: str) -> list[int]:
@@ -279,7 +287,7 @@ def _wider(setting: Setting[PhaseResult], successes: list[list[int]], trials: in
 
     result = setting.first
     fit = columns(result.values, result.samples, successes, trials)
-    names = [f"of {_NAMES[result.axis]} = {value:g}" for value in result.values]
+    names = [f"at {_NAMES[result.axis]} = {value:g}" for value in result.values]
     return _grid(setting, "grid.samples", result.samples, fit.bound, names)
 
 
@@ -293,10 +301,10 @@ def _grid(
     more = {*samples}
     said = []
     if failed:
-        said.append(f"all trials {', '.join(failed)} failed: add larger N")
+        said.append(f"no trial succeeded {_listed(failed)}: add larger N")
         more |= {2 * max(samples), 4 * max(samples)}
     if passed and (smaller := {n for n in (min(samples) // 2, min(samples) // 4) if n >= batch}):
-        said.append(f"all trials {', '.join(passed)} succeeded: add smaller N")
+        said.append(f"every trial succeeded {_listed(passed)}: add smaller N")
         more |= smaller
     if not said:
         return None
