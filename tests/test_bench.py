@@ -8,6 +8,7 @@ import torch
 
 from tokenprune.bench import BENCHMARKS, plain, pruning, run
 from tokenprune.bench.timing import Ratio, interleaved
+from tokenprune.cli.bench import Part
 from tokenprune.data import load
 from tokenprune.errors import UsageError
 from tokenprune.evaluation import Plan, prune_curves
@@ -56,4 +57,4 @@ def test_json_names_the_machine_and_every_ratio(capsys) -> None:
 def test_unknown_benchmark_offers_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'forward'"):
         run(["foward"])
-    assert {"step", "epoch", "forward", "sharing", "startup", "report"} == set(BENCHMARKS)
+    assert {part.value for part in Part} == set(BENCHMARKS)

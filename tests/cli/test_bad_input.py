@@ -50,6 +50,7 @@ def files(folder: Path) -> dict[Path, bytes]:
         ("validate binary.yaml", "binary.yaml: not a text file; a recipe is YAML in UTF-8"),
         ("validate twice.yaml", "twice.yaml: line 2: train: given twice, first on line 1"),
         ("cp shallow mine.yaml", "mine.yaml: exists already; --force replaces it"),
+        ("bench nosuch", "'nosuch' is not one of 'step', 'epoch', 'forward', 'sharing', 'startup', 'report', 'theory'"),
         ("ls recipe", "invalid value for 'kind': 'recipe' is not one of 'recipes', 'pruners', 'datasets', 'runs',"),
     ],
 )

@@ -55,14 +55,24 @@ def test_imports_nothing_heavy(arguments):
         ("tokenprune train --set train.augment.cut", {"train.augment.cutout=", "train.augment.cutmix="}),
         ("tokenprune prune --method ", {"magnitude", "random", "oracle", "all"}),
         ("tokenprune prune --run ", {"here-0-s0"}),
+        ("tokenprune prune --runs-dir other --run ", {"there-0-s0"}),
         ("tokenprune download cifar1", {"cifar10", "cifar100"}),
+        ("tokenprune download ", {"cifar10", "cifar100", "svhn"}),
+        ("tokenprune bench s", {"step", "sharing", "startup"}),
+        ("tokenprune prune --site ", {"input", "before:", "after:"}),
+        ("tokenprune prune --device c", {"cuda", "cpu"}),
+        ("tokenprune train --set train.optimizer=", {"train.optimizer=adamw", "train.optimizer=muon"}),
+        ("tokenprune train --set model.qk_norm=t", {"model.qk_norm=true"}),
     ],
 )
 def test_completion(words, offered, tmp_path, monkeypatch):
-    (tmp_path / "runs" / "here-0-s0").mkdir(parents=True)
-    (tmp_path / "runs" / "here-0-s0" / "status.json").write_text("{}")
+    for folder in (tmp_path / "runs" / "here-0-s0", tmp_path / "other" / "there-0-s0"):
+        folder.mkdir(parents=True)
+        (folder / "status.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     last = str(len(words.split()) - (not words.endswith(" ")))
     out = light(_TOKENPRUNE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=last)
     assert set(out.split()) >= offered
     assert all(word.startswith(words.rpartition(" ")[2]) for word in out.split())
+    assert "patterns" not in out  # made here, not downloaded
+    assert "other" in words or "there-0-s0" not in out

@@ -229,8 +229,8 @@ def test_a_timm_model_by_name_says_which_keys_it_ignores(capsys):
     named = ["--set", "model.name=vit_tiny_patch16_224", "--set", "train.batch_size=4"]
     ended = run(capsys, "train", "--recipe", "quickstart", *named, "--dry-run")
     assert ended.err == (
-        "warning: model.name: vit_tiny_patch16_224 has its own sizes: no effect of model.depth, model.dim, model.heads, "
-        "model.mlp_ratio, model.patch_size\n"
+        "warning: model.name: vit_tiny_patch16_224 has its own sizes: no effect of model.depth, model.dim, "
+        "model.heads, model.mlp_ratio, model.patch_size\n"
     )
     assert "depth 12, " in ended.out
     Path("mine.yaml").write_text("model: {name: vit_tiny_patch16_224}")

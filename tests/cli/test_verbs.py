@@ -57,6 +57,24 @@ def test_listed_runs_say_how_far_they_are(capsys, tmp_path):
     assert [row["test accuracy"] for row in rows] == [0.61, None]  # missing is null, never 0
     assert rows[0]["pruned by"] == "magnitude, oracle"
 
+    listed = run(capsys, "ls", "runs", "--runs-dir", tmp_path).out
+    assert " 61.00% " in listed  # as train and prune print it
+    assert " 0.61" not in listed
+
+
+def test_listed_datasets_say_what_is_there_and_where_it_was_looked_for(capsys, tmp_path):
+    (tmp_path / "cifar10.npz").write_bytes(b"")
+    (tmp_path / "cifar-100-python").mkdir()
+    (tmp_path / "train_32x32.mat").write_bytes(b"")  # half of it
+    ended = run(capsys, "ls", "datasets", "--data-dir", tmp_path, "--json")
+    assert {row["source"]: row["found"] for row in json.loads(ended.out)} == {
+        "patterns": "always",
+        "cifar10": "cifar10.npz",
+        "cifar100": "cifar-100-python",
+        "svhn": None,
+    }
+    assert str(tmp_path) in ended.err
+
 
 def test_no_runs_is_an_empty_list(capsys, tmp_path):
     assert run(capsys, "ls", "runs", "--runs-dir", tmp_path / "none").err == "no runs here\n"

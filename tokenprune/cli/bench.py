@@ -1,14 +1,28 @@
 """`tokenprune bench`: speed as ratios against a plain implementation in the same run."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from tokenprune.cli.interrupt import at_once
 from tokenprune.cli.options import Json
 
 
+class Part(StrEnum):
+    step = "step"
+    epoch = "epoch"
+    forward = "forward"
+    sharing = "sharing"
+    startup = "startup"
+    report = "report"
+    theory = "theory"
+
+
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Benchmarks (default: all).")] = None,
+    parts: Annotated[
+        list[Part] | None, typer.Argument(metavar="PART", help=f"{', '.join(Part)} (default: all).")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds: does it run at all?")] = False,
     as_json: Json = False,
 ) -> None:
@@ -16,6 +30,7 @@ def bench(
 
     Example: tokenprune bench --quick --json
     """
-    from tokenprune import bench as benchmarks
+    with at_once():
+        from tokenprune import bench as benchmarks
 
-    benchmarks.run(names or [], json=as_json, quick=quick)
+    benchmarks.run([part.value for part in parts or ()], json=as_json, quick=quick)

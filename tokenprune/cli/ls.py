@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tokenprune.cli.options import Json, RunsDir
+from tokenprune.cli.options import DataDir, Json, RunsDir
 
 
 class Kind(StrEnum):
@@ -21,6 +21,7 @@ class Kind(StrEnum):
 def ls(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """List recipes, pruners, data sets, runs or claims.
@@ -32,16 +33,23 @@ def ls(
     found = {
         Kind.recipes: _recipes,
         Kind.pruners: _pruners,
-        Kind.datasets: _datasets,
+        Kind.datasets: lambda: _datasets(data_dir),
         Kind.runs: lambda: _runs(runs_dir),
         Kind.claims: _claims,
     }[kind]()
     if as_json:
         show.json(found)
     elif found:
-        show.rows(list(found[0]), [["-" if cell is None else str(cell) for cell in row.values()] for row in found])
+        show.rows(list(found[0]), [[_cell(cell) for cell in row.values()] for row in found])
     else:
         print(f"no {kind} here", file=sys.stderr)
+
+
+def _cell(value: object) -> str:
+    """Shares as everywhere else in tables: in per cent."""
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if isinstance(value, float) else str(value)
 
 
 def _recipes() -> list[dict[str, Any]]:
@@ -56,10 +64,16 @@ def _pruners() -> list[dict[str, Any]]:
     return [{"pruner": name, "keeps tokens by": what} for name, what in known_pruners().items()]
 
 
-def _datasets() -> list[dict[str, Any]]:
+def _datasets(data_dir: Path | None) -> list[dict[str, Any]]:
+    from tokenprune.images import data_folder, present
     from tokenprune.recipe import SOURCES
 
-    return [{"source": name, "what": what} for name, what in SOURCES.items()]
+    where = data_folder(data_dir)
+    print(f"looked in {where}; --data-dir or $TOKENPRUNE_DATA names another folder", file=sys.stderr)
+    return [
+        {"source": name, "found": "always" if name == "patterns" else present(name, where), "what": what}
+        for name, what in SOURCES.items()
+    ]
 
 
 def _runs(runs_dir: Path) -> list[dict[str, Any]]:

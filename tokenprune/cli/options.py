@@ -11,91 +11,98 @@ import typer
 if TYPE_CHECKING:
     from tokenprune.recipe import Loaded, Recipe
 
-Named = Iterable[tuple[str, str]]
+Offers = Iterable[tuple[str, str]]
 
 
-def _completion(named: Callable[[], Named]) -> Callable[[str], list[tuple[str, str]]]:
-    def complete(incomplete: str) -> list[tuple[str, str]]:
+def completion(offers: Callable[[typer.Context, str], Offers]) -> Callable[..., list[tuple[str, str]]]:
+    """For typer: what is offered, with its help, that begins as typed; from what was typed before, and this word."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         with contextlib.suppress(Exception):  # nothing may be printed while a line is being typed
-            return [pair for pair in named() if pair[0].startswith(incomplete)]
+            return [offer for offer in offers(ctx, incomplete) if offer[0].startswith(incomplete)]
         return []
 
     return complete
 
 
-def _recipes() -> Named:
+def words(**offers: str) -> Callable[..., list[tuple[str, str]]]:
+    """Completion of a few words that never change."""
+    return completion(lambda *_: offers.items())
+
+
+def _recipes(*_: object) -> Offers:
     from tokenprune.recipe import shipped_recipes, summary
 
     return [(name, summary(path)) for name, path in shipped_recipes().items()]
 
 
-def _theory_recipes() -> Named:
+def _theory_recipes(*_: object) -> Offers:
     from tokenprune.recipe import shipped_recipes, summary
 
     return [(name, summary(path)) for name, path in shipped_recipes("theory").items()]
 
 
-def _keys() -> Named:
+def _keys(_: object, incomplete: str) -> Offers:
     from tokenprune.recipe.document import keys
 
-    return [(f"{key.path}=", key.description) for key in keys()]
+    if "=" not in incomplete:
+        return [(f"{key.path}=", key.description) for key in keys()]
+    return [(f"{key.path}={value}", "") for key in keys() for value in key.choices]
 
 
-def _pruners() -> Named:
+def _pruners(*_: object) -> Offers:
     from tokenprune.pruners import known_pruners
 
     return [*known_pruners().items(), ("all", "every one of them")]
 
 
-def _runs() -> Named:
+def _runs(ctx: typer.Context, _: str) -> Offers:
     from tokenprune.runs import all_runs
 
-    return [(run.name, "") for run in all_runs(Path("runs"))]
+    return [(run.name, "") for run in all_runs(ctx.params.get("runs_dir") or Path("runs"))]
 
 
-def _sources() -> Named:
+def _downloads(*_: object) -> Offers:
     from tokenprune.recipe import SOURCES
 
-    return SOURCES.items()
+    return [(name, what) for name, what in SOURCES.items() if name != "patterns"]
 
 
 RECIPE_HELP = "A YAML file, or the name of a shipped recipe."
 
-RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=_completion(_recipes))]
-RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=_completion(_recipes))]
+RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=completion(_recipes))]
+RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=completion(_recipes))]
 TheoryRecipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
         help="A YAML file, or a shipped theory recipe (default: the experiment's own).",
-        autocompletion=_completion(_theory_recipes),
+        autocompletion=completion(_theory_recipes),
     ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.", autocompletion=_completion(_keys)
+        "--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.", autocompletion=completion(_keys)
     ),
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option(
-        "--method", metavar="NAME", help="Pruner, repeatable, or `all`.", autocompletion=_completion(_pruners)
-    ),
+    typer.Option("--method", metavar="NAME", help="Pruner, repeatable, or `all`.", autocompletion=completion(_pruners)),
 ]
 RunName = Annotated[
     str | None,
     typer.Option(
-        "--run", metavar="NAME", help="Run folder (default: latest finished).", autocompletion=_completion(_runs)
+        "--run", metavar="NAME", help="Run folder (default: latest finished).", autocompletion=completion(_runs)
     ),
 ]
 Runs = Annotated[
     list[str] | None,
     typer.Option(
-        "--run", metavar="NAME", help="Run folder, repeatable (default: all).", autocompletion=_completion(_runs)
+        "--run", metavar="NAME", help="Run folder, repeatable (default: all).", autocompletion=completion(_runs)
     ),
 ]
-Source = Annotated[str, typer.Argument(help="cifar10, cifar100 or svhn.", autocompletion=_completion(_sources))]
+Source = Annotated[str, typer.Argument(help="cifar10, cifar100 or svhn.", autocompletion=completion(_downloads))]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Folder of runs.")]
 DataDir = Annotated[
     Path | None,
@@ -103,7 +110,15 @@ DataDir = Annotated[
         "--data-dir", metavar="DIR", help="Folder of images (default: $TOKENPRUNE_DATA, else the user's cache)."
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cuda or cpu.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cuda or cpu.",
+        autocompletion=words(auto="cuda where there is one", cuda="", cpu=""),
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
 

@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, at_once
-from tokenprune.cli.options import DataDir, Device, Json, Methods, Quiet, RunName, RunsDir
+from tokenprune.cli.options import DataDir, Device, Json, Methods, Quiet, RunName, RunsDir, words
+
+_SITES = {
+    "input": "before the model, by attention of a full pass",
+    "before:": "blocks, by their own query and key, before they attend",
+    "after:": "blocks, between attention and MLP",
+}
 
 
 def prune(
@@ -16,7 +22,10 @@ def prune(
         str | None, typer.Option("--keep", metavar="RATIOS", help="Kept-token ratios, such as 1.0,0.7,0.5.")
     ] = None,
     site: Annotated[
-        str | None, typer.Option("--site", metavar="SITE", help="input, before:BLOCKS or after:BLOCKS.")
+        str | None,
+        typer.Option(
+            "--site", metavar="SITE", help="input, before:BLOCKS or after:BLOCKS.", autocompletion=words(**_SITES)
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, metavar="N", help="Draws of a random pruner.")] = None,
     finetune_epochs: Annotated[

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from tokenprune.data import patterns, scene
 from tokenprune.data.archive import Arrays, read_npz
 from tokenprune.data.imageset import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.images import data_folder as folder
 from tokenprune.recipe import Data
 from tokenprune.runs import atomic
 
@@ -24,15 +24,6 @@ from tokenprune.runs import atomic
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 DIGITS = tuple("0123456789")
 SUBSET = 1  # a random stream of data.seed; scene and patterns have their own
-
-
-def folder(data_dir: Path | None = None) -> Path:
-    """The data folder: the one given, else $TOKENPRUNE_DATA, else the user's cache."""
-    if data_dir is not None:
-        return data_dir
-    if named := os.environ.get("TOKENPRUNE_DATA"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenprune"
 
 
 def load(spec: Data, data_dir: Path | None = None) -> Dataset:

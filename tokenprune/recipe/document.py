@@ -34,6 +34,12 @@ class Key:
     default: str
     description: str
 
+    @property
+    def choices(self) -> list[str]:
+        """Every value, where the key takes one of a few words."""
+        words = self.allowed.split(" or ")
+        return words if len(words) > 1 and all(word.isidentifier() for word in words) else []
+
 
 def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[Key]:
     """Every key that is not a section, in the schema's order."""
