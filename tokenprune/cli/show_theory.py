@@ -5,7 +5,15 @@ from typing import Any
 
 from tokenprune import claims, complexity
 from tokenprune.cli import show
-from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, TheoryFolder, TheoryResult, TimeResult
+from tokenprune.runs import (
+    AttentionResult,
+    PhaseResult,
+    SparsifyResult,
+    SpatialResult,
+    TheoryFolder,
+    TheoryResult,
+    TimeResult,
+)
 from tokenprune.statistics import mean_interval
 
 _AXES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma", "confusion": "alpha_#"}
@@ -44,7 +52,7 @@ def _phase(found: PhaseResult) -> None:
         bound or ("-" if middle is None else f"{middle:.3g}") for middle, bound in zip(fit.n50, fit.bound, strict=True)
     ]
     title = f"successes of {found.trials} ({found.kind}): training samples down, {_AXES[found.axis]} across"
-    show.rows(["N", *names], [*rows, ["N50", *below]], numbers=["N", *names], title=title)
+    _table(["N", *names], [*rows, ["N50", *below]], numbers=["N", *names], title=title)
     lost = sum(map(sum, found.diverged()))
     if lost:
         print(f"{lost} of {found.models} models diverged and count as failures")
@@ -62,7 +70,7 @@ def _attention(found: AttentionResult) -> None:
         ]
         for at in range(0, len(found.iterations), step)
     ]
-    show.rows(names, rows, numbers=names, title="attention on label-relevant tokens, mean over trials")
+    _table(names, rows, numbers=names, title="attention on label-relevant tokens, mean over trials")
 
 
 def _sparsify(found: SparsifyResult) -> None:
@@ -71,7 +79,7 @@ def _sparsify(found: SparsifyResult) -> None:
         [str(removed), *(_mean(found.loss[method][row]) for method in found.loss)]
         for row, removed in enumerate(found.removed)
     ]
-    show.rows(
+    _table(
         names, rows, numbers=names, title=f"test loss, {found.tokens} tokens, {found.curve_samples} training samples"
     )
     print()
@@ -81,7 +89,7 @@ def _sparsify(found: SparsifyResult) -> None:
         for row, count in enumerate(found.samples)
     ]
     title = f"successes of {len(found.complexity['none'][0])}, {found.complexity_removed} tokens removed"
-    show.rows(names, rows, numbers=names, title=title)
+    _table(names, rows, numbers=names, title=title)
 
 
 def _time(found: TimeResult) -> None:
@@ -91,7 +99,34 @@ def _time(found: TimeResult) -> None:
         for column, value in enumerate(found.values)
     ]
     title = f"iterations to test loss below {found.success:g}, mean over trials that got there"
-    show.rows(names, rows, numbers=names, title=title)
+    _table(names, rows, numbers=names, title=title)
+
+
+def _spatial(found: SpatialResult) -> None:
+    names = ["iteration", "overlap", "95 %", "exact", "test loss", "accuracy"]
+    step = max(1, (len(found.iterations) - 1) // 10)
+    rows = [
+        [
+            str(found.iterations[at]),
+            *_interval(found.overlap, at),
+            *(_interval(curve, at)[0] for curve in (found.exact, found.loss, found.accuracy)),
+        ]
+        for at in range(0, len(found.iterations), step)
+    ]
+    title = f"patch association, mean over trials; overlap by chance {found.chance:.3f}"
+    _table(names, rows, numbers=names, title=title)
+    print()
+    names = ["overlap", "exact", "test loss", "accuracy"]
+    tables = (found.constructed_overlap, found.constructed_exact, found.constructed_loss, found.constructed_accuracy)
+    rows = [[kind, *(_mean(table[kind], ".3f") for table in tables)] for kind in found.constructed_overlap]
+    _table(["attention set by hand", *names], rows, numbers=names)
+    print()
+    arms = list(found.target_accuracy)
+    rows = [
+        [f"{count:,}", *(_mean(found.target_accuracy[arm][row], ".3f") for arm in arms)]
+        for row, count in enumerate(found.samples)
+    ]
+    _table(["N", *arms], rows, numbers=["N", *arms], title="accuracy on the target task")
 
 
 _TABLES: dict[type[TheoryResult], Callable[[Any], None]] = {
@@ -99,7 +134,15 @@ _TABLES: dict[type[TheoryResult], Callable[[Any], None]] = {
     AttentionResult: _attention,
     SparsifyResult: _sparsify,
     TimeResult: _time,
+    SpatialResult: _spatial,
 }
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str], title: str = "") -> None:
+    """Titles stand above: a table may be narrower than what it is called."""
+    if title:
+        print(title)
+    show.rows(names, rows, numbers=numbers)
 
 
 def _successes(cell: Sequence[float | None], success: float) -> int:

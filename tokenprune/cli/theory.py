@@ -152,6 +152,28 @@ def time(
     _run("time", recipe or "time", [*(settings or []), *given], how)
 
 
+@theory.command()
+def spatial(
+    trials: TrialCount = None,
+    recipe: TheoryRecipe = None,
+    settings: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    runs_dir: RunsDir = Path("runs"),
+    resume: Resume = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Patch association, a solution without it, and transfer: Jelassi et al. (NeurIPS 2022).
+
+    Example: tokenprune theory spatial --set data.flips=0.6
+    """
+    given = _keys({"curve.trials": trials})
+    how = _How(seed, device, runs_dir, resume, force, quiet, as_json)
+    _run("spatial", recipe or "spatial", [*(settings or []), *given], how)
+
+
 def _keys(options: dict[str, object]) -> list[str]:
     """`--set` for options that are short for a key."""
     return [f"{key}={value}" for key, value in options.items() if value is not None]

@@ -1,0 +1,72 @@
+"""`tokenprune theory`, as typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from run_command import run
+
+TINY = {
+    "phase": ["--trials", "3", "--grid", "4,9", "--samples", "8,160", "--set", "grid.test_samples=20"],
+    "attention": ["--trials", "3", "--iterations", "20"],
+    "sparsify": [
+        *("--trials", "2", "--method", "random", "--removed", "0,3", "--set", "data.count=12"),
+        *("--set", "removal.samples=[8,40]", "--set", "removal.complexity_removed=3"),
+        *("--set", "removal.curve_samples=8", "--set", "removal.test_samples=10"),
+    ],
+    "time": ["--trials", "2", "--set", "convergence.values=[0.8]", "--set", "convergence.iterations=40"],
+    "spatial": [
+        *("--trials", "2", "--set", "curve.iterations=20", "--set", "transfer.iterations=5"),
+        *("--set", "transfer.samples=[32]", "--set", "curve.test_samples=50"),
+    ],
+}
+
+
+@pytest.mark.parametrize("experiment", TINY)
+def test_every_experiment_prints_a_table_and_is_read_back_as_json(
+    experiment: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["theory", experiment, *TINY[experiment], "--runs-dir", str(tmp_path)]
+    shown = run(capsys, *words)
+    assert shown.status == 0, shown.err
+    assert "models in" in shown.out
+    assert max(map(len, shown.out.split("\nT")[0].split("\nrun ")[0].splitlines())) <= 80
+    again = run(capsys, *words, "--json")
+    found = json.loads(again.out)
+    assert "is finished already" in again.err
+    assert found["experiment"] == experiment
+    folder = Path(found["path"])
+    assert json.loads((folder / "result.json").read_text())["models"] == found["models"]
+    assert {"recipe.yaml", "resolved.yaml", "environment.json", "status.json"} <= {p.name for p in folder.iterdir()}
+
+
+def test_the_phase_diagram_counts_successes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = run(capsys, "theory", "phase", *TINY["phase"], "--set", "grid.success=1", "--runs-dir", str(tmp_path))
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["160", "3", "3"] in lines  # forty steps bring every model's loss below 1
+    assert "T1 theory-alpha" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["phase", "--axis", "depth"], "'depth' is not one of"),
+        (["phase", "--grid", "4,x"], "grid.values"),
+        (["phase", "--grid", "0.5"], "alpha_*^-2 must be at least 1"),
+        (["phase", "--samples", "2"], "N = 2 is smaller than train.batch_size 4"),
+        (["phase", "--set", "data.relevant=0.8", "--set", "data.confusion=0.3"], "must be at most 1"),
+        (["phase", "--recipe", "phase-alhpa"], "phase-alpha"),
+        (["phase", "--recipe", "time"], "not of `tokenprune theory phase`"),
+        (["sparsify", "--method", "magnitud"], "removal.methods"),
+        (["attention", "--set", "model.kind=cnn"], "no attention"),
+        (["spatial", "--set", "data.flips=1.5"], "data.flips"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(capsys, "theory", *words, "--runs-dir", str(tmp_path / "runs"))
+    assert found.status == 2
+    assert said in found.err
+    assert len(found.err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
