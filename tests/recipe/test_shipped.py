@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from tokenprune.errors import UsageError
-from tokenprune.recipe import Recipe, copy_recipe, dump_recipe, find_recipe, load_recipe, parse_recipe, summary
+from tokenprune.recipe import (
+    THEORY_RECIPES,
+    Recipe,
+    copy_recipe,
+    dump_recipe,
+    experiment_of,
+    find_recipe,
+    load_recipe,
+    load_theory_recipe,
+    parse_recipe,
+    summary,
+)
 from tokenprune.recipe import shipped_recipes as shipped
 from tokenprune.recipe.document import document, keys
 
@@ -59,3 +70,19 @@ def test_every_key_is_documented_with_a_default_that_is_its_default():
     overrides = [f"{key.path}={key.default}" for key in keys() if key.default != ""]
     assert parse_recipe("{}", "defaults", overrides) == Recipe()
     assert all(key.description and key.allowed for key in keys())
+
+
+@pytest.mark.parametrize("name", shipped("theory"))
+def test_a_theory_recipe_is_valid_and_headed_by_its_command(name, tmp_path):
+    experiment = experiment_of(f"theory/{name}")
+    loaded = load_theory_recipe(f"theory/{name}", experiment)
+    assert f"# Run:  tokenprune theory {experiment}" in loaded.text
+    assert 20 < len(summary(shipped("theory")[name])) <= 56  # a line of `ls recipes` at 80 columns
+    assert parse_recipe(dump_recipe(loaded.recipe), name, kind=THEORY_RECIPES[experiment]) == loaded.recipe
+    assert copy_recipe(f"theory/{name}", tmp_path).name == f"{name}.yaml"
+
+
+def test_an_experiment_that_is_none_offers_the_nearest(tmp_path):
+    (tmp_path / "mine.yaml").write_text("experiment: phse\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml: experiment: .*phase"):
+        experiment_of(tmp_path / "mine.yaml")

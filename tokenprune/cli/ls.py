@@ -3,11 +3,14 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tokenprune.cli.options import DataDir, Json, RunsDir
+
+if TYPE_CHECKING:
+    from tokenprune.runs import TheoryFolder
 
 
 class Kind(StrEnum):
@@ -55,7 +58,11 @@ def _cell(value: object) -> str:
 def _recipes() -> list[dict[str, Any]]:
     from tokenprune.recipe import shipped_recipes, summary
 
-    return [{"recipe": name, "what": summary(path)} for name, path in shipped_recipes().items()]
+    return [
+        {"recipe": f"{kind}/{name}" if kind else name, "what": summary(path)}
+        for kind in ("", "theory")
+        for name, path in shipped_recipes(kind).items()
+    ]
 
 
 def _pruners() -> list[dict[str, Any]]:
@@ -78,7 +85,7 @@ def _datasets(data_dir: Path | None) -> list[dict[str, Any]]:
 
 def _runs(runs_dir: Path) -> list[dict[str, Any]]:
     from tokenprune.errors import TokenpruneError
-    from tokenprune.runs import all_runs
+    from tokenprune.runs import all_runs, theory_runs
 
     rows = []
     for run in all_runs(runs_dir):
@@ -99,10 +106,27 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
                 "pruned by": ", ".join(methods) or None,
             }
         )
-    return rows
+    return rows + [_theory_run(run) for run in theory_runs(runs_dir)]
+
+
+def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
+    from tokenprune.errors import TokenpruneError
+
+    try:
+        status = run.status()
+        state: str | None = status.state if status else None
+        if run.finished:
+            run.theory_result()
+    except TokenpruneError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        state = "damaged"
+    name = f"{run.place}/{run.name}"
+    return {"run": name, "state": state, "epoch": None, "test accuracy": None, "pruned by": None}
 
 
 def _claims() -> list[dict[str, Any]]:
     from tokenprune import claims
 
-    return [{"claim": claim.id, "statement": claim.statement} for claim in claims.all_claims()]
+    known = [(claim.id, claim.statement) for claim in claims.all_claims()]
+    known += [(claim.id, claim.statement) for claim in claims.THEORY_CLAIMS]
+    return [{"claim": name, "statement": statement} for name, statement in known]

@@ -1,10 +1,13 @@
 """`tokenprune validate`: is this recipe right, and what does it resolve to?"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tokenprune.cli.options import Json, RecipeArgument, Set, load
+
+if TYPE_CHECKING:
+    from tokenprune.recipe import Loaded
 
 
 def validate(
@@ -18,15 +21,19 @@ def validate(
     Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
     """
     from tokenprune.cli import show
-    from tokenprune.recipe import dump_recipe
+    from tokenprune.recipe import dump_recipe, experiment_of, load_theory_recipe
 
-    loaded = load(recipe, settings)
-    identity = {"recipe": loaded.name, "setting": loaded.recipe.setting(), "family": loaded.recipe.family()}
+    experiment = experiment_of(recipe)
+    if experiment:
+        loaded: Loaded[Any] = load_theory_recipe(recipe, experiment, settings or ())
+        identity = {"recipe": loaded.name, "setting": loaded.recipe.setting(), "experiment": experiment}
+    else:
+        loaded = load(recipe, settings)
+        identity = {"recipe": loaded.name, "setting": loaded.recipe.setting(), "family": loaded.recipe.family()}
     if as_json:
         show.json({**identity, "resolved": loaded.recipe.model_dump(mode="json")} if resolved else identity)
     elif resolved:
-        typer.echo(
-            f"# setting {identity['setting']}, family {identity['family']}\n{dump_recipe(loaded.recipe)}", nl=False
-        )
+        head = ", ".join(f"{name} {value}" for name, value in identity.items() if name != "recipe")
+        typer.echo(f"# {head}\n{dump_recipe(loaded.recipe)}", nl=False)
     else:
         show.fields(identity)

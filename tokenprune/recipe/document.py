@@ -2,13 +2,15 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from tokenprune.recipe.schema import Recipe, is_section
+from tokenprune.recipe.theory import THEORY_RECIPES
 
 HEAD = """# Recipes: every key
 
@@ -22,6 +24,14 @@ then `--set`. Unknown keys, keys given twice and values out of range are errors,
 A run is identified by the sections `data`, `model`, `pruner` and `train` (its *setting*) and `run.seed`. Runs of one
 setting are replicates; runs that differ only in `model.depth` and seed are one *family*, the panels of one figure.
 `evaluate` and the rest of `run` may change without making another run.
+"""
+
+THEORY = """
+# Recipes of the theory laboratory
+
+`tokenprune theory EXPERIMENT --recipe NAME` takes these; those that come with the program are in `recipes/theory/`, and
+`tokenprune cp theory/phase-alpha mine.yaml` copies one. `experiment: phase` and so on says whose recipe it is. A run is
+identified by all sections but `run`, and by `run.seed`. Values marked "chosen" are not the authors'.
 """
 
 
@@ -54,17 +64,51 @@ def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[Key]:
 
 def document() -> str:
     parts = [HEAD]
-    for name, field in Recipe.model_fields.items():
-        section = _model(field.annotation)
-        parts += [
-            f"\n## {name}\n\n{(section.__doc__ or '').strip()}\n",
-            "\n| key | value | default | what |\n|---|---|---|---|\n",
-        ]
-        parts += [
-            f"| `{key.path}` | {_cell(key.allowed)} | `{key.default}` | {_cell(key.description)} |\n"
-            for key in keys(section, f"{name}.")
-        ]
+    parts += [_section(name, field, "##") for name, field in Recipe.model_fields.items()]
+    parts.append(THEORY)
+    shown: list[tuple[str, type[BaseModel]]] = []
+    for experiment, recipe in THEORY_RECIPES.items():
+        parts.append(f"\n## theory {experiment}\n")
+        same = [name for name, field in recipe.model_fields.items() if (name, field.annotation) in shown]
+        if same:
+            parts.append(f"\nSections {', '.join(f'`{name}`' for name in same)} as above, with these defaults:")
+            parts.append(f" {_changed(recipe, same)}.\n")
+        for name, field in recipe.model_fields.items():
+            if name != "experiment" and name not in same:
+                parts.append(_section(name, field, "###"))
+                shown.append((name, _model(field.annotation)))
     return "".join(parts)
+
+
+def _section(name: str, field: FieldInfo, level: str) -> str:
+    section = _model(field.annotation)
+    head = f"\n{level} {name}\n\n{(section.__doc__ or '').strip()}\n\n"
+    head += "| key | value | default | what |\n|---|---|---|---|\n"
+    defaults = field.get_default(call_default_factory=True)
+    rows = [
+        f"| `{key.path}` | {_cell(key.allowed)} | `{_default(key, defaults)}` | {_cell(key.description)} |\n"
+        for key in keys(section, f"{name}.")
+    ]
+    return head + "".join(rows)
+
+
+def _default(key: "Key", section: BaseModel) -> str:
+    """Of the recipe, which may say otherwise than the section by itself."""
+    value: Any = section
+    for part in key.path.split(".")[1:]:
+        value = getattr(value, part)
+    return _yaml(value)
+
+
+def _changed(recipe: type[BaseModel], sections: Sequence[str]) -> str:
+    """Where an experiment's defaults are not those of the sections themselves."""
+    found = [
+        f"`{key.path}: {value}`"
+        for name in sections
+        for key in keys(_model(recipe.model_fields[name].annotation), f"{name}.")
+        if (value := _default(key, recipe.model_fields[name].get_default(call_default_factory=True))) != key.default
+    ]
+    return ", ".join(found) or "no other"
 
 
 def _model(annotation: Any) -> type[BaseModel]:

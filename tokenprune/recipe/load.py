@@ -45,7 +45,7 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    if not kind and path.parent == Path("theory"):
+    if path.parent == Path("theory"):
         kind, path = "theory", Path(path.name)
     shipped = shipped_recipes(kind)
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
@@ -65,6 +65,16 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Rec
     path = find_recipe(source)
     text = _read(path)
     return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, tuple(overrides))
+
+
+def experiment_of(source: str | Path) -> str | None:
+    """Which experiment of the theory laboratory a recipe is for; None for a recipe of `tokenprune train`."""
+    path = find_recipe(source)
+    tree = _read_yaml(_read(path), str(path), [])
+    found = tree.get("experiment") if isinstance(tree, dict) else None
+    if found is not None and found not in THEORY_RECIPES:
+        raise RecipeError(f"{path}: experiment: {unknown('experiment', str(found), THEORY_RECIPES)}")
+    return found
 
 
 def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[str] = ()) -> Loaded[TheoryRecipe]:
