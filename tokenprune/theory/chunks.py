@@ -1,15 +1,25 @@
 """How many models fit into one chunk."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tokenprune.recipe import ShallowRecipe
 from tokenprune.theory.population import BLOCK, Job, neurons
 
-#: More models at once gain nothing on a CPU: what they hold no longer fits into a core's cache.
+#: More models at once gain nothing on a CPU: what they hold no longer fits into a core's cache. A GPU wants many.
 MODELS = 20
+MODELS_ON_GPU = 2000
 
 _Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Chunks in work at the same time, and how many models are worth training together in one of them."""
+
+    workers: int
+    most: int = MODELS
 
 
 def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
@@ -17,13 +27,13 @@ def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
         yield items[start : start + size]
 
 
-def chunk_size(job: Job, recipe: ShallowRecipe, workers: int, most: int = MODELS) -> int:
-    """Models like this one to be trained together: at most `most`, fewer where the recipe's memory would not hold them.
+def chunk_size(job: Job, recipe: ShallowRecipe, crew: Crew) -> int:
+    """Models like this one to be trained together: at most `crew.most`, fewer where the recipe's memory would not hold them.
 
     One model is always tried; where even that does not fit into the machine, allocation fails and says so.
     """
-    room = recipe.run.memory * 2**20 / workers
-    return max(1, min(most, int(room / memory(job, recipe))))
+    room = recipe.run.memory * 2**20 / crew.workers
+    return max(1, min(crew.most, int(room / memory(job, recipe))))
 
 
 def memory(job: Job, recipe: ShallowRecipe) -> float:

@@ -8,14 +8,14 @@ import torch
 
 from tokenprune.recipe import TimeRecipe
 from tokenprune.runs import TimeResult
-from tokenprune.theory.chunks import chunk_size, chunked
+from tokenprune.theory.chunks import Crew, chunk_size, chunked
 from tokenprune.theory.plan import Chunk, Output, Plan, Result
 from tokenprune.theory.population import Job, descend, score, start, test_bags
 
 _Place = tuple[int, int, int]  # step size, alpha_*, trial
 
 
-def plan_time(recipe: TimeRecipe, workers: int) -> Plan:
+def plan_time(recipe: TimeRecipe, crew: Crew) -> Plan:
     """A chunk holds trials of one step size and one alpha_*, which converge at about the same time."""
     spec = recipe.convergence
     chunks: list[Chunk] = []
@@ -24,7 +24,7 @@ def plan_time(recipe: TimeRecipe, workers: int) -> Plan:
         for column in range(len(spec.values)):
             cell = [(row, column, trial) for trial in range(spec.trials)]
             jobs = [_job(recipe, *place) for place in cell]
-            size = chunk_size(jobs[0], recipe, workers)
+            size = chunk_size(jobs[0], recipe, crew)
             for part, trained in zip(chunked(cell, size), chunked(jobs, size), strict=True):
                 chunks.append(Chunk(partial(_iterations, recipe, row, trained), len(part) / spec.trials, len(part)))
                 places.append(list(part))

@@ -15,6 +15,7 @@ from tokenprune import hardware, runs
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Loaded, TheoryRecipe, dump_recipe
 from tokenprune.runs import TheoryFolder, atomic
+from tokenprune.theory.chunks import MODELS_ON_GPU, Crew
 from tokenprune.theory.experiments import plan_of
 from tokenprune.theory.plan import Chunk, Output, Plan
 
@@ -52,14 +53,14 @@ def theory_run(
         if folder.chunks.is_file() and not (resume or force):
             raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
         device = hardware.choose_device(recipe.run.device)
-        workers = 1 if device.type == "cuda" else recipe.run.threads or os.cpu_count() or 1
-        plan = plan_of(recipe, workers)
+        crew = Crew(1, MODELS_ON_GPU) if device.type == "cuda" else Crew(recipe.run.threads or os.cpu_count() or 1)
+        plan = plan_of(recipe, crew)
         if force:
             for path in (folder.path / "result.json", folder.chunks):
                 atomic.remove(path)
-        _describe(folder, loaded, device, workers)
+        _describe(folder, loaded, device, crew.workers)
         with _status(folder), _Journal(folder.chunks, plan) as journal:
-            _work(plan, journal, device, workers, reporter)
+            _work(plan, journal, device, crew.workers, reporter)
             result = plan.assemble(journal.outputs())(
                 name=loaded.name,
                 setting=recipe.setting(),

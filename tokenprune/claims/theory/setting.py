@@ -21,6 +21,9 @@ _WORDS = {
     "data.noise": "tau = {}",
     "data.noisy_share": "noisy share {}",
     "data.noisy": "noise of noisy tokens {}",
+    "data.patches": "{} patches",
+    "data.set_size": "sets of {}",
+    "data.flips": "q = {}",
     "model.kind": "{}",
     "model.neurons": "m = {}",
     "model.scale": "xi = {}",
@@ -60,13 +63,13 @@ class Setting(Generic[Result]):
         here, default = flat(self.first.recipe), _defaults(self.experiment)
         always = [key for key in _ALWAYS if not (self.experiment == "time" and key == "train.step_size")]
         other = [key for key in here if key not in _ALWAYS and here[key] != default.get(key)]
-        return ", ".join(_said(key, here[key]) for key in (*always, *other) if key in here)
+        return ", ".join(said(key, here[key]) for key in (*always, *other) if key in here)
 
     def differences(self, other: "Setting[Any]", without: Sequence[str] = ()) -> str:
         """What is otherwise in `other`, in words."""
         here, there = flat(self.first.recipe), flat(other.first.recipe)
         return ", ".join(
-            _said(key, value) for key, value in there.items() if here.get(key) != value and key not in without
+            said(key, value) for key, value in there.items() if here.get(key) != value and key not in without
         )
 
     def command(self, overrides: Mapping[str, object] | None = None, seed: int | None = None) -> str:
@@ -121,7 +124,8 @@ def _nearest(experiment: str, name: str, wanted: Mapping[str, Any]) -> tuple[str
     return best, changes[best]
 
 
-def _said(key: str, value: object) -> str:
+def said(key: str, value: object) -> str:
+    """A key and its value in words: `batch 8`."""
     return _WORDS.get(key, f"{key} {{}}").format(_short(value))
 
 
