@@ -28,7 +28,7 @@ def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
 
 
 def chunk_size(job: Job, recipe: ShallowRecipe, crew: Crew) -> int:
-    """Models like this one to be trained together: at most `crew.most`, fewer where the recipe's memory would not hold them.
+    """Models like this one to be trained together: at most `crew.most`, fewer where the memory would not hold them.
 
     One model is always tried; where even that does not fit into the machine, allocation fails and says so.
     """
