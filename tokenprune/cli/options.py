@@ -42,12 +42,14 @@ def _theory_recipes(*_: object) -> Offers:
     return [(name, summary(path)) for name, path in shipped_recipes("theory").items()]
 
 
-def _keys(_: object, incomplete: str) -> Offers:
+def _keys(ctx: typer.Context, incomplete: str) -> Offers:
+    from tokenprune.recipe import THEORY_RECIPES, Recipe
     from tokenprune.recipe.document import keys
 
+    known = list(keys(THEORY_RECIPES.get(ctx.command.name or "", Recipe)))  # below `theory` a verb is an experiment
     if "=" not in incomplete:
-        return [(f"{key.path}=", key.description) for key in keys()]
-    return [(f"{key.path}={value}", "") for key in keys() for value in key.choices]
+        return [(f"{key.path}=", key.description) for key in known]
+    return [(f"{key.path}={value}", "") for key in known for value in key.choices]
 
 
 def _pruners(*_: object) -> Offers:

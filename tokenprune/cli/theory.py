@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tokenprune.cli.interrupt import Interrupted, at_once
 from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, overrides
 
 theory = typer.Typer(
@@ -38,7 +39,7 @@ class Network(StrEnum):
 
 @theory.command()
 def phase(
-    axis: Annotated[Axis, typer.Option("--axis", help="What the columns vary.")] = Axis.alpha,
+    axis: Annotated[Axis | None, typer.Option("--axis", help="What the columns vary (default: alpha).")] = None,
     model: Annotated[Network | None, typer.Option("--model", help="With attention or without.")] = None,
     grid: Annotated[
         str | None, typer.Option("--grid", metavar="VALUES", help="Columns, such as 4,6,8 (alpha: alpha_*^-2).")
@@ -60,16 +61,14 @@ def phase(
     Example: tokenprune theory phase --axis alpha --model cnn --trials 5
     """
     given = _keys(
-        {
-            "grid.axis": axis.value if recipe is None else None,
-            "model.kind": model.value if model else None,
-            "grid.values": grid and f"[{grid}]",
-            "grid.samples": samples and f"[{samples}]",
-            "grid.trials": trials,
-        }
+        ("--axis", "grid.axis", axis and axis.value),
+        ("--model", "model.kind", model and model.value),
+        ("--grid", "grid.values", grid and f"[{grid}]"),
+        ("--samples", "grid.samples", samples and f"[{samples}]"),
+        ("--trials", "grid.trials", trials),
     )
     how = _How(seed, device, runs_dir, resume, force, quiet, as_json)
-    _run("phase", recipe or f"phase-{axis.value}", [*(settings or []), *given], how)
+    _run("phase", recipe or f"phase-{axis.value if axis else 'alpha'}", settings, given, how)
 
 
 @theory.command()
@@ -90,9 +89,9 @@ def attention(
 
     Example: tokenprune theory attention --set data.relevant=0.3
     """
-    given = _keys({"curve.iterations": iterations, "curve.trials": trials})
+    given = _keys(("--iterations", "curve.iterations", iterations), ("--trials", "curve.trials", trials))
     how = _How(seed, device, runs_dir, resume, force, quiet, as_json)
-    _run("attention", recipe or "attention", [*(settings or []), *given], how)
+    _run("attention", recipe or "attention", settings, given, how)
 
 
 @theory.command()
@@ -120,14 +119,12 @@ def sparsify(
     Example: tokenprune theory sparsify --method irrelevant --method random
     """
     given = _keys(
-        {
-            "removal.methods": method and f"[{','.join(method)}]",
-            "removal.removed": removed and f"[{removed}]",
-            "removal.trials": trials,
-        }
+        ("--method", "removal.methods", method and f"[{','.join(method)}]"),
+        ("--removed", "removal.removed", removed and f"[{removed}]"),
+        ("--trials", "removal.trials", trials),
     )
     how = _How(seed, device, runs_dir, resume, force, quiet, as_json)
-    _run("sparsify", recipe or "sparsify", [*(settings or []), *given], how)
+    _run("sparsify", recipe or "sparsify", settings, given, how)
 
 
 @theory.command()
@@ -147,9 +144,9 @@ def time(
 
     Example: tokenprune theory time --trials 50
     """
-    given = _keys({"convergence.trials": trials})
+    given = _keys(("--trials", "convergence.trials", trials))
     how = _How(seed, device, runs_dir, resume, force, quiet, as_json)
-    _run("time", recipe or "time", [*(settings or []), *given], how)
+    _run("time", recipe or "time", settings, given, how)
 
 
 @theory.command()
@@ -169,14 +166,14 @@ def spatial(
 
     Example: tokenprune theory spatial --set data.flips=0.6
     """
-    given = _keys({"curve.trials": trials})
+    given = _keys(("--trials", "curve.trials", trials))
     how = _How(seed, device, runs_dir, resume, force, quiet, as_json)
-    _run("spatial", recipe or "spatial", [*(settings or []), *given], how)
+    _run("spatial", recipe or "spatial", settings, given, how)
 
 
-def _keys(options: dict[str, object]) -> list[str]:
-    """`--set` for options that are short for a key."""
-    return [f"{key}={value}" for key, value in options.items() if value is not None]
+def _keys(*options: tuple[str, str, object]) -> dict[str, str]:
+    """`--set` for options that are short for a key, and the option that was typed."""
+    return {f"{key}={value}": option for option, key, value in options if value is not None}
 
 
 @dataclass(frozen=True)
@@ -192,15 +189,25 @@ class _How:
     as_json: bool
 
 
-def _run(experiment: str, recipe: str, settings: list[str], how: _How) -> None:
-    from tokenprune.cli import show_theory
-    from tokenprune.recipe import load_theory_recipe
+def _run(experiment: str, recipe: str, settings: list[str] | None, given: dict[str, str], how: _How) -> None:
+    with at_once():
+        from tokenprune.cli import show_theory
+        from tokenprune.recipe import RecipeError, load_theory_recipe
 
-    loaded = load_theory_recipe(recipe, experiment, overrides(settings, seed=how.seed, device=how.device))
+    short = {f"run.seed={how.seed}": "--seed", f"run.device={how.device}": "--device", **given}
+    try:
+        loaded = load_theory_recipe(
+            recipe, experiment, overrides([*(settings or []), *given], seed=how.seed, device=how.device)
+        )
+    except RecipeError as error:  # named as it was typed
+        text = str(error)
+        for override, option in short.items():
+            text = text.replace(f"--set {override}: ", f"{option} {override.partition('=')[2].strip('[]')}: ")
+        raise RecipeError(text) from None
 
-    from tokenprune.cli.interrupt import Interrupted
-    from tokenprune.cli.progress import progress
-    from tokenprune.theory import theory_run  # torch: only for a recipe that is right
+    with at_once():
+        from tokenprune.cli.progress import progress
+        from tokenprune.theory import theory_run  # torch: only for a recipe that is right
 
     try:
         with progress(how.quiet) as reporter:
