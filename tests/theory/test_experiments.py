@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,6 +127,22 @@ def test_a_killed_run_loses_a_chunk_at_most_and_ends_with_the_same_numbers(tmp_p
     resumed = theory_run(loaded, runs_dir=tmp_path / "killed", resume=True).theory_result()
     assert resumed.loss == whole.loss
     assert resumed.error == whole.error
+
+
+def test_sigkill_then_resume_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    overrides = ["grid.trials=40", "grid.samples=[400]", "grid.values=[4,9,14]", "run.threads=1"]
+    words = [word for override in overrides for word in ("--set", override)]
+    command = [sys.executable, "-m", "tokenprune", "theory", "phase", "--runs-dir", str(tmp_path / "a"), *words]
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not any(path.stat().st_size for path in (tmp_path / "a").glob("theory/*/chunks.jsonl")):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    loaded = load_theory_recipe("phase-alpha", "phase", overrides)
+    resumed = theory_run(loaded, runs_dir=tmp_path / "a", resume=True).theory_result()
+    whole = theory_run(loaded, runs_dir=tmp_path / "b").theory_result()
+    assert resumed.loss == whole.loss
 
 
 def test_chunks_of_another_run_are_refused(tmp_path: Path) -> None:
