@@ -70,7 +70,8 @@ def theory_run(
                 seconds=round(journal.seconds, 2),
                 device=hardware.device_name(device),
             )
-            atomic.write_json(folder.path / "result.json", result.model_dump(mode="json"))
+            # On one line: indented, every number of a large diagram would have a line of its own.
+            atomic.write_text(folder.path / "result.json", result.model_dump_json() + "\n")
             folder.set_status("finished", 0, len(plan.chunks))
         atomic.remove(folder.chunks)
     return folder
