@@ -38,9 +38,11 @@ def report(
     if as_json:
         show.json(reports.as_json(found))
     elif as_csv:
-        print((out / "points.csv").read_text(encoding="utf-8"), end="")
+        print((out / ("points.csv" if found.trained else "theory.csv")).read_text(encoding="utf-8"), end="")
     else:
         show.tables(reports.table(found))
-    print(f"written: {out / 'index.html'}", file=sys.stderr)
-    if strict and any(verdict.verdict == "refuted" for verdict in found.verdicts):
+    pages = [*(["index.html"] if found.trained else []), *(["theory.html"] if found.laboratory else [])]
+    print(f"written: {', '.join(str(out / page) for page in pages)}", file=sys.stderr)
+    outcomes = [each.verdict for each in found.verdicts] + [each.verdict for each in found.laboratory.verdicts]
+    if strict and "refuted" in outcomes:
         raise typer.Exit(REFUTED)

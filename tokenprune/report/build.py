@@ -1,7 +1,7 @@
 """A report written into a folder: page, figures, CSV, JSON."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,26 +16,33 @@ from tokenprune.report.mosaic import EXAMPLES, Examples, mosaic, read_examples
 from tokenprune.report.page import page
 from tokenprune.report.series import Curves, Group, Measured, attention, by_method
 from tokenprune.report.style import Drawing, load, style
+from tokenprune.report.theory.figures import figures as laboratory_figures
+from tokenprune.report.theory.layout import PREFIX
+from tokenprune.report.theory.page import page as laboratory_page
+from tokenprune.report.theory.rows import points as laboratory_rows
 from tokenprune.runs import RunFolder, atomic
 
 _MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
 _MOSAICS = 6
+_TABLES = {"points.csv", "runs.csv", "claims.csv", "theory.csv"}
 _CHOOSE = "`tokenprune report --run NAME` draws chosen runs"
 
 _Drawn = tuple[list[Drawing], list[str]]  # and a line for each that could not be drawn
 
 
 def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Report:
-    """Write index.html, figures/, points.csv, runs.csv, claims.csv and report.json into `out`.
+    """Write figures/ and report.json into `out`; index.html, points.csv, runs.csv and claims.csv if there are trained
+    runs, theory.html and theory.csv if there are runs of the laboratory.
 
     runs: folder names; None for all. What was damaged, unfinished or too much to draw is in `.problems` of the result.
-    Figures of an earlier report in `out` that are not part of this one are removed. Raises TokenpruneError if no run
-    is finished or `out` cannot be written, UsageError for an unknown run.
+    Pages and figures of an earlier report in `out` that are not part of this one are removed. Raises TokenpruneError
+    if no run is finished or `out` cannot be written, UsageError for an unknown run.
     """
     report = collect(runs_dir, runs)
     drawn = _draw(report)
-    points = point_rows(report)
-    tables = {"points": to_csv(points), "runs": to_csv(run_rows(report)), "claims": to_csv(claim_rows(report))}
+    points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
+    tables = {"points": points, "runs": run_rows(report), "claims": claim_rows(report)} if report.trained else {}
+    tables |= {"theory": laboratory_points} if report.laboratory else {}
     drawings, problems = drawn()
     report = replace(
         report, problems=(*report.problems, *problems), figures=tuple(drawing.name for drawing in drawings)
@@ -44,11 +51,16 @@ def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Re
     for drawing in drawings:
         atomic.write_text(out / "figures" / f"{drawing.name}.svg", drawing.svg)
         _write_bytes(out / "figures" / f"{drawing.name}.png", drawing.png)
-    for name, text in tables.items():
-        atomic.write_text(out / f"{name}.csv", text)
-    _remove_figures(out, _earlier_figures(out) - set(report.figures))
-    atomic.write_text(out / "report.json", to_json(as_json(report, points)))
-    atomic.write_text(out / "index.html", page(report, drawings))
+    _remove_earlier(out, report, {f"{name}.csv" for name in tables})
+    for name, rows in tables.items():
+        atomic.write_text(out / f"{name}.csv", to_csv(rows))
+    atomic.write_text(out / "report.json", to_json(as_json(report, points, laboratory_points)))
+    if report.trained:
+        others = [drawing for drawing in drawings if not drawing.name.startswith(PREFIX)]
+        atomic.write_text(out / "index.html", page(report, others))
+    if found := report.laboratory:
+        chosen = [drawing for drawing in drawings if drawing.name.startswith(PREFIX)]
+        atomic.write_text(out / "theory.html", laboratory_page(found, chosen, trained=bool(report.trained)))
     return report
 
 
@@ -63,6 +75,7 @@ def _draw(report: Report) -> Callable[[], _Drawn]:
         for draw in curve_figures(curves, suffix, styles)
     ]
     single += [partial(attention_figure, *found) for found in shown[:_MOST]]
+    single += laboratory_figures(report.laboratory)
     load()
     # The mosaics are the longest job: the next one is drawn only where the one before could not be.
     started = workers.begin([partial(_mosaics, report, suffixes), *(partial(_styled, draw) for draw in single)])
@@ -123,20 +136,20 @@ def _kept_examples(folder: RunFolder, curves: Curves, prunes: Sequence[Sequence[
     )
 
 
-def _earlier_figures(out: Path) -> set[str]:
-    """Names of the figures that the report which stands in `out` wrote; none where nothing says so."""
+def _remove_earlier(out: Path, report: Report, tables: set[str]) -> None:
+    """What the report that stands in `out` wrote and this one will not; nothing where nothing says so."""
     try:
         record = json.loads((out / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return set()
+        return
     names = record.get("figures", []) if isinstance(record, dict) else []
-    return {name for name in names if isinstance(name, str) and name == slug(name)}
-
-
-def _remove_figures(out: Path, names: Iterable[str]) -> None:
-    for name in names:
+    for name in {name for name in names if isinstance(name, str) and name == slug(name)} - set(report.figures):
         for suffix in (".svg", ".png"):
             atomic.remove(out / "figures" / f"{name}{suffix}")
+    pages = {"index.html": bool(report.trained), "theory.html": bool(report.laboratory)}
+    stale = _TABLES - tables | {page for page, written in pages.items() if not written}
+    for name in stale:
+        atomic.remove(out / name)
 
 
 def _mosaic(

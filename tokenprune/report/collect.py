@@ -1,6 +1,5 @@
 """Everything that a folder of runs holds, read once; what is damaged or unfinished is named and left out."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any
 
 from tokenprune.claims import Verdict, judge, read_runs
 from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.report import environment, theory
 from tokenprune.report.series import Curves, Measured, Trained, curves
-from tokenprune.runs import RunFolder, all_runs
+from tokenprune.runs import RunFolder, all_runs, theory_runs
 from tokenprune.statistics import wilson
 
 
@@ -17,9 +17,10 @@ from tokenprune.statistics import wilson
 class Report:
     """What all runs of a folder say together.
 
-    folders: of the finished runs, in the order of `trained`. attention: (epoch, share per block) by folder name.
-    environments: environment.json by folder name. problems: a line for each thing that could not be used.
-    curves: of all that was measured. figures: names of those drawn, none before they are.
+    folders: of the finished training runs, in the order of `trained`. attention: (epoch, share per block) by folder
+    name. environments: environment.json by folder name. problems: a line for each thing that could not be used.
+    curves: of all that was measured. laboratory: what `tokenprune theory` left. figures: names of those drawn, none
+    before they are.
     """
 
     folders: tuple[RunFolder, ...]
@@ -30,6 +31,7 @@ class Report:
     verdicts: tuple[Verdict, ...]
     problems: tuple[str, ...]
     curves: tuple[Curves, ...]
+    laboratory: theory.Laboratory
     figures: tuple[str, ...] = ()
 
 
@@ -39,25 +41,20 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
     Raises TokenpruneError if none is finished, UsageError for an unknown name.
     """
     if names is not None:
-        known = [folder.name for folder in all_runs(runs_dir)]
+        known = [folder.name for folder in (*all_runs(runs_dir), *theory_runs(runs_dir))]
         for name in names:
             if name not in known:
                 raise UsageError(f"{unknown('run', name, known)} (looked in {runs_dir})")
     found, problems = read_runs(runs_dir)
     runs = [run for run in found if names is None or run.folder.name in names]
-    if not runs:
-        because = "".join(f"\n{problem}" for problem in problems)
+    laboratory = theory.collect(runs_dir, names)
+    if not (runs or laboratory):
+        because = "".join(f"\n{problem}" for problem in (*problems, *laboratory.problems))
         raise TokenpruneError(
             f"{runs_dir}: no finished run to report on; `tokenprune train --recipe quickstart` makes one, "
-            f"--runs-dir looks elsewhere{because}"
+            f"`tokenprune theory phase` one of the laboratory, --runs-dir looks elsewhere{because}"
         )
-    environments = {}
-    for run in runs:
-        try:
-            environments[run.folder.name] = _environment(run.folder)
-        except TokenpruneError as error:
-            problems.append(str(error))
-            environments[run.folder.name] = {}
+    environments, unread = environment.read_all(run.folder for run in runs)
     measured = tuple(
         Measured(run.folder.name, run.result, prune, path.name, point)
         for run in runs
@@ -77,17 +74,7 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
         },
         environments=environments,
         verdicts=tuple(judge(runs)),
-        problems=tuple(problems),
+        problems=(*problems, *unread, *laboratory.problems),
         curves=tuple(curves(measured)),
+        laboratory=laboratory,
     )
-
-
-def _environment(folder: RunFolder) -> dict[str, Any]:
-    """environment.json, or nothing where there is none: numbers do not hang on it."""
-    if not folder.environment.is_file():
-        return {}
-    try:
-        record = json.loads(folder.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TokenpruneError(f"{folder.environment}: cannot be read, left out: {error}") from None
-    return record if isinstance(record, dict) else {}

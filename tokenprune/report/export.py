@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tokenprune.report.collect import Report
+from tokenprune.report.environment import different
 from tokenprune.report.series import Measured
+from tokenprune.report.theory.rows import as_json as laboratory_as_json
 from tokenprune.runs import SCHEMA, PruneResult
 
 _POINT_FIRST = (
@@ -37,14 +39,20 @@ _POINT_FIRST = (
 )
 
 
-def as_json(report: Report, points: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Everything that the report shows, for programs. points: `point_rows(report)`, if that is at hand."""
+def as_json(
+    report: Report, points: list[dict[str, Any]] | None = None, theory: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Everything that the report shows, for programs.
+
+    points: `point_rows(report)`, theory: the laboratory's points, if these are at hand.
+    """
     return {
         "schema_version": SCHEMA,
         "runs": run_rows(report),
         "points": point_rows(report) if points is None else points,
         "claims": claim_rows(report),
-        "environments": [{"runs": runs, **environment} for environment, runs in environments(report)],
+        "environments": [{"runs": runs, **environment} for environment, runs in different(report.environments)],
+        "theory": laboratory_as_json(report.laboratory, theory),
         "problems": list(report.problems),
         "figures": list(report.figures),
     }
@@ -80,15 +88,6 @@ def point_rows(report: Report) -> list[dict[str, Any]]:
 
 def claim_rows(report: Report) -> list[dict[str, Any]]:
     return [verdict.model_dump(mode="json") for verdict in report.verdicts]
-
-
-def environments(report: Report) -> list[tuple[dict[str, Any], list[str]]]:
-    """Each different environment, less the command, with the runs made in it."""
-    found: dict[str, list[str]] = {}
-    for run, environment in report.environments.items():
-        record = {key: value for key, value in environment.items() if key != "command"}
-        found.setdefault(json.dumps(record, sort_keys=True), []).append(run)
-    return [(json.loads(record), runs) for record, runs in found.items()]
 
 
 def to_json(value: Mapping[str, Any]) -> str:

@@ -1,16 +1,14 @@
 """The report as one HTML page that loads nothing: figures inline, light and dark, readable without a script."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import tokenprune
 from tokenprune.report import captions
 from tokenprune.report.collect import Report
-from tokenprune.report.export import environments, prune_command, train_command
+from tokenprune.report.export import prune_command, train_command
+from tokenprune.report.html import count, figure, machines, resolved, template
 from tokenprune.report.numbers import (
     bounds,
     duration,
@@ -28,22 +26,17 @@ from tokenprune.runs import RunFolder
 
 def page(report: Report, drawings: Sequence[Drawing]) -> str:
     """index.html"""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    return template("page.html.j2").render(
         title="May these tokens go?",
         lead=_lead(report),
         notes=sorted({run.result.data.note for run in report.trained if run.result.data.note}),
         claims=blocks(report.verdicts),
-        figures=[_figure(drawing, environment) for drawing in drawings],
+        figures=[figure(drawing) for drawing in drawings],
         no_curves=None if report.measured else "Nothing here was pruned yet: `tokenprune prune` measures the curves.",
         tables=[_table(curves) for curves in report.curves],
         settings=_settings(report),
-        environments=_environments(report),
+        environments=machines(report.environments),
+        theory=bool(report.laboratory),
         problems=report.problems,
         version=tokenprune.__version__,
     )
@@ -55,7 +48,7 @@ def _lead(report: Report) -> str:
     sources = sorted({_data(r.data.source, r.data.scene) for r in results})
     methods = sorted({measured.line for measured in report.measured})
     parts = [
-        _count(len(results), "finished run"),
+        count(len(results), "finished run"),
         f"{'recipe' if len(recipes) == 1 else 'recipes'} {', '.join(recipes)}",
         f"depth {', '.join(map(str, depths))}",
         ", ".join(sources),
@@ -67,20 +60,6 @@ def _lead(report: Report) -> str:
 def _data(source: str, scene: str) -> str:
     name = Path(source).name
     return name if scene == "plain" else f"{name} ({scene})"
-
-
-def _figure(drawing: Drawing, environment: Any) -> dict[str, Any]:
-    from markupsafe import Markup, escape
-
-    svg = drawing.inline().replace("<svg", f'<svg role="img" aria-label="{escape(drawing.alt)}"', 1)
-    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
-    return {
-        "name": drawing.name,
-        "title": drawing.title,
-        "caption": drawing.caption,
-        "svg": Markup(svg),
-        "wide": round(width / 72 * 6.6, 1),  # rem per inch: text comes out at the size of a caption
-    }
 
 
 def _table(curves: Curves) -> dict[str, Any]:
@@ -150,7 +129,7 @@ def _setting(report: Report, runs: Sequence[Trained], folders: dict[str, RunFold
         f"{_data(data.source, data.scene)}: {data.train_count:,} training and {data.test_count:,} test images",
         f"label-relevant share {percent(data.relevant_share)} %" if data.relevant_share is not None else None,
         f"trained with {result.pruner} at keep {result.keep_ratio:g}" if result.pruner != "none" else None,
-        _count(result.epochs, "epoch"),
+        count(result.epochs, "epoch"),
     ]
     return {
         "title": f"{result.name}, depth {model.depth}",
@@ -165,7 +144,7 @@ def _setting(report: Report, runs: Sequence[Trained], folders: dict[str, RunFold
             if run.result.group_accuracy
         ],
         "commands": _commands(report, runs),
-        "recipe": _recipe(folders[runs[0].folder]),
+        "recipe": resolved(folders[runs[0].folder]),
     }
 
 
@@ -189,34 +168,3 @@ def _commands(report: Report, runs: Sequence[Trained]) -> str:
     lines = [train_command(report.environments[run.folder]) for run in runs]
     lines += map(prune_command, prunes.values())
     return "\n".join(dict.fromkeys(line for line in lines if line))
-
-
-def _recipe(folder: RunFolder) -> str | None:
-    """resolved.yaml as text; None where it is gone: the numbers do not hang on it."""
-    try:
-        return folder.resolved.read_text(encoding="utf-8").rstrip()
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _environments(report: Report) -> list[dict[str, str]]:
-    return [
-        {
-            "title": _machine(environment),
-            "runs": f"{_count(len(runs), 'run')}: {', '.join(runs)}",
-            "text": yaml.safe_dump(environment, sort_keys=False, allow_unicode=True).rstrip(),
-        }
-        for environment, runs in environments(report)
-        if environment
-    ]
-
-
-def _machine(environment: dict[str, Any]) -> str:
-    packages = environment.get("packages")
-    torch = packages.get("torch") if isinstance(packages, dict) else None
-    parts = [environment.get("device"), environment.get("processor"), f"torch {torch}" if torch else None]
-    return ", ".join(str(part) for part in parts if part) or "not recorded"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tokenprune.report.collect import Report
 from tokenprune.report.numbers import bounds, percent
 from tokenprune.report.series import Curves, Interval
+from tokenprune.report.theory.tables import table as laboratory_table
 from tokenprune.report.verdicts import blocks
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ _COLORS = {"supported": "green", "refuted": "red", "undecided": "bright_black"}
 
 def table(report: Report) -> list[Any]:
     """Renderables for a rich console of 80 columns: runs, accuracy at each ratio, verdicts."""
-    return [_runs(report), *(_curves(curves) for curves in report.curves), *_claims(report)]
+    trained = (
+        [_runs(report), *(_curves(curves) for curves in report.curves), *_claims(report)] if report.trained else []
+    )
+    return [*trained, *([laboratory_table(report.laboratory)] if report.laboratory else [])]
 
 
 def _runs(report: Report) -> "Table":

@@ -1,0 +1,41 @@
+"""environment.json of a run: what is reported of it, and never needed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tokenprune.errors import TokenpruneError
+from tokenprune.runs import RunFolder
+
+
+def _read(folder: RunFolder) -> dict[str, Any]:
+    """environment.json, or nothing where there is none: numbers do not hang on it."""
+    if not folder.environment.is_file():
+        return {}
+    try:
+        record = json.loads(folder.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TokenpruneError(f"{folder.environment}: cannot be read, left out: {error}") from None
+    return record if isinstance(record, dict) else {}
+
+
+def read_all(folders: Iterable[RunFolder]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """By folder name, and a line for each that cannot be read."""
+    found: dict[str, dict[str, Any]] = {}
+    problems = []
+    for folder in folders:
+        try:
+            found[folder.name] = _read(folder)
+        except TokenpruneError as error:
+            problems.append(str(error))
+            found[folder.name] = {}
+    return found, problems
+
+
+def different(by_run: Mapping[str, dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Each different environment, less the command, with the runs made in it. by_run: environment.json by folder."""
+    found: dict[str, list[str]] = {}
+    for run, environment in by_run.items():
+        record = {key: value for key, value in environment.items() if key != "command"}
+        found.setdefault(json.dumps(record, sort_keys=True), []).append(run)
+    return [(json.loads(record), runs) for record, runs in found.items()]

@@ -1,0 +1,42 @@
+"""Everything that the laboratory left in a folder of runs, read once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenprune.claims import TheoryVerdict, judge_theory, read_theory
+from tokenprune.report import environment
+from tokenprune.report.theory.settings import Case, cases
+from tokenprune.runs import TheoryFolder, TheoryResult
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Finished runs, pooled over seeds in `cases`. environments: environment.json by folder name.
+
+    problems: a line for each thing that could not be used.
+    """
+
+    runs: tuple[tuple[TheoryFolder, TheoryResult], ...]
+    cases: tuple[Case[Any], ...]
+    verdicts: tuple[TheoryVerdict, ...]
+    environments: dict[str, dict[str, Any]]
+    problems: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+
+def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
+    """Read the laboratory's runs in `runs_dir`, or those named; none at all is no error."""
+    found, problems = read_theory(runs_dir)
+    runs = [(folder, result) for folder, result in found if names is None or folder.name in names]
+    environments, unread = environment.read_all(folder for folder, _ in runs)
+    return Laboratory(
+        tuple(runs),
+        tuple(cases(runs)),
+        tuple(judge_theory([(folder.name, result) for folder, result in runs])),
+        environments,
+        (*problems, *unread),
+    )
