@@ -62,14 +62,16 @@ def removal_figure(cases: Sequence[Case[SparsifyResult]]) -> Drawing:
     for case, panel in zip(cases, (ax, *small), strict=True):
         for method in case.first.loss:
             color, marker = layout.METHODS[method]
-            layout.draw_curve(panel, series.removal(case, "loss", method), color, marker=marker, floor=_FLOOR)
+            curve, dash = series.removal(case, "loss", method), layout.DASHES.get(method, "-")
+            layout.draw_curve(panel, curve, color, marker=marker, linestyle=dash, floor=_FLOOR)
     for method in methods:
         color, marker = layout.METHODS[method]
-        layout.draw_curve(side, series.removal(cases[0], "relevant", method), color, marker=marker)
+        dash = layout.DASHES.get(method, "-")
+        layout.draw_curve(side, series.removal(cases[0], "relevant", method), color, marker=marker, linestyle=dash)
         if method in REMOVAL:
-            curve = REMOVAL[method]
+            shown = REMOVAL[method]
             ax.plot(
-                curve.x, curve.y, color=color, marker=marker, linestyle=(0, (1, 2)), linewidth=1,
+                shown.x, shown.y, color=color, marker=marker, linestyle=(0, (1, 2)), linewidth=1,
                 markerfacecolor=PAPER, markeredgewidth=1.2, zorder=2.5,
             )  # fmt: skip
     ax.set_title(called[0])
@@ -114,7 +116,8 @@ def removal_samples_figure(cases: Sequence[Case[SparsifyResult]], verdicts: Sequ
             color, marker = layout.METHODS[method]
             fitted = [(n, rate) for n in fine if (rate := fit.probability(column, n)) is not None]
             if fitted:
-                panel.plot(*np.transpose(fitted), color=color, linewidth=1.4 if index == 0 else 1)
+                dash = layout.DASHES.get(method, "-")
+                panel.plot(*np.transpose(fitted), color=color, linestyle=dash, linewidth=1.4 if index == 0 else 1)
             if index == 0:
                 panel.plot(
                     samples, [count / trials for count in at], color=color, marker=marker, linestyle="", zorder=3,
@@ -133,7 +136,7 @@ def removal_samples_figure(cases: Sequence[Case[SparsifyResult]], verdicts: Sequ
         if verdict.claim == "theory-sparsify" and cases[0].setting.folders[0] in verdict.evidence:
             method, _, against = (verdict.variant or "").partition(" against ")
             effect = Interval(verdict.effect, verdict.low, verdict.high) if verdict.effect is not None else None
-            rows.append((f"{METHODS[method]}\nagainst {against or 'none removed'}", *layout.METHODS[method], effect))
+            rows.append((f"{METHODS[method]}\nagainst {against or 'before'}", *layout.METHODS[method], effect))
     layout.forest(side, rows, "log2 of the ratio of N50", [(0, "")])
     layout.legend(figure, [(layout.handle(*layout.METHODS[method]), METHODS[method]) for method in first.complexity])
     caption = (

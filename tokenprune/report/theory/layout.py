@@ -32,6 +32,8 @@ METHODS = {
     "noisy": (PURPLE, "D"),
     "magnitude": (BLUE, "o"),
 }
+#: Magnitude often keeps what label-irrelevant keeps: both lines must show.
+DASHES: dict[str, Any] = {"magnitude": (0, (4, 1.5))}
 KINDS = {"vit": (BLUE, "o"), "cnn": (RED, "s")}
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 

@@ -238,7 +238,7 @@ def _cells(ax: "Axes", values: Sequence[float], samples: Sequence[int], rates: n
         np.arange(len(values) + 1) - 0.5,
         np.arange(len(samples) + 1) - 0.5,
         rates,
-        cmap=ListedColormap(colormaps["Blues"](np.linspace(0.07, 0.93, 64))),  # no cell as pale as the page
+        cmap=ListedColormap(colormaps["Blues"](np.linspace(0.07, 0.93, 41))),  # no cell as pale as the page
         vmin=0,
         vmax=1,
         edgecolors=PAPER,

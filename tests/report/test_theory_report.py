@@ -1,0 +1,248 @@
+"""theory.html: the numbers of the laboratory's runs, every verdict, and a page of its own."""
+
+import csv
+import json
+import re
+import xml.etree.ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests import theory_factories as made
+from tests.claims.test_theory_spatial import spatial
+from tests.cli.run_command import run
+from tests.factories import make_run
+from tests.report.test_report import Page, rows
+from tokenprune import report
+from tokenprune.claims.published import PHASE_VIT
+from tokenprune.errors import UsageError
+from tokenprune.report.theory import collect
+from tokenprune.report.theory.phases import _height
+from tokenprune.report.theory.settings import DEFAULT, label
+from tokenprune.report.theory.verdicts import matrix
+
+VALUES, SAMPLES = [4, 8, 12], [50, 100, 200, 400, 800]
+GRID = {"values": VALUES, "samples": SAMPLES, "trials": 8}
+ROUND = (0, 10, 20, 40)
+
+
+def grid(axis: str = "alpha", **changed: object) -> dict:
+    return {**GRID, "axis": axis, **changed}
+
+
+def rising(trials: int = 4) -> list[list[float]]:
+    return [[0.5 + 0.01 * trial, 0.6, 0.7, 0.8 + 0.01 * trial] for trial in range(trials)]
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every experiment; N50 = 25 alpha_*^-2, so an exponent of 2; two seeds of the default, two further settings."""
+    folder = tmp_path_factory.mktemp("work") / "runs"
+    quadratic = {"n50": lambda value: 25 * value, "name": "complexity"}
+    for seed in (0, 1):
+        made.save(folder, made.phase(**quadratic, seed=seed, grid=grid()))
+    made.save(folder, made.phase(**quadratic, grid=grid(), train={"batch_size": 8}))
+    made.save(folder, made.phase(**quadratic, grid=grid(), train={"step_size": 0.6}))
+    made.save(folder, made.phase(lambda value: 2 * value**2, grid=grid(), model={"kind": "cnn"}, name="complexity"))
+    noise = grid("noise", values=[0.0, 0.4, 0.8], trials=4)
+    made.save(folder, made.phase(lambda tau: (0.1 - 0.05 * tau) ** -2, grid=noise, name="phase-noise"))
+    made.save(folder, made.phase(lambda _: 200.0, grid=grid("confusion", values=[0, 0.1], trials=2), name="confusion"))
+    made.save(folder, made.attention(rising(), ROUND))
+    made.save(folder, made.attention(rising(), ROUND, train={"step_size": 0.3}))
+    counts = {"none": [0, 1, 3], "random": [0, 1, 3], "irrelevant": [1, 3, 4], "noisy": [3, 2, 0]}
+    made.save(folder, made.sparsify(counts, trials=4, samples=[100, 200, 400]))
+    spec = {"values": [0.25, 0.5], "step_sizes": [0.3, 0.6], "trials": 3}
+    made.save(folder, made.time(lambda eta, alpha: [round(10 / eta / alpha)] * 3, convergence=spec))
+    made.save(folder, spatial(40, 300))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(runs_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[report.Report, Path]:
+    out = tmp_path_factory.mktemp("out") / "report"
+    return report.write(runs_dir, out), out
+
+
+def test_a_laboratory_alone_makes_its_own_page_and_no_other(written: tuple[report.Report, Path]) -> None:
+    found, out = written
+    assert {path.name for path in out.iterdir()} == {"theory.html", "theory.csv", "report.json", "figures"}
+    assert found.problems == ()
+    page = Page((out / "theory.html").read_text())
+    assert page.open == page.unbalanced == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.loads)
+    names = {path.stem for path in (out / "figures").iterdir()}
+    wanted = "phase-alpha phase-alpha-cnn phase-noise phase-confusion exponents lines attention removal"
+    assert names == {f"theory-{name}" for name in [*wanted.split(), "removal-samples", "time", "spatial"]}
+    assert names <= set(page.ids)
+    for path in (out / "figures").glob("*.svg"):
+        xml.etree.ElementTree.parse(path)
+
+
+def test_csv_holds_the_pooled_counts_of_every_cell(runs_dir: Path, written: tuple[report.Report, Path]) -> None:
+    chosen = [
+        row
+        for row in rows(written[1] / "theory.csv")
+        if (row["recipe"], row["kind"], row["quantity"]) == ("complexity", "vit", "success rate")
+        and row["differs"] == DEFAULT
+    ]
+    tables = []
+    for path in runs_dir.glob("theory/complexity-*/result.json"):
+        record = json.loads(path.read_text())
+        if record["recipe"]["model"]["kind"] == "vit" and record["setting"] == chosen[0]["setting"]:
+            tables.append(np.array(record["loss"]) < record["success"])
+    counts = np.concatenate(tables, axis=2).sum(2)
+    assert len(tables) == 2
+    assert len(chosen) == counts.size
+    for row in chosen:
+        assert int(row["successes"]) == counts[VALUES.index(int(float(row["x"]))), SAMPLES.index(int(row["n"]))]
+        assert int(row["trials"]) == 16
+        assert float(row["value"]) == int(row["successes"]) / 16
+
+
+def test_fitted_boundaries_are_those_the_counts_were_drawn_from(written: tuple[report.Report, Path]) -> None:
+    found = {
+        (row["recipe"], row["kind"], row["differs"], float(row["x"])): float(row["value"])
+        for row in rows(written[1] / "theory.csv")
+        if row["quantity"] == "n50, joint fit" and row["value"]
+    }
+    for value in VALUES:
+        assert found["complexity", "vit", DEFAULT, value] == pytest.approx(25 * value, rel=0.3)
+        assert found["complexity", "cnn", DEFAULT, value] == pytest.approx(2 * value**2, rel=0.5)
+    times = [row for row in rows(written[1] / "theory.csv") if row["experiment"] == "time"]
+    for row in times:
+        assert float(row["value"]) == round(10 / float(row["series"].removeprefix("eta ")) / float(row["x"]))
+
+
+def test_json_holds_every_verdict_and_point(written: tuple[report.Report, Path]) -> None:
+    found, out = written
+    theory = json.loads((out / "report.json").read_text())["theory"]
+    assert [claim["claim"] for claim in theory["claims"]] == [v.claim for v in found.laboratory.verdicts]
+    assert len(theory["points"]) == len(rows(out / "theory.csv"))
+    assert {record["run"] for record in theory["runs"]} == {folder.name for folder, _ in found.laboratory.runs}
+
+
+def test_settings_are_told_by_what_differs_and_the_default_is_first(written: tuple[report.Report, Path]) -> None:
+    shown = matrix(written[0].laboratory)
+    assert shown.columns == (DEFAULT, "half the step size", "batch 8")
+    cells = {row.name: row.cells for row in shown.rows}
+    # Half of 1.2 for phase diagrams and half of 0.6 for attention are one setting.
+    assert all(cells["T1 theory-alpha"])
+    assert [len(each) for each in cells["T4 theory-attention"]] == [1, 1, 0]
+    said = {(row.id, row.variant, cell.verdict) for row in shown.rows for each in row.cells for cell in each}
+    assert said == {(v.claim, v.variant, v.verdict) for v in written[0].laboratory.verdicts}
+
+
+def test_how_models_are_judged_is_part_of_a_setting_but_the_grid_is_not() -> None:
+    base = made.phase(lambda _: 200.0, grid=grid()).recipe
+    assert label(base) == DEFAULT
+    assert label(made.phase(lambda _: 200.0, grid=grid(success=1e-2)).recipe) == "success at 0.01"
+    assert label(made.phase(lambda _: 200.0, grid=grid(), model={"kind": "cnn", "neurons": 200}).recipe) == "m = 200"
+    assert label(made.attention(rising(), ROUND, curve={"test_samples": 400}).recipe) == "400 test samples"
+
+
+def test_every_verdict_stands_in_the_page_with_its_colour(written: tuple[report.Report, Path]) -> None:
+    found, out = written
+    page = Page((out / "theory.html").read_text())
+    for outcome in ("supported", "refuted", "undecided"):
+        told = sum(verdict.verdict == outcome for verdict in found.laboratory.verdicts)
+        assert page.classes.count(f"verdict {outcome}") == told
+    assert "within (0, 2]" in page.text or "too uncertain" in page.text
+
+
+def test_the_published_diagram_stands_beside_one_on_its_grid(tmp_path: Path) -> None:
+    own = {"axis": "alpha", "values": [*PHASE_VIT.values], "samples": [*PHASE_VIT.samples], "trials": 2}
+    counts = [[min(2, count // 10) for count in column] for column in PHASE_VIT.successes]
+    made.save(tmp_path / "runs", made.phase(counts=counts, grid=own))
+    report.write(tmp_path / "runs", tmp_path / "out")
+    row = [count[0] for count in PHASE_VIT.successes]  # N = 40
+    text = (tmp_path / "out" / "theory.html").read_text()
+    table = text[text.index("successes, published") :]
+    cells = re.search(r'<th scope="row">40</th>((?:<td[^>]*>\d+</td>)+)', table)
+    assert cells is not None
+    assert [int(cell) for cell in re.findall(r'class="published">(\d+)<', cells[1])] == row
+    assert "published (slides, exact)" in (tmp_path / "out" / "figures" / "theory-phase-alpha.svg").read_text()
+    given = [point for point in rows(tmp_path / "out" / "theory.csv") if point["quantity"] == "success rate"]
+    assert sum(float(point["published"]) for point in given) * 20 == pytest.approx(sum(map(sum, PHASE_VIT.successes)))
+
+
+def test_a_boundary_stands_where_its_n_is_on_an_axis_of_rows() -> None:
+    samples = (50, 100, 400)
+    assert [_height(n, samples) for n in samples] == [0, 1, 2]
+    assert _height(200, samples) == pytest.approx(1.5)
+    assert np.isnan([_height(n, samples) for n in (None, 10, 5000)]).all()
+
+
+def test_both_kinds_of_runs_make_two_pages_that_lead_to_each_other(runs_dir: Path, tmp_path: Path) -> None:
+    make_run(tmp_path / "runs")
+    made.save(tmp_path / "runs", made.attention(rising(), ROUND))
+    found = report.write(tmp_path / "runs", tmp_path / "out")
+    index, theory = (Page((tmp_path / "out" / name).read_text()) for name in ("index.html", "theory.html"))
+    assert "theory.html" in index.loads
+    assert "index.html" in theory.loads
+    assert not any(name.startswith("theory-") for name in index.ids)
+    assert "theory-attention" in theory.ids
+    alone = report.write(tmp_path / "runs", tmp_path / "out", runs=[found.trained[0].folder])
+    assert not alone.laboratory
+    assert {path.name for path in (tmp_path / "out").iterdir()}.isdisjoint({"theory.html", "theory.csv"})
+    assert not list((tmp_path / "out" / "figures").glob("theory-*"))
+    assert "theory.html" not in Page((tmp_path / "out" / "index.html").read_text()).loads
+    named = report.write(tmp_path / "runs", tmp_path / "out", runs=[found.laboratory.runs[0][0].name])
+    assert named.trained == ()
+    assert not (tmp_path / "out" / "index.html").exists()
+    with pytest.raises(UsageError, match="did you mean 'attention-"):
+        report.write(tmp_path / "runs", tmp_path / "out", runs=["attention-0"])
+
+
+def test_where_nothing_succeeded_or_everything_diverged_the_page_says_so(tmp_path: Path) -> None:
+    lost = made.phase(counts=[[0] * 5] * 3, grid=grid(trials=2), name="complexity")
+    nothing = (((None, None),) * 5,) * 3
+    made.save(tmp_path / "runs", lost.model_copy(update={"loss": nothing, "error": nothing}))
+    made.save(tmp_path / "runs", made.attention([[None] * 4] * 2, ROUND))
+    made.save(tmp_path / "runs", made.sparsify({"none": [0, 0], "random": [0, 0]}, trials=1, samples=[100, 200]))
+    spec = {"values": [0.25, 0.5], "step_sizes": [0.3], "trials": 1}
+    made.save(tmp_path / "runs", made.time(lambda *_: [None], convergence=spec))
+    found = report.write(tmp_path / "runs", tmp_path / "out")
+    text = Page((tmp_path / "out" / "theory.html").read_text()).text
+    assert {verdict.verdict for verdict in found.laboratory.verdicts} == {"undecided"}
+    assert "&gt; 800" in (tmp_path / "out" / "theory.html").read_text()
+    assert "30 models diverged and count as failures" in text
+    points = rows(tmp_path / "out" / "theory.csv")
+    chosen = [point["value"] for point in points if point["experiment"] == "attention"]
+    assert chosen[: len(ROUND)] == [""] * len(ROUND)
+
+
+def test_damaged_results_are_named_and_the_rest_is_reported(tmp_path: Path) -> None:
+    folder = made.save(tmp_path / "runs", made.attention(rising(), ROUND))
+    made.save(tmp_path / "runs", made.attention(rising(), ROUND, train={"step_size": 0.6, "batch_size": 8}))
+    (folder.path / "result.json").write_text("{")
+    assert [case.label for case in collect(tmp_path / "runs").cases] == ["batch 8"]
+    report.write(tmp_path / "runs", tmp_path / "out")
+    page = Page((tmp_path / "out" / "theory.html").read_text())
+    assert folder.name in page.text[page.text.index("Problems") :]
+
+
+def test_terminal_table_fits_80_columns_and_strict_counts_the_laboratory(
+    runs_dir: Path,
+    written: tuple[report.Report, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = Console(width=80)
+    with console.capture() as shown:
+        for table in report.table(written[0]):
+            console.print(table)
+    lines = shown.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(verdict.number in shown.get() for verdict in written[0].laboratory.verdicts)
+
+    falling = [[0.8, 0.7, 0.6, 0.5 + 0.01 * trial] for trial in range(4)]
+    made.save(tmp_path / "runs", made.attention(falling, ROUND))
+    monkeypatch.chdir(tmp_path)
+    ended = run(capsys, "report", "--strict", "--csv")
+    assert ended.status == 3
+    assert ended.err.strip() == "written: report/theory.html"
+    assert {row["experiment"] for row in csv.DictReader(ended.out.splitlines())} == {"attention"}
