@@ -50,7 +50,7 @@ def curve_figures(curves: Curves, suffix: str, styles: Styles) -> list[Callable[
 def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     figure, axes = _panels(curves, styles)
     for ax, panel in zip(axes, curves.panels, strict=False):
-        _curve_lines(ax, panel, styles, lambda mark: mark.kept, lambda mark: mark.accuracy)
+        _curve_lines(ax, panel, styles, lambda mark: 100 * mark.kept, lambda mark: mark.accuracy)
         ax.axhline(100 * panel.unpruned.value, color=INK, linestyle=":", linewidth=1.2, zorder=1.5)
         _alpha(ax, panel.relevant_share)
     _label(axes, len(curves.panels), "patch tokens kept, %", "test accuracy, %")
@@ -81,13 +81,13 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     for i, panel in enumerate(curves.panels):
         row, column = divmod(i, wide)
         ax = axes[row * wide * (2 if measured else 1) + column]
-        _curve_lines(ax, panel, styles, lambda mark: mark.flops / 1e6, lambda mark: mark.accuracy, band=False)
+        _curve_lines(ax, panel, styles, lambda mark: mark.flops / 1e6, lambda mark: mark.accuracy)
         _star(ax, panel.unpruned_flops / 1e6, panel.unpruned.value)
         ax.set_xlabel("MFLOPs per image")
         if measured:
             below = axes[(row * 2 + 1) * wide + column]
             _curve_lines(
-                below, panel, styles, lambda mark: mark.images_per_second, lambda mark: mark.accuracy, band=False
+                below, panel, styles, lambda mark: mark.images_per_second, lambda mark: mark.accuracy, bars=True
             )
             _star(below, panel.unpruned_images_per_second, panel.unpruned.value)
             below.set_xlabel("measured images/s")
@@ -104,7 +104,9 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         f"Accuracy against computation: {curves.title}",
         "Test accuracy against FLOPs per image (2 per multiply-add, scores included)"
         + (" and against measured images/s" if measured else "; images/s were not measured")
-        + f". The star is the unpruned model. Means over seeds. {captions.conditions(curves)}",
+        + f". The star is the unpruned model. {captions.spread(curves)}"
+        + (" Against images/s the same intervals are bars; images/s are means over seeds." if measured else "")
+        + f" {captions.conditions(curves)}",
         "Accuracy against FLOPs per image and measured images per second. " + captions.say_compute(curves),
         svg,
         png,
@@ -114,7 +116,7 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
 def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     figure, axes = _panels(curves, styles)
     for ax, panel in zip(axes, curves.panels, strict=False):
-        _curve_lines(ax, panel, styles, lambda mark: mark.kept, lambda mark: mark.kept_relevance)
+        _curve_lines(ax, panel, styles, lambda mark: 100 * mark.kept, lambda mark: mark.kept_relevance)
         if panel.relevant_share is not None:
             ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
     _label(axes, len(curves.panels), "patch tokens kept, %", "label-relevant area of kept, %")
@@ -146,7 +148,8 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
         for block, shares in enumerate(panel.blocks):
             color = _block_color(block / max(1, depth - 1))
             ax.plot(panel.epochs, [100 * share.value for share in shares], color=color)
-            _band(ax, panel.epochs, shares, color, 0.13)
+            if len(bounded := _bounded(panel.epochs, shares)) > 1:
+                _band(ax, bounded, color, 0.13)
         if panel.relevant_share is not None:
             ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
         ax.set_title(f"depth {panel.depth}")
@@ -206,15 +209,18 @@ def _curve_lines(
     styles: Styles,
     x: Callable[[Mark], float | None],
     y: Callable[[Mark], Interval | None],
-    band: bool = True,
+    bars: bool = False,
 ) -> None:
-    """The panel's curves in percent, with their bands (several seeds) or error bars (one)."""
+    """The panel's curves, y in percent, with their bands (several seeds) or error bars (one).
+
+    bars: never bands, which fold over where x, a measured speed, does not rise from mark to mark.
+    """
     for line in panel.lines:
         color, marker, dash = styles[line.name]
         drawn = [(a, b, mark.seeds) for mark in line.marks if (a := x(mark)) is not None and (b := y(mark)) is not None]
         if not drawn:
             continue
-        xs = [a * (100 if band else 1) for a, _, _ in drawn]
+        xs = [a for a, _, _ in drawn]
         values = [b for _, b, _ in drawn]
         ax.plot(
             xs,
@@ -226,30 +232,24 @@ def _curve_lines(
             markeredgewidth=0.6,
             zorder=3,
         )
-        if not band:
-            continue
-        if min(seeds for _, _, seeds in drawn) > 1:
-            _band(ax, xs, values, color, 0.18)
-        elif all(value.low is not None and value.high is not None for value in values):
-            ax.vlines(
-                xs,
-                [100 * (value.low or 0.0) for value in values],
-                [100 * (value.high or 0.0) for value in values],
-                color=color,
-                linewidth=1.1,
-                alpha=0.75,
-                zorder=2.5,
-            )
+        bounded = _bounded(xs, values)
+        if not bars and len(bounded) > 1 and min(seeds for _, _, seeds in drawn) > 1:
+            _band(ax, bounded, color, 0.18)
+        elif bounded:
+            ax.vlines(*np.transpose(bounded), color=color, linewidth=1.1, alpha=0.75, zorder=2.5)
 
 
-def _band(ax: "Axes", xs: Sequence[float], values: Sequence[Interval], color: Any, alpha: float) -> None:
-    bounded = [
+def _bounded(xs: Sequence[float], values: Sequence[Interval]) -> list[tuple[float, float, float]]:
+    """(x, low, high) in percent of the intervals that have bounds."""
+    return [
         (x, 100 * v.low, 100 * v.high)
         for x, v in zip(xs, values, strict=True)
         if v.low is not None and v.high is not None
     ]
-    if len(bounded) > 1:
-        ax.fill_between(*np.transpose(bounded), color=color, alpha=alpha, linewidth=0, zorder=2)
+
+
+def _band(ax: "Axes", bounded: Sequence[tuple[float, float, float]], color: Any, alpha: float) -> None:
+    ax.fill_between(*np.transpose(bounded), color=color, alpha=alpha, linewidth=0, zorder=2)
 
 
 def _alpha(ax: "Axes", share: float | None) -> None:
@@ -268,10 +268,11 @@ def _star(ax: "Axes", x: float | None, accuracy: float) -> None:
 
 
 def _accuracy_limits(axes: Sequence["Axes"], panels: Sequence[Panel]) -> None:
-    """Enough for every line; a wide interval of few seeds may leave the panel, the lines may not."""
-    values = [100 * panel.unpruned.value for panel in panels]
-    values += [100 * mark.accuracy.value for panel in panels for line in panel.lines for mark in line.marks]
-    low, high = min(values), max(values)
+    """Enough for every curve and every interval around it."""
+    values = [panel.unpruned.value for panel in panels]
+    for mark in (mark for panel in panels for line in panel.lines for mark in line.marks):
+        values += [each for each in (mark.accuracy.value, mark.accuracy.low, mark.accuracy.high) if each is not None]
+    low, high = 100 * min(values), 100 * max(values)
     room = max(1.0, 0.08 * (high - low))
     for ax in axes:
         ax.set_ylim(max(-1.0, low - room), min(101.0, high + room))
