@@ -22,6 +22,7 @@ from tokenprune.report.theory import collect
 from tokenprune.report.theory.phases import _height
 from tokenprune.report.theory.settings import DEFAULT, label
 from tokenprune.report.theory.verdicts import matrix
+from tokenprune.report.theory.words import pretty
 
 VALUES, SAMPLES = [4, 8, 12], [50, 100, 200, 400, 800]
 GRID = {"values": VALUES, "samples": SAMPLES, "trials": 8}
@@ -246,3 +247,8 @@ def test_terminal_table_fits_80_columns_and_strict_counts_the_laboratory(
     assert ended.status == 3
     assert ended.err.strip() == "written: report/theory.html"
     assert {row["experiment"] for row in csv.DictReader(ended.out.splitlines())} == {"attention"}
+
+
+def test_symbols_are_raised_where_they_are_exponents_and_left_alone_elsewhere() -> None:
+    assert pretty("N50 ~ alpha_*^-g, (Theta(1) - tau)^-2, N50^-1/2, eta^C") == "N50 ~ α*⁻ᵍ, (Θ(1) - τ)⁻², 1/√N50, η^C"
+    assert pretty("beta, stage, 2^-3/4") == "beta, stage, 2^-3/4"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Of the names of all figures of the laboratory.
 PREFIX = "theory-"
 WIDTH = 9.6  # inches, all figures
-PER_ROW = 5
+_PER_ROW = 6
 _LEFT, _RIGHT, _BOTTOM, _GAP = 0.76, 0.2, 0.52, 0.74
 
 #: Ends of the caption where small multiples are drawn.
@@ -48,12 +48,12 @@ def sheet(
     names: float = 0.0,
     bar: float = 0.0,
 ) -> tuple["Figure", "list[Axes]", "list[Axes]"]:
-    """Axes whose widths are in the proportions of `large`, and `small` ones below in rows of five.
+    """Axes whose widths are in the proportions of `large`, and `small` ones below in rows of at most six.
 
     top: inches above for title and legend; names: left of the last large one for names of its rows, beside what every
     panel has; bar: right of it for a colour bar.
     """
-    rows = math.ceil(small / PER_ROW)
+    rows = math.ceil(small / _PER_ROW)
     step = small_height + 0.62
     total = top + height + _BOTTOM + (rows * step + 0.12 if rows else 0)
     figure = blank(WIDTH, total)
@@ -70,11 +70,11 @@ def sheet(
         x += names if index == len(large) - 1 else 0.0
         main.append(place(x, total - top - height, width, height))
         x += width + _GAP
-    gap = 0.42
-    width = (WIDTH - _LEFT - _RIGHT - gap * (PER_ROW - 1)) / PER_ROW
+    gap, columns = 0.5, max(5, math.ceil(small / max(1, rows)))
+    width = (WIDTH - _LEFT - _RIGHT - gap * (columns - 1)) / columns
     others = []
     for index in range(small):
-        row, column = divmod(index, PER_ROW)
+        row, column = divmod(index, columns)
         y = total - top - height - _BOTTOM - 0.12 - (row + 1) * step + 0.3
         others.append(place(_LEFT + column * (width + gap), y, width, small_height))
     for ax in others:
@@ -83,7 +83,7 @@ def sheet(
 
 
 def small_title(ax: "Axes", text: str) -> None:
-    ax.set_title("\n".join(textwrap.wrap(text, 26)[:2]), fontsize=7.5, fontweight="normal", pad=3)
+    ax.set_title("\n".join(textwrap.wrap(text, 22)[:2]), fontsize=7.5, fontweight="normal", pad=3)
 
 
 def legend(figure: "Figure", entries: Sequence[tuple[Any, str]]) -> None:

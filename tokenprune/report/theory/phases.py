@@ -138,7 +138,10 @@ def line_figure(groups: Sequence[Sequence[Phase]]) -> Drawing:
             found = [(x, n**-0.5) for x in fine if (n := phase.joint_n50(float(x))) is not None]
             color = layout.KINDS["vit"][0] if index == 0 else MUTED
             if found:
-                ax.plot(*np.transpose(found), color=color, linewidth=1.6 if index == 0 else 0.8, zorder=3 - (index > 0))
+                look: dict[str, Any] = (
+                    {"linewidth": 1.6, "zorder": 3} if index == 0 else {"linewidth": 0.8, "alpha": 0.6}
+                )
+                ax.plot(*np.transpose(found), color=color, **look)
             if index == 0:
                 known = [(v, n**-0.5) for v, n in zip(values, phase.fit.n50, strict=True) if n is not None]
                 if known:

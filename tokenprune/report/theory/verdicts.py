@@ -1,5 +1,6 @@
 """The laboratory's verdicts as a matrix: claims down, settings across."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +111,12 @@ def _cell(case: Case[Any], verdict: TheoryVerdict) -> Cell:
         case.first.name,
         pretty(verdict.title),
         pretty(verdict.why),
-        tuple((line.startswith("tokenprune "), line) for line in verdict.change.splitlines()),
+        tuple(
+            (command, "\n".join(lines))
+            for command, lines in itertools.groupby(
+                verdict.change.splitlines(), lambda line: line.startswith("tokenprune ")
+            )
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import re
 
 _SYMBOLS = (("alpha_*", "α*"), ("alpha_#", "α#"), ("N50^-1/2", "1/√N50"), ("N^-1/2", "1/√N"))
 _GREEK = {"tau": "τ", "sigma": "σ", "eta": "η", "xi": "ξ", "delta": "δ", "Theta": "Θ", "mu_j": "μ_j"}
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_RAISED = str.maketrans("-0123456789ghkp", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵍʰᵏᵖ")
 
 #: What the columns of a phase diagram vary.
 AXES = {"alpha": "α*⁻²", "noise": "token noise τ", "start": "starting error σ", "confusion": "confusion tokens α#"}
@@ -23,7 +23,7 @@ def pretty(text: str) -> str:
     for plain, symbol in _SYMBOLS:
         text = text.replace(plain, symbol)
     text = re.sub(rf"\b({'|'.join(_GREEK)})\b", lambda match: _GREEK[match[1]], text)
-    return re.sub(r"\^(-?\d+)(?![\d/])", lambda match: match[1].translate(_RAISED), text)
+    return re.sub(r"\^(-?\d+|-[ghkp])(?![\w/])", lambda match: match[1].translate(_RAISED), text)
 
 
 def trials(count: int) -> str:
