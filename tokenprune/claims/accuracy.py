@@ -25,7 +25,8 @@ class Condition(NamedTuple):
 
     def __str__(self) -> str:
         scores = f", scores {self.input_scores}" if self.input_scores else ""
-        tuned = f", {self.finetune_epochs} epochs of fine-tuning" if self.finetune_epochs else ""
+        epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
+        tuned = f", {epochs} of fine-tuning" if self.finetune_epochs else ""
         return f"site {self.site}{scores}{tuned}"
 
 

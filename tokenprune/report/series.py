@@ -60,7 +60,8 @@ class Group:
 
     def describe(self) -> str:
         scores = f", scores of {self.input_scores}" if self.input_scores else ""
-        tuned = f", {self.finetune_epochs} epochs of fine-tuning at each ratio" if self.finetune_epochs else ""
+        epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
+        tuned = f", {epochs} of fine-tuning at each ratio" if self.finetune_epochs else ""
         return f"site {self.site}{scores}{tuned}, {self.precision} on {self.device}"
 
 

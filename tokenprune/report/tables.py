@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tokenprune.claims.judge import LEVEL, SEEDS
 from tokenprune.report.collect import Report
-from tokenprune.report.numbers import bounds, percent
+from tokenprune.report.numbers import DASH, bounds, percent
 from tokenprune.report.series import Curves, Interval
 from tokenprune.report.theory.tables import table as laboratory_table
-from tokenprune.report.verdicts import blocks
+from tokenprune.report.verdicts import Block, blocks
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _RATIOS = 10
+_CLAIM = 27  # the longest name of a claim
 _COLORS = {"supported": "green", "refuted": "red", "undecided": "bright_black"}
 
 
@@ -75,27 +77,47 @@ def _claims(report: Report) -> list["Table"]:
 
     tables = []
     for block in blocks(report.verdicts):
-        found = _table(f"Claims, {block.title} (effects in points, 95 % interval over n seeds)")
-        found.add_column("claim", overflow="fold", ratio=1)
+        found = _table(f"Claims, {block.title}", gap=0)
+        found.caption = Text(_legend(block))
+        found.add_column(
+            "claim", overflow="fold", width=_CLAIM if block.several else None, ratio=None if block.several else 1
+        )
         found.add_column("depth", justify="right", no_wrap=True)
+        if block.several:
+            found.add_column("site", overflow="fold", ratio=1)
         found.add_column("verdict", no_wrap=True)
-        found.add_column("effect", overflow="fold", width=28)
+        found.add_column("effect", justify="right", no_wrap=True)
+        found.add_column("95 %", overflow="fold", max_width=14)
         found.add_column("n", justify="right", no_wrap=True)
         for row in block.rows:
-            name = row.id
             for depth, cells in zip(block.depths, row.cells, strict=True):
                 for cell in cells:
-                    where = f" ({cell.where})" if len(cells) > 1 else ""
                     found.add_row(
-                        Text(name + where),
+                        row.id,
                         str(depth),
+                        *([Text(cell.where or DASH)] if block.several else []),
                         Text(cell.verdict, style=_COLORS[cell.verdict]),
-                        Text(cell.effect.replace(" points", "")),
+                        cell.effect,
+                        cell.interval,
                         str(cell.seeds),
                     )
-                    name = ""
         tables.append(found)
     return tables
+
+
+def _legend(block: Block) -> str:
+    lines = ["effect: in points, mean of n training seeds, with its 95 % interval."]
+    if any(cell.verdict == "undecided" for _, cell in block.cells):
+        lines.append(
+            f"undecided: fewer than {SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more; the page and --json have "
+            "the commands that would decide."
+        )
+    if block.left_out:
+        lines.append(
+            f"Left out, for one of the two methods alone was measured there: {'; '.join(block.left_out)}; --json has "
+            "them."
+        )
+    return "\n".join(lines)
 
 
 def _table(title: str, gap: int = 1) -> "Table":
@@ -108,6 +130,8 @@ def _table(title: str, gap: int = 1) -> "Table":
         box=SIMPLE_HEAD,
         title=Text(title, style="bold"),
         title_justify="left",
+        caption_justify="left",
+        caption_style="",
         padding=(0, gap, 0, 0),
         pad_edge=False,
         show_edge=False,
