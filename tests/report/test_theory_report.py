@@ -252,3 +252,9 @@ def test_terminal_table_fits_80_columns_and_strict_counts_the_laboratory(
 def test_symbols_are_raised_where_they_are_exponents_and_left_alone_elsewhere() -> None:
     assert pretty("N50 ~ alpha_*^-g, (Theta(1) - tau)^-2, N50^-1/2, eta^C") == "N50 ~ α*⁻ᵍ, (Θ(1) - τ)⁻², 1/√N50, η^C"
     assert pretty("beta, stage, 2^-3/4") == "beta, stage, 2^-3/4"
+
+
+def test_settings_tell_what_is_chosen(written: tuple[report.Report, Path]) -> None:
+    text = (written[1] / "theory.html").read_text()
+    sources = re.findall(r'<th scope="row">(data.count|data.relevant)</th>.*?<td class="word">(chosen|)</td>', text)
+    assert set(sources) == {("data.count", "chosen"), ("data.relevant", "")}

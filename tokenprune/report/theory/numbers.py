@@ -21,13 +21,14 @@ from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, Spatia
 
 @dataclass(frozen=True)
 class Table:
-    """head: names of the columns; those from `published` on were published."""
+    """head: names of the columns; those from `published` on were published, those from `words` on are no numbers."""
 
     title: str
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     published: int | None = None
+    words: int | None = None
 
 
 def tables(laboratory: Laboratory) -> list[Table]:

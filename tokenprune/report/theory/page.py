@@ -10,6 +10,7 @@ from tokenprune.report.numbers import duration
 from tokenprune.report.style import Drawing
 from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.numbers import tables
+from tokenprune.report.theory.parameters import parameters
 from tokenprune.report.theory.settings import Case
 from tokenprune.report.theory.verdicts import matrix
 from tokenprune.report.theory.words import pretty
@@ -23,7 +24,7 @@ def page(laboratory: Laboratory, drawings: Sequence[Drawing], *, trained: bool) 
         trained=trained,
         matrix=matrix(laboratory),
         figures=[figure(drawing) for drawing in drawings],
-        tables=tables(laboratory),
+        tables=[*tables(laboratory), *parameters(laboratory.cases)],
         settings=[_setting(laboratory, case) for case in laboratory.cases],
         environments=machines(laboratory.environments),
         problems=laboratory.problems,

@@ -1,0 +1,55 @@
+"""What the laboratory's experiments were set to, and which values their papers' authors published."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tokenprune.claims.theory.setting import flat
+from tokenprune.recipe import THEORY_RECIPES
+from tokenprune.recipe.schema import Section
+from tokenprune.report.theory.numbers import Table
+from tokenprune.report.theory.settings import Case
+from tokenprune.report.theory.words import pretty
+
+_CHOSEN = " (chosen)"
+
+
+def parameters(cases: Sequence[Case[Any]]) -> list[Table]:
+    """A table per experiment: every key, with its value in each recipe's first setting."""
+    found = []
+    for experiment in dict.fromkeys(case.setting.experiment for case in cases):
+        firsts = {case.first.name: flat(case.first.recipe) for case in reversed(cases) if _is(case, experiment)}
+        described = dict(_described(THEORY_RECIPES[experiment]))
+        rows = []
+        for key in dict.fromkeys(key for recipe in firsts.values() for key in recipe if described.get(key)):
+            text = described[key]
+            values = [_value(recipe.get(key)) for recipe in firsts.values()]
+            rows.append((key, *values, "chosen" if _CHOSEN in text else "", pretty(text.replace(_CHOSEN, ""))))
+        found.append(
+            Table(
+                f"Settings of {experiment}",
+                "The first setting of each recipe. Chosen: not published where it could be read.",
+                ("key", *firsts, "source", "meaning"),
+                tuple(rows),
+                words=len(firsts) + 1,
+            )
+        )
+    return found
+
+
+def _is(case: Case[Any], experiment: str) -> bool:
+    return case.setting.experiment == experiment
+
+
+def _described(schema: type[Section], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in schema.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _described(kind, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", field.description or ""
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else "–" if value is None else str(value)
