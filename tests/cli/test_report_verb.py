@@ -75,4 +75,4 @@ def test_a_folder_that_cannot_be_written(elsewhere, capsys):
     (elsewhere / "file").write_text("")
     ended = run(capsys, "report", "--out", "file/report")
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err == "error: file/report/figures: cannot make this folder: Not a directory\n"
+    assert ended.err == "error: file/report: cannot make this folder: Not a directory\n"

@@ -5,6 +5,7 @@ import html.parser
 import io
 import json
 import re
+import resource
 import shutil
 import xml.etree.ElementTree
 from pathlib import Path
@@ -211,6 +212,20 @@ def test_figures_of_an_earlier_report_go_and_a_users_own_stay(runs_dir: Path, tm
     after = {path.name for path in figures.iterdir()}
     assert before - after == deep
     assert after - own == {f"{name}.{kind}" for name in found.figures for kind in ("svg", "png")}
+
+
+def test_an_earlier_report_stays_whole_where_a_new_one_cannot_be_written(runs_dir: Path, tmp_path: Path) -> None:
+    shallow = [run.folder for run in collect(runs_dir).trained if run.result.model.depth == 1]
+    report.write(runs_dir, tmp_path, runs=shallow)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before[tmp_path / "index.html"]), limit[1]))
+    try:
+        with pytest.raises(TokenpruneError, match=r"index\.html: could not be saved: File too large"):
+            report.write(runs_dir, tmp_path)  # its page is larger, its other files are not
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/../../../outside", 7])

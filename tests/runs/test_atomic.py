@@ -56,6 +56,52 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, err
     assert path.read_bytes() == b"old"
 
 
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+@pytest.mark.parametrize("after", range(6))
+def test_several_files_are_all_replaced_or_none(tmp_path, monkeypatch, moment, after):
+    before = {"a": b"old", "figures/b": b"old", "figures/c": b"old", "mine": b"mine"}
+    for name, content in before.items():
+        atomic.write_files(tmp_path, {name: content})
+    new = {"a": b"new", "figures/b": b"new", "figures/d": b"new", "e": b"new"}
+    real, calls = getattr(atomic.os, moment), []
+
+    def once_full(*arguments):
+        calls.append(arguments)
+        if len(calls) == after + 1:  # undoing works again
+            full()
+        real(*arguments)
+
+    monkeypatch.setattr(atomic.os, moment, once_full)
+    if moment == "fsync" and after >= len(new):
+        atomic.write_files(tmp_path, new, ["figures/c"])
+        assert tree(tmp_path) == new | {"mine": b"mine"}
+    else:
+        with pytest.raises(TokenpruneError, match="could not be saved: No space left on device"):
+            atomic.write_files(tmp_path, new, ["figures/c"])
+        assert tree(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_made_for_files_that_could_not_be_written_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(TokenpruneError, match="report/page: could not be saved"):
+        atomic.write_files(tmp_path / "report", {"page": b"new"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_of_a_file_is_left_alone(tmp_path):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "mine").write_text("mine")
+    atomic.write_files(tmp_path, {"a": b"old"})
+    with pytest.raises(TokenpruneError, match="page: could not be saved"):
+        atomic.write_files(tmp_path, {"a": b"new", "page": b"new"}, ["page"])
+    assert tree(tmp_path) == {"a": b"old", "page/mine": b"mine"}
+
+
 def test_missing_is_null_and_not_a_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic.write_json(tmp_path / "a.json", {"accuracy": float("nan")})

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from tokenprune.errors import TokenpruneError
 from tokenprune.report import workers
@@ -24,7 +23,7 @@ from tokenprune.runs import RunFolder, atomic
 
 _MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
 _MOSAICS = 6
-_TABLES = {"points.csv", "runs.csv", "claims.csv", "theory.csv"}
+_PAGES_AND_TABLES = {"index.html", "points.csv", "runs.csv", "claims.csv", "theory.html", "theory.csv"}
 _CHOOSE = "`tokenprune report --run NAME` draws chosen runs"
 
 _Drawn = tuple[list[Drawing], list[str]]  # and a line for each that could not be drawn
@@ -36,7 +35,8 @@ def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Re
 
     runs: folder names; None for all. What was damaged, unfinished or too much to draw is in `.problems` of the result.
     Pages and figures of an earlier report in `out` that are not part of this one are removed. Raises TokenpruneError
-    if no run is finished or `out` cannot be written, UsageError for an unknown run.
+    if no run is finished or if `out` cannot be written, which leaves an earlier report whole; UsageError for an unknown
+    run.
     """
     report = collect(runs_dir, runs)
     drawn = _draw(report)
@@ -47,20 +47,16 @@ def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Re
     report = replace(
         report, problems=(*report.problems, *problems), figures=tuple(drawing.name for drawing in drawings)
     )
-    atomic.make_folder(out / "figures")
-    for drawing in drawings:
-        atomic.write_text(out / "figures" / f"{drawing.name}.svg", drawing.svg)
-        _write_bytes(out / "figures" / f"{drawing.name}.png", drawing.png)
-    _remove_earlier(out, report, {f"{name}.csv" for name in tables})
-    for name, rows in tables.items():
-        atomic.write_text(out / f"{name}.csv", to_csv(rows))
-    atomic.write_text(out / "report.json", to_json(as_json(report, points, laboratory_points)))
+    files = {f"figures/{drawing.name}.{kind}": content for drawing in drawings for kind, content in _files(drawing)}
+    files |= {f"{name}.csv": to_csv(rows).encode() for name, rows in tables.items()}
+    files["report.json"] = to_json(as_json(report, points, laboratory_points)).encode()
     if report.trained:
         others = [drawing for drawing in drawings if not drawing.name.startswith(PREFIX)]
-        atomic.write_text(out / "index.html", page(report, others))
+        files["index.html"] = page(report, others).encode()
     if found := report.laboratory:
         chosen = [drawing for drawing in drawings if drawing.name.startswith(PREFIX)]
-        atomic.write_text(out / "theory.html", laboratory_page(found, chosen, trained=bool(report.trained)))
+        files["theory.html"] = laboratory_page(found, chosen, trained=bool(report.trained)).encode()
+    atomic.write_files(out, files, _earlier(out) - set(files))
     return report
 
 
@@ -136,20 +132,19 @@ def _kept_examples(folder: RunFolder, curves: Curves, prunes: Sequence[Sequence[
     )
 
 
-def _remove_earlier(out: Path, report: Report, tables: set[str]) -> None:
-    """What the report that stands in `out` wrote and this one will not; nothing where nothing says so."""
+def _earlier(out: Path) -> set[str]:
+    """What the report that stands in `out` wrote; nothing where nothing says so."""
     try:
         record = json.loads((out / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return
+        return set()
     names = record.get("figures", []) if isinstance(record, dict) else []
-    for name in {name for name in names if isinstance(name, str) and name == slug(name)} - set(report.figures):
-        for suffix in (".svg", ".png"):
-            atomic.remove(out / "figures" / f"{name}{suffix}")
-    pages = {"index.html": bool(report.trained), "theory.html": bool(report.laboratory)}
-    stale = _TABLES - tables | {page for page, written in pages.items() if not written}
-    for name in stale:
-        atomic.remove(out / name)
+    own = [name for name in names if isinstance(name, str) and name == slug(name)]
+    return {f"figures/{name}.{kind}" for name in own for kind in ("svg", "png")} | _PAGES_AND_TABLES
+
+
+def _files(drawing: Drawing) -> list[tuple[str, bytes]]:
+    return [("svg", drawing.svg.encode()), ("png", drawing.png)]
 
 
 def _mosaic(
@@ -173,13 +168,6 @@ def _mosaic(
         return mosaic(depth, run.name, curves.group.describe(), suffix, examples, run.data.classes)
     except (ValueError, IndexError) as error:
         raise TokenpruneError(f"{folder.path}: no mosaic: {error}") from None
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    def fill(handle: BinaryIO) -> None:
-        handle.write(content)
-
-    atomic.write(path, fill)
 
 
 def _suffixes(found: Sequence[Curves]) -> list[str]:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,6 +45,38 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def write_files(folder: Path, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
+    """Let `files` stand below `folder` and those of `gone` no longer, all of this or nothing.
+
+    files: content by path below `folder`, moved there in this order when all are on disk, in a folder beside them.
+    Raises TokenpruneError if they cannot be written or moved; what stood in `folder` then stands there still.
+    """
+    fresh = not folder.exists()
+    make_folder(folder)
+    at = folder
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing.") as beside, contextlib.ExitStack() as undo:
+            new, old = Path(beside, "new"), Path(beside, "old")
+            for name, content in files.items():
+                at = folder / name
+                _write_synced(new / name, content)
+            for name in dict.fromkeys((*files, *gone)):
+                at = folder / name
+                if at.is_file():
+                    _move(at, old / name)
+                    undo.callback(os.replace, old / name, at)
+                if name in files:
+                    _move(new / name, at)
+                    undo.callback(at.unlink)
+            undo.pop_all()
+    except OSError as error:
+        raise TokenpruneError(f"{at}: could not be saved: {_reason(error)}") from error
+    finally:
+        if fresh:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if it is empty
+
+
 def make_folder(path: Path) -> None:
     """The folder and its parents; TokenpruneError if it cannot be made."""
     try:
@@ -63,6 +95,19 @@ def remove(path: Path) -> None:
 
 def _write_all(handle: BinaryIO, data: bytes) -> None:
     handle.write(data)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _move(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(path, to)
 
 
 def _reason(error: BaseException) -> str:
