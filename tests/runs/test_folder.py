@@ -110,7 +110,7 @@ def test_weights_are_those_that_training_wrote(tmp_path):
 
 def test_an_unfinished_run_has_no_result(tmp_path):
     run = make_run(tmp_path, finished=False)
-    with pytest.raises(TokenpruneError, match="this run is not finished; `tokenprune train .* --resume` continues it"):
+    with pytest.raises(TokenpruneError, match=r"this run is not finished; `tokenprune train .* --resume` continues it"):
         run.result()
 
 
