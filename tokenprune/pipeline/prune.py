@@ -1,8 +1,6 @@
 """From a finished run to its pruning curves."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import Prepared, prepare
-from tokenprune.recipe import Recipe, Schedule, kept, read_resolved
+from tokenprune.recipe import Recipe, Schedule, curve_id, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
@@ -46,7 +44,7 @@ def prune_run(
     result = run.result()
     recipe = read_resolved(run.resolved)
     plan = Plan(
-        methods=tuple((name, _options(recipe, name)) for name in dict.fromkeys(methods)),
+        methods=tuple((name, pruner_options(recipe, name)) for name in dict.fromkeys(methods)),
         keep=tuple(keep),
         schedule=Schedule.parse(site),
         seeds=seeds,
@@ -212,14 +210,5 @@ def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recip
     return recipe.model_copy(update={"train": train, "pruner": pruner})
 
 
-def _options(recipe: Recipe, method: str) -> dict[str, Any]:
-    """A pruner that was trained with is evaluated with the same options."""
-    return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
-
-
 def _curve_id(plan: Plan, options: dict[str, Any], finetune_epochs: int) -> str:
-    """Eight hex digits of what decides a curve's numbers beside the run and the method."""
-    what = [options, plan.keep, str(plan.schedule), plan.seeds, finetune_epochs, plan.precision]
-    what += [plan.input_scores] if plan.schedule.moment == "input" else []
-    what += ["control"] if finetune_epochs else []  # what it is compared with
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    return curve_id(options, plan.keep, plan.schedule, plan.seeds, finetune_epochs, plan.precision, plan.input_scores)

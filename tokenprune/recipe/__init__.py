@@ -1,6 +1,6 @@
 """What to run: schema, loading, overrides, identity."""
 
-from tokenprune.recipe.choose import choose_evaluation, ratios, read_resolved
+from tokenprune.recipe.choose import choose_evaluation, curve_id, pruner_options, ratios, read_resolved
 from tokenprune.recipe.laboratory import TheoryRecipe
 from tokenprune.recipe.load import (
     Loaded,
@@ -75,6 +75,7 @@ __all__ = [
     "Train",
     "choose_evaluation",
     "copy_recipe",
+    "curve_id",
     "dump_recipe",
     "experiment_of",
     "find_recipe",
@@ -82,6 +83,7 @@ __all__ = [
     "load_recipe",
     "load_theory_recipe",
     "parse_recipe",
+    "pruner_options",
     "ratios",
     "read_resolved",
     "shipped_recipes",

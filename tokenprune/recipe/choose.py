@@ -1,6 +1,6 @@
 """What to measure on a finished run: section `evaluate` of its recipe, changed by what was asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
-from tokenprune.recipe.schema import Evaluate, Recipe
+from tokenprune.recipe.schema import Evaluate, Recipe, digest
 from tokenprune.recipe.site import Schedule
 from tokenprune.runs import RunFolder
 
@@ -48,6 +48,27 @@ def choose_evaluation(
         raise UsageError("\n".join(_as_option(line) for line in explain(error, Evaluate))) from None
     Schedule.parse(chosen.site).check(depth)
     return chosen
+
+
+def pruner_options(recipe: Recipe, method: str) -> dict[str, Any]:
+    """A pruner that was trained with is evaluated with the same options."""
+    return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
+
+
+def curve_id(
+    options: Mapping[str, Any],
+    keep: Sequence[float],
+    schedule: Schedule,
+    seeds: int,
+    finetune_epochs: int,
+    precision: str,
+    input_scores: str,
+) -> str:
+    """Eight hex digits of what decides a curve's numbers beside the run and the method."""
+    what = [options, keep, str(schedule), seeds, finetune_epochs, precision]
+    what += [input_scores] if schedule.moment == "input" else []
+    what += ["control"] if finetune_epochs else []  # what it is compared with
+    return digest(what)
 
 
 def ratios(text: str) -> tuple[float, ...]:

@@ -16,6 +16,9 @@ from tokenprune.runs import atomic
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
+#: Recipes of other verbs than `train`.
+KINDS = ("theory", "sweeps")
+
 
 class RecipeError(UsageError):
     """A recipe that cannot be used; the message lists everything that is wrong with it, a line each."""
@@ -32,7 +35,7 @@ class Loaded(Generic[_Kind]):
 
 
 def shipped_recipes(kind: str = "") -> dict[str, Path]:
-    """The recipes that travel with the program, by name; `theory` has a folder, and a namespace, of its own."""
+    """The recipes that travel with the program, by name; each of KINDS has a folder, and a namespace, of its own."""
     package = Path(__file__).parents[1]
     for folder in (package / "recipes", package.parent / "recipes"):
         if folder.is_dir():
@@ -41,12 +44,15 @@ def shipped_recipes(kind: str = "") -> dict[str, Path]:
 
 
 def find_recipe(source: str | Path, kind: str = "") -> Path:
-    """A path that exists, or the shipped recipe of that name (`shallow`, `shallow.yaml`, `theory/time`)."""
+    """A path that exists, or the shipped recipe of that name (`shallow`, `shallow.yaml`, `theory/time`).
+
+    kind: the folder that a bare name is looked for in.
+    """
     path = Path(source)
     if path.is_file():
         return path
-    if path.parent == Path("theory"):
-        kind, path = "theory", Path(path.name)
+    if str(path.parent) in KINDS:
+        kind, path = str(path.parent), Path(path.name)
     shipped = shipped_recipes(kind)
     name = path.stem if path.suffix in (".yaml", ".yml") else path.name
     if path.parent == Path() and name in shipped:
@@ -63,14 +69,14 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Recipe]:
     """Read, override (`a.b=c`, parsed as YAML) and validate. Raises UsageError, RecipeError."""
     path = find_recipe(source)
-    text = _read(path)
+    text = read_text(path)
     return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, tuple(overrides))
 
 
 def experiment_of(source: str | Path) -> str | None:
     """Which experiment of the theory laboratory a recipe is for; None for a recipe of `tokenprune train`."""
     path = find_recipe(source)
-    tree = _read_yaml(_read(path), str(path), [])
+    tree = read_yaml(read_text(path), str(path), [])
     found = tree.get("experiment") if isinstance(tree, dict) else None
     if found is not None and found not in THEORY_RECIPES:
         raise RecipeError(f"{path}: experiment: {unknown('experiment', str(found), THEORY_RECIPES)}")
@@ -80,8 +86,8 @@ def experiment_of(source: str | Path) -> str | None:
 def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[str] = ()) -> Loaded[TheoryRecipe]:
     """A recipe of the theory laboratory, for that experiment. Raises UsageError, RecipeError."""
     path = find_recipe(source, "theory")
-    text = _read(path)
-    tree = _read_yaml(text, str(path), [])
+    text = read_text(path)
+    tree = read_yaml(text, str(path), [])
     found = tree.get("experiment", experiment) if isinstance(tree, dict) else experiment
     if found != experiment:
         raise RecipeError(f"{path}: a recipe of `tokenprune theory {found}`, not of `tokenprune theory {experiment}`")
@@ -95,7 +101,8 @@ def _name(path: Path) -> str:
     return run[1] if run and path.stem in ("recipe", "resolved") else path.stem
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A recipe file as it stands. Raises RecipeError."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -112,7 +119,7 @@ def parse_recipe(
 ) -> _Kind:
     """A validated recipe from YAML text; `where` names it in errors."""
     found: list[str] = []
-    tree = _read_yaml(text, where, found)
+    tree = read_yaml(text, where, found)
     problems = [f"{where}: {problem}" for problem in found]
     if tree is None:
         raise RecipeError(f"{where}: the recipe is empty; `tokenprune ls recipes` shows some to start from")
@@ -206,7 +213,8 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
-def _read_yaml(text: str, where: str, problems: list[str]) -> Any:
+def read_yaml(text: str, where: str, problems: list[str]) -> Any:
+    """What YAML says; keys given twice are added to `problems`. Raises RecipeError where it is not YAML."""
     try:
         loader = _Loader(text)
         loader.duplicates = problems
@@ -238,7 +246,7 @@ def _override(tree: dict[str, Any], override: str, problems: list[str]) -> None:
             return
         tree = inner
     found: list[str] = []
-    tree[parts[-1]] = _read_yaml(value, f"--set {override!r}", found)
+    tree[parts[-1]] = read_yaml(value, f"--set {override!r}", found)
     problems += [f"--set {override!r}: {problem}" for problem in found]
 
 

@@ -24,6 +24,10 @@ _SET = "# --set "
 _AGAIN = "make this result again with --force, or move its folder away"
 
 
+class Busy(TokenpruneError):
+    """Another process works in this folder."""
+
+
 class RunFolder:
     """Where a run lives. Making the object touches nothing on disk."""
 
@@ -42,7 +46,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing; TokenpruneError if another process holds it.
+        """Hold the folder for writing; Busy if another process holds it.
 
         A folder in which nothing was written goes again, with the folder of runs if that was made for it.
         """
@@ -53,7 +57,7 @@ class RunFolder:
         try:
             lock.acquire(timeout=0.2, poll_interval=0.02)  # not at once: `status` holds it for a moment
         except filelock.Timeout:
-            raise TokenpruneError(
+            raise Busy(
                 f"{self.path}: another process is working in this run folder; wait for it, or choose another --runs-dir"
             ) from None
         except OSError as error:
