@@ -7,13 +7,23 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import at_once
-from tokenprune.cli.options import Json, Runs, RunsDir
+from tokenprune.cli.options import Json, Methods, Runs, RunsDir, words
 
 REFUTED = 3
 
 
 def report(
     run: Runs = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--site",
+            metavar="SITE",
+            help="Only what was pruned there; repeatable.",
+            autocompletion=words(**{"input": "", "before:": "", "after:": ""}),
+        ),
+    ] = None,
+    method: Methods = None,
     runs_dir: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page, figures, CSV.")] = Path(
         "report"
@@ -32,7 +42,8 @@ def report(
         from tokenprune import report as reports
         from tokenprune.cli import show
 
-    found = reports.write(runs_dir, out, runs=run)
+    methods = None if method and "all" in method else method
+    found = reports.write(runs_dir, out, runs=run, sites=site, methods=methods)
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
     if as_json:

@@ -24,21 +24,28 @@ from tokenprune.runs import RunFolder, atomic
 _MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
 _MOSAICS = 6
 _PAGES_AND_TABLES = {"index.html", "points.csv", "runs.csv", "claims.csv", "theory.html", "theory.csv"}
-_CHOOSE = "`tokenprune report --run NAME` draws chosen runs"
+_CHOOSE = "--site, --method and --run of `tokenprune report` choose what is drawn"
 
 _Drawn = tuple[list[Drawing], list[str]]  # and a line for each that could not be drawn
 
 
-def write(runs_dir: Path, out: Path, *, runs: Sequence[str] | None = None) -> Report:
+def write(
+    runs_dir: Path,
+    out: Path,
+    *,
+    runs: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+) -> Report:
     """Write figures/ and report.json into `out`; index.html, points.csv, runs.csv and claims.csv if there are trained
     runs, theory.html and theory.csv if there are runs of the laboratory.
 
-    runs: folder names; None for all. What was damaged, unfinished or too much to draw is in `.problems` of the result.
-    Pages and figures of an earlier report in `out` that are not part of this one are removed. Raises TokenpruneError
-    if no run is finished or if `out` cannot be written, which leaves an earlier report whole; UsageError for an unknown
-    run.
+    runs: folder names; sites, methods: of prunes, as in `collect`; None for all. What was damaged, unfinished or too
+    much to draw is in `.problems` of the result. Pages and figures of an earlier report in `out` that are not part of
+    this one are removed. Raises TokenpruneError if no run is finished or if `out` cannot be written, which leaves an
+    earlier report whole; UsageError for an unknown run, site or method.
     """
-    report = collect(runs_dir, runs)
+    report = collect(runs_dir, runs, sites, methods)
     drawn = _draw(report)
     points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
     tables = {"points": points, "runs": run_rows(report), "claims": claim_rows(report)} if report.trained else {}

@@ -1,12 +1,13 @@
 """Everything that a folder of runs holds, read once; what is damaged or unfinished is named and left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import Verdict, judge, read_runs
+from tokenprune.claims import CLAIMS, Verdict, judge, read_runs
 from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.recipe import Schedule
 from tokenprune.report import environment, theory
 from tokenprune.report.series import Curves, Measured, Trained, curves
 from tokenprune.runs import RunFolder, all_runs, theory_runs
@@ -35,10 +36,16 @@ class Report:
     figures: tuple[str, ...] = ()
 
 
-def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
-    """Read the runs in `runs_dir`, or those named.
+def collect(
+    runs_dir: Path,
+    names: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+) -> Report:
+    """Read the runs in `runs_dir`, or those named; of their prunes those at `sites`, by `methods`.
 
-    Raises TokenpruneError if none is finished, UsageError for an unknown name.
+    Sites and methods choose what is shown, not what is judged: verdicts stay adjusted for all that was measured.
+    Raises TokenpruneError if no run is finished, UsageError for a name, site or method of none of them.
     """
     if names is not None:
         known = [folder.name for folder in (*all_runs(runs_dir), *theory_runs(runs_dir))]
@@ -61,20 +68,42 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Report:
         for path, prune in run.prunes
         for point in prune.points
     )
+    at = [str(Schedule.parse(site)) for site in sites] if sites else None
+    by = list(methods) if methods else None
+    shown = tuple(_chosen(measured, at, by))
     return Report(
         folders=tuple(run.folder for run in runs),
         trained=tuple(
             Trained(run.folder.name, run.result, *wilson(run.result.test_correct, run.result.test_count))
             for run in runs
         ),
-        measured=measured,
+        measured=shown,
         attention={
             run.folder.name: [(e.epoch, e.attention_on_relevant) for e in run.epochs if e.attention_on_relevant]
             for run in runs
         },
         environments=environments,
-        verdicts=tuple(judge(runs)),
+        verdicts=tuple(verdict for verdict in judge(runs) if _is_of(verdict, at, by)),
         problems=(*problems, *unread, *laboratory.problems),
-        curves=tuple(curves(measured)),
+        curves=tuple(curves(shown)),
         laboratory=laboratory,
     )
+
+
+def _chosen(measured: Iterable[Measured], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[Measured]:
+    found = list(measured)
+    for kind, names, of in (
+        ("site", sites, lambda m: m.prune.site),
+        ("method", methods, lambda m: m.prune.method),
+    ):
+        for name in names or ():
+            if name not in (known := {of(each) for each in found}):
+                raise unknown(f"measured {kind}", name, known)
+        found = [each for each in found if names is None or of(each) in names]
+    return found
+
+
+def _is_of(verdict: Verdict, sites: Sequence[str] | None, methods: Sequence[str] | None) -> bool:
+    """Whether a verdict is shown: at one of the sites or at none, and on no methods but these."""
+    needed = next(claim.methods for claim in CLAIMS if claim.id == verdict.claim)
+    return (sites is None or verdict.site in (None, *sites)) and (methods is None or set(needed) <= set(methods))
