@@ -3,6 +3,7 @@
 import json as _json
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,8 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
     epochs = {result.finetune_epochs for _, result in results} - {0}
     control = f", trained {_count(epochs.pop(), 'epoch')} longer as well," if epochs else ""
     print(_LEGEND.format(control=control))
+    for why in sorted({result.untimed for _, result in results if result.untimed}):
+        print(textwrap.fill(why, 80))
 
 
 def prune(path: Path, result: "PruneResult") -> None:

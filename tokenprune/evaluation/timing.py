@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-#: Fewer timed batches than this say nothing.
-ENOUGH = 3
+from tokenprune.runs.records import TIMED_BATCHES
 
 
 class Clock:
@@ -41,7 +40,7 @@ class Clock:
         if self.cuda:
             torch.cuda.synchronize()
         timed = [i for i, size in enumerate(self.sizes) if i > 0 and size == self.batch_size]
-        if len(timed) < ENOUGH:
+        if len(timed) < TIMED_BATCHES - 1:
             return None
         seconds = [sum(self._between(*self.marks[key][i]) for key in keys) for i in timed]
         return self.batch_size / median(seconds)

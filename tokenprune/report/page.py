@@ -69,6 +69,7 @@ def _table(curves: Curves) -> dict[str, Any]:
     return {
         "title": f"{curves.title}, site {curves.group.site}",
         "conditions": captions.conditions(curves),
+        "untimed": [f"{why[0].upper()}{why[1:]} to tokenprune prune." for why in curves.untimed],
         "ratios": [f"{ratio:g}" for ratio in ratios],
         "panels": [_panel(panel, ratios) for panel in curves.panels],
     }

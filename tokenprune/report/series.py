@@ -126,6 +126,7 @@ class Curves:
     names: tuple[str, ...]  # of the recipes
     panels: tuple[Panel, ...]
     notes: tuple[str, ...]  # what a reader must know of the data
+    untimed: tuple[str, ...]  # why images/s are missing
 
     @property
     def title(self) -> str:
@@ -195,6 +196,7 @@ def _curves(group: Group, measured: list[Measured]) -> Curves:
         recipe_names(m.run for m in measured),
         tuple(panels),
         tuple(sorted({m.run.data.note for m in measured if m.run.data.note})),
+        tuple(sorted({m.prune.untimed for m in measured if m.prune.untimed})),
     )
 
 

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 SCHEMA = 1
 
+#: Full batches of test images that a measured speed takes; the first warms up.
+TIMED_BATCHES = 4
+
 
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -127,3 +130,14 @@ class PruneResult(Record):
     baseline_accuracy: float
     baseline_images_per_second: float | None
     points: tuple[PrunePoint, ...]
+
+    @property
+    def untimed(self) -> str | None:
+        """Why there are no images/s, and the options of `prune` that measure them; None where there are some."""
+        full, most = self.count // self.batch_size, self.count // TIMED_BATCHES
+        if self.baseline_images_per_second is not None or full >= TIMED_BATCHES or not most:
+            return None
+        return (
+            f"no img/s: timing takes {TIMED_BATCHES} full batches, not {full} of {self.batch_size}; "
+            f"add --force --batch-size {most}"
+        )
