@@ -45,13 +45,23 @@ def test_what_is_said_of_missing_speeds_is_what_the_clock_does(tmp_path: Path, b
 def test_the_table_and_the_page_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = untimed(tmp_path, batch_size=400)
     show.prunes([found, found], as_json=False)
-    why = "no img/s: timing takes 4 full batches, not 2 of 400; add --force --batch-size 250"
+    why = "no img/s: needs 4 full batches, not 2 of 400; add --force --batch-size 250"
     printed = capsys.readouterr().out
     assert " ".join(printed.split()).endswith(why)
     assert printed.count("no img/s") == 1
-    assert max(map(len, printed.partition("acc %, 95 %")[2].splitlines())) <= 80
+    legend = printed[printed.index("acc %, 95 %") :]
+    assert max(map(len, legend.splitlines())) <= 80
     report.write(tmp_path / "runs", tmp_path / "out")
     assert f"N{why[1:]} to tokenprune prune." in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_the_legend_of_fine_tuned_curves_fits_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, prune = untimed(tmp_path, batch_size=400)
+    show.prunes([(path, prune.model_copy(update={"finetune_epochs": 10}))], as_json=False)
+    printed = capsys.readouterr().out
+    legend = printed[printed.index("acc %, 95 %") :]
+    assert "trained 10 epochs longer" in " ".join(legend.split())
+    assert max(map(len, legend.splitlines())) <= 80
 
 
 def test_nothing_is_said_where_there_are_speeds(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
         prune(path, result)
     epochs = {result.finetune_epochs for _, result in results} - {0}
     control = f", trained {_count(epochs.pop(), 'epoch')} longer as well," if epochs else ""
-    print(_LEGEND.format(control=control))
+    print(textwrap.fill(_LEGEND.format(control=control), 80))
     for why in sorted({result.untimed for _, result in results if result.untimed}):
         print(textwrap.fill(why, 80))
 
@@ -117,16 +117,16 @@ def prune(path: Path, result: "PruneResult") -> None:
         [
             [
                 f"{point.keep_ratio:g}",
-                *([_number(point.seed, "d")] if seeds else []),
+                *([number(point.seed, "d")] if seeds else []),
                 f"{100 * point.accuracy:.2f}",
                 f"{100 * point.low:.1f}-{100 * point.high:.1f}",
                 f"{100 * point.difference:+.2f}",
                 f"{point.mcnemar_p:.1g}",
-                _number(point.kept_relevance, ".2f"),
+                number(point.kept_relevance, ".2f"),
                 f"{point.realised[-1]:.2f}" if point.realised else "1.00",
                 f"{point.flops / 1e6:.1f}",
-                _number(point.images_per_second, ".0f"),
-                f"{_number(point.speedup, '.2f')}/{point.ideal_speedup:.2f}",
+                number(point.images_per_second, ".0f"),
+                f"{number(point.speedup, '.2f')}/{point.ideal_speedup:.2f}",
             ]
             for point in result.points
         ],
@@ -140,5 +140,5 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"

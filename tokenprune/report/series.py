@@ -61,7 +61,7 @@ class Group:
     def describe(self) -> str:
         scores = f", scores of {self.input_scores}" if self.input_scores else ""
         epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
-        tuned = f", {epochs} of fine-tuning at each ratio" if self.finetune_epochs else ""
+        tuned = f", {epochs} of fine-tuning at each ratio, as of the unpruned model" if self.finetune_epochs else ""
         return f"site {self.site}{scores}{tuned}, {self.precision} on {self.device}"
 
 

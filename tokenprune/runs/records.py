@@ -138,6 +138,6 @@ class PruneResult(Record):
         if self.baseline_images_per_second is not None or full >= TIMED_BATCHES or not most:
             return None
         return (
-            f"no img/s: timing takes {TIMED_BATCHES} full batches, not {full} of {self.batch_size}; "
+            f"no img/s: needs {TIMED_BATCHES} full batches, not {full} of {self.batch_size}; "
             f"add --force --batch-size {most}"
         )
