@@ -37,8 +37,8 @@ def test_the_example_of_every_verb_names_only_options_it_has(verb, capsys, monke
 
 def test_listed_recipes_are_those_shipped(capsys):
     listed = json.loads(run(capsys, "ls", "recipes", "--json").out)
-    theory = [f"theory/{name}" for name in shipped_recipes("theory")]
-    assert [row["recipe"] for row in listed] == [*shipped_recipes(), *theory]
+    others = [f"{kind}/{name}" for kind in ("theory", "sweeps") for name in shipped_recipes(kind)]
+    assert [row["recipe"] for row in listed] == [*shipped_recipes(), *others]
 
 
 @pytest.mark.parametrize("kind", ["recipes", "pruners", "datasets", "claims"])

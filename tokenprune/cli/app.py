@@ -14,6 +14,7 @@ from tokenprune.cli.download import download
 from tokenprune.cli.ls import ls
 from tokenprune.cli.prune import prune
 from tokenprune.cli.report import report
+from tokenprune.cli.sweep import sweep
 from tokenprune.cli.theory import theory
 from tokenprune.cli.train import train
 from tokenprune.cli.validate import validate
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
 )
-for verb in (train, prune, report, ls, cp, validate, download, bench):
+for verb in (train, prune, sweep, report, ls, cp, validate, download, bench):
     app.command()(verb)
 app.add_typer(theory)
 

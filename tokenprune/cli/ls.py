@@ -57,10 +57,11 @@ def _cell(value: object) -> str:
 
 def _recipes() -> list[dict[str, Any]]:
     from tokenprune.recipe import shipped_recipes, summary
+    from tokenprune.recipe.load import KINDS
 
     return [
         {"recipe": f"{kind}/{name}" if kind else name, "what": summary(path)}
-        for kind in ("", "theory")
+        for kind in ("", *KINDS)
         for name, path in shipped_recipes(kind).items()
     ]
 

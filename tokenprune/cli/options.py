@@ -42,6 +42,12 @@ def _theory_recipes(*_: object) -> Offers:
     return [(name, summary(path)) for name, path in shipped_recipes("theory").items()]
 
 
+def _sweeps(*_: object) -> Offers:
+    from tokenprune.recipe import shipped_recipes, summary
+
+    return [(name, summary(path)) for name, path in shipped_recipes("sweeps").items()]
+
+
 def _keys(ctx: typer.Context, incomplete: str) -> Offers:
     from tokenprune.recipe import THEORY_RECIPES, Recipe
     from tokenprune.recipe.document import keys
@@ -73,6 +79,9 @@ def _downloads(*_: object) -> Offers:
 RECIPE_HELP = "A YAML file, or the name of a shipped recipe."
 
 RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=completion(_recipes))]
+SweepArgument = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped sweep.", autocompletion=completion(_sweeps))
+]
 RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=completion(_recipes))]
 TheoryRecipe = Annotated[
     str | None,

@@ -16,13 +16,22 @@ def validate(
     resolved: Annotated[bool, typer.Option("--resolved", help="Print every key with its value, as YAML.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a recipe and print its identity: all errors at once, exit status 2.
+    """Check a recipe or a sweep and print its identity: all errors at once, exit status 2.
 
     Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
     """
     from tokenprune.cli import show
     from tokenprune.recipe import dump_recipe, experiment_of, load_theory_recipe
+    from tokenprune.recipe.sweep import is_sweep, load_sweep
 
+    if is_sweep(recipe):
+        sweep = load_sweep(recipe, settings or ())
+        identity: dict[str, Any] = {"sweep": sweep.name, "cells": len(sweep.cells), "identity": sweep.identity}
+        if as_json:
+            show.json(identity)
+        else:
+            show.fields(identity)
+        return
     experiment = experiment_of(recipe)
     if experiment:
         loaded: Loaded[Any] = load_theory_recipe(recipe, experiment, settings or ())

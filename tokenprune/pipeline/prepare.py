@@ -1,5 +1,6 @@
 """A recipe's images and model on their device."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from tokenprune import data, hardware, models, pruners
 from tokenprune.data import Dataset
 from tokenprune.models import SparseViT
-from tokenprune.recipe import Recipe, Schedule
+from tokenprune.recipe import Data, Recipe, Schedule
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,60 @@ class Prepared:
     threads: int
 
 
-def prepare(recipe: Recipe, data_dir: Path | None) -> Prepared:
-    """Load the images and build the model with the recipe's seed. Raises TokenpruneError, UsageError."""
+#: Bytes of images that a shelf keeps, of one process: eight data sets of CIFAR-10's size.
+SHELF_BYTES = 2 * 2**30
+
+
+class Shelf:
+    """What one process keeps from run to run: data sets on their device, and the model that was last compiled.
+
+    Nothing that is kept is ever changed but a compiled model's weights, so that a run ends as it would alone.
+    """
+
+    def __init__(self, limit: int = SHELF_BYTES) -> None:
+        self.limit = limit
+        self._datasets: dict[str, Dataset] = {}
+        self._compiled: tuple[Hashable, SparseViT] | None = None
+
+    def dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
+        """As `data.load`, on `device`; those that were used longest ago make way."""
+        key = f"{spec.model_dump_json()} {data_dir} {device}"
+        found = self._datasets.pop(key, None) or data.load(spec, data_dir).to(device)
+        while self._datasets and _bytes(found) + sum(map(_bytes, self._datasets.values())) > self.limit:
+            del self._datasets[next(iter(self._datasets))]
+        self._datasets[key] = found
+        return found
+
+    def compiled(self, recipe: Recipe, model: SparseViT) -> SparseViT:
+        """The model that was compiled for this architecture, with the weights of `model`, which it replaces.
+
+        torch compiles a model object anew even where another of the same architecture has been compiled, and falls
+        back to eager after a few: so one object serves, and another architecture starts afresh.
+        """
+        shapes = tuple(parameter.shape for parameter in model.parameters())
+        key = recipe.model.model_dump_json(exclude={"checkpoint"}), recipe.pruner.model_dump_json(), shapes
+        if self._compiled is not None and self._compiled[0] == key:
+            kept = self._compiled[1]
+            kept.load_state_dict(model.state_dict())
+            return kept
+        if self._compiled is not None:
+            torch.compiler.reset()
+        self._compiled = key, model
+        return model
+
+
+def _bytes(dataset: Dataset) -> int:
+    parts = [part for images in (dataset.train, dataset.test) for part in (images.images, images.mask, images.labels)]
+    return sum(part.nbytes for part in parts if part is not None)
+
+
+def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None) -> Prepared:
+    """The images and the model with the recipe's seed. Raises TokenpruneError, UsageError."""
+    shelf = shelf or Shelf()
     device = hardware.choose_device(recipe.run.device)
     threads = hardware.set_threads(recipe.run.threads)
     precision = hardware.choose_precision(recipe.train.precision, device)
-    dataset = data.load(recipe.data, data_dir)
+    dataset = shelf.dataset(recipe.data, data_dir, device)
     torch.manual_seed(recipe.run.seed)
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
@@ -41,5 +90,5 @@ def prepare(recipe: Recipe, data_dir: Path | None) -> Prepared:
             pruners.create(recipe.pruner.name, **recipe.pruner.options),
             Schedule.parse(recipe.pruner.site),
         )
-    model = SparseViT(vit, pruner, schedule, recipe.pruner.input_scores)
-    return Prepared(recipe, dataset.to(device), model.to(device), device, precision, threads)
+    model = SparseViT(vit, pruner, schedule, recipe.pruner.input_scores).to(device)
+    return Prepared(recipe, dataset, model, device, precision, threads)

@@ -12,7 +12,7 @@ from tokenprune import evaluation, models, pruners, runs, training
 from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.models import SparseViT
-from tokenprune.pipeline.prepare import Prepared, prepare
+from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
 from tokenprune.recipe import Recipe, Schedule, curve_id, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
@@ -32,6 +32,7 @@ def prune_run(
     data_dir: Path | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    shelf: Shelf | None = None,
 ) -> list[tuple[Path, PruneResult]]:
     """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
 
@@ -59,7 +60,7 @@ def prune_run(
     missing = tuple(pair for pair in plan.methods if force or not (folders[pair[0]] / "result.json").is_file())
     if missing:
         with run.lock():
-            trained = _trained(run, recipe, device, data_dir)
+            trained = _trained(run, recipe, device, data_dir, shelf)
             plan = replace(plan, methods=missing)
             if finetune_epochs:
                 if force:
@@ -72,7 +73,9 @@ def prune_run(
     return [(folder, runs.read_record(folder / "result.json", PruneResult)) for folder in folders.values()]
 
 
-def _trained(run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None) -> Prepared:
+def _trained(
+    run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, shelf: Shelf | None
+) -> Prepared:
     """A finished run's model and images, both checked to be what they were."""
     weights = run.check_weights()
     if device is not None:
@@ -83,7 +86,7 @@ def _trained(run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path 
             "model": recipe.model.model_copy(update={"checkpoint": None}),
         }
     )
-    prepared = prepare(bare, data_dir)
+    prepared = prepare(bare, data_dir, shelf)
     then, now = run.images(), runs.image_hashes(prepared.dataset.provenance)
     if then != now:
         raise TokenpruneError(

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tokenprune import cost, data, hardware, models, runs, training
 from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
-from tokenprune.pipeline.prepare import Prepared, prepare
+from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
 from tokenprune.recipe import Loaded, Recipe, dump_recipe
 from tokenprune.runs import DataFacts, Epoch, ModelFacts, RunFolder, TrainResult, atomic
 from tokenprune.training import Checkpoint, Job, Outcome, Reporter
@@ -28,8 +28,9 @@ def train_run(
     resume: bool = False,
     force: bool = False,
     reporter: Reporter | None = None,
+    shelf: Shelf | None = None,
 ) -> RunFolder:
-    """Train a recipe into its run folder.
+    """Train a recipe into its run folder; `shelf` keeps images from one run to the next.
 
     A finished run is left as it is. Raises TokenpruneError if the run was begun and neither `resume` nor `force`
     is given, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
@@ -42,7 +43,9 @@ def train_run(
             return folder
         if folder.resume.is_file() and not (resume or force):
             raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
-        prepared = prepare(recipe, data_dir)
+        prepared = prepare(recipe, data_dir, shelf)
+        if recipe.run.compile and shelf is not None:
+            prepared = replace(prepared, model=shelf.compiled(recipe, prepared.model))
         if force:
             _clear(folder)
         _describe(folder, loaded, prepared)

@@ -3,13 +3,14 @@
 import json
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tokenprune.recipe.schema import Recipe, is_section
+from tokenprune.recipe.schema import Recipe, Section, is_section
+from tokenprune.recipe.sweep import Measure, Sweep
 from tokenprune.recipe.theory import THEORY_RECIPES
 
 HEAD = """# Recipes: every key
@@ -32,6 +33,17 @@ THEORY = """
 `tokenprune theory EXPERIMENT --recipe NAME` takes these; those that come with the program are in `recipes/theory/`, and
 `tokenprune cp theory/phase-alpha mine.yaml` copies one. `experiment: phase` and so on says whose recipe it is. A run is
 identified by all sections but `run`, and by `run.seed`. Values marked "chosen" are not the authors'.
+"""
+
+
+SWEEPS = """
+# Sweeps
+
+`tokenprune sweep NAME` takes these; those that come with the program are in `recipes/sweeps/`. A cell for every
+combination of the values of `grid`, and for those of each further grid in `also`; docs/sweeps.md says how they are run.
+
+| key | value | default | what |
+|---|---|---|---|
 """
 
 
@@ -59,12 +71,15 @@ def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[Key]:
             yield from keys(_model(field.annotation), f"{path}.")
         else:
             default = field.get_default(call_default_factory=True)
-            yield Key(path, _allowed(field.annotation, field.metadata), _yaml(default), field.description or "")
+            shown = "required" if field.is_required() else _yaml(default)
+            yield Key(path, _allowed(field.annotation, field.metadata), shown, field.description or "")
 
 
 def document() -> str:
     parts = [HEAD]
     parts += [_section(name, field, "##") for name, field in Recipe.model_fields.items()]
+    parts.append(SWEEPS)
+    parts += [_row(key) for model, prefix in ((Sweep, ""), (Measure, "prune.")) for key in keys(model, prefix)]
     parts.append(THEORY)
     shown: list[tuple[str, type[BaseModel]]] = []
     for experiment, recipe in THEORY_RECIPES.items():
@@ -85,11 +100,12 @@ def _section(name: str, field: FieldInfo, level: str) -> str:
     head = f"\n{level} {name}\n\n{(section.__doc__ or '').strip()}\n\n"
     head += "| key | value | default | what |\n|---|---|---|---|\n"
     defaults = field.get_default(call_default_factory=True)
-    rows = [
-        f"| `{key.path}` | {_cell(key.allowed)} | `{_default(key, defaults)}` | {_cell(key.description)} |\n"
-        for key in keys(section, f"{name}.")
-    ]
+    rows = [_row(replace(key, default=_default(key, defaults))) for key in keys(section, f"{name}.")]
     return head + "".join(rows)
+
+
+def _row(key: Key) -> str:
+    return f"| `{key.path}` | {_cell(key.allowed)} | `{key.default}` | {_cell(key.description)} |\n"
 
 
 def _default(key: "Key", section: BaseModel) -> str:
@@ -132,6 +148,10 @@ def _allowed(annotation: Any, metadata: list[Any]) -> str:
         return " or ".join(arguments)
     if origin is tuple:
         return f"list of: {_allowed(arguments[0], [])}"
+    if origin is dict:
+        return "keys and values" if arguments[1] is Any else "keys, each with a list of values"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "keys below"
     if origin in (Union, types.UnionType):
         inner = " or ".join(_allowed(part, metadata) for part in arguments if part is not type(None))
         return f"{inner}, or null"

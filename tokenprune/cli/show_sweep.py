@@ -1,0 +1,76 @@
+"""Standard output of `tokenprune sweep`: its cells, as tables that fit 80 columns or JSON."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokenprune.cli import show
+
+if TYPE_CHECKING:
+    from tokenprune.recipe.sweep import LoadedSweep
+    from tokenprune.sweep import Begun, Row
+
+
+def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> None:
+    """What would be run, and what its training costs: 3 x forward x images x epochs."""
+    known = [row.flops for row in rows if row.flops is not None]
+    left = [row.flops for row in rows if row.flops is not None and row.state != "finished"]
+    if as_json:
+        total = {"training_flops": sum(known) if len(known) == len(rows) else None}
+        show.json({"sweep": sweep.name, **total, "cells": [_cell(row) | {"training_flops": row.flops} for row in rows]})
+        return
+    show.rows(
+        ["cell", "state", "TFLOPs", "run"],
+        [[row.cell.label, _state(row), _tera(row.flops), row.cell.run] for row in rows],
+        numbers=["TFLOPs"],
+    )
+    measured = sum(len(spec.methods) for row in rows[:1] for spec in row.cell.prune)
+    print(f"\n{len(rows)} cells: {_counts(rows)}; {measured} curves after each training")
+    print(f"training: {_tera(sum(known))} TFLOPs in all, {_tera(sum(left))} left (3 x forward x images x epochs)")
+    if len(known) < len(rows):
+        print(f"not counted: {len(rows) - len(known)} cells whose images were not found")
+
+
+def outcome(begun: "Begun", *, as_json: bool) -> None:
+    rows = begun.rows
+    if as_json:
+        edit = begun.edit and {"new": list(begun.edit.new), "gone": list(begun.edit.gone)}
+        record = {"sweep": begun.sweep.name, "record": str(begun.file.path), "edited": edit}
+        counts = Counter(row.state for row in rows)
+        cells = [
+            _cell(row) | {"seconds": round(row.seconds, 2), "cpu_seconds": round(row.cpu_seconds, 2)} for row in rows
+        ]
+        show.json({**record, "counts": dict(counts), "cells": cells})
+        return
+    accuracy = [show.number(None if row.accuracy is None else 100 * row.accuracy, ".2f") for row in rows]
+    show.rows(
+        ["cell", "state", "acc %", "run"],
+        [[row.cell.label, row.state, acc, row.cell.run] for row, acc in zip(rows, accuracy, strict=True)],
+        numbers=["acc %"],
+    )
+    for row in rows:
+        if row.message and row.state != "finished":
+            print(f"{row.state}: {row.cell.label}: {row.message}")
+    print(f"{len(rows)} cells: {_counts(rows)}; record: {begun.file.path}")
+
+
+def _cell(row: "Row") -> dict[str, Any]:
+    return {
+        "run": row.cell.run,
+        "what": dict(row.cell.what),
+        "state": row.state,
+        "message": row.message,
+        "accuracy": row.accuracy,
+    }
+
+
+def _state(row: "Row") -> str:
+    return "begun" if row.begun else row.state
+
+
+def _counts(rows: "Sequence[Row]") -> str:
+    return ", ".join(f"{count} {state}" for state, count in Counter(_state(row) for row in rows).items())
+
+
+def _tera(flops: float | None) -> str:
+    return "-" if flops is None else f"{flops / 1e12:.3g}" if flops < 1e15 else f"{flops / 1e12:,.0f}"

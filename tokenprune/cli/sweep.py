@@ -1,0 +1,126 @@
+"""`tokenprune sweep`: many cells from one file."""
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tokenprune.cli.interrupt import Interrupted, at_once
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, SweepArgument, overrides
+
+if TYPE_CHECKING:
+    from tokenprune.recipe.sweep import LoadedSweep
+    from tokenprune.sweep import Begun
+
+SOME_FAILED = 4
+
+
+class Launcher(StrEnum):
+    local = "local"
+    slurm = "slurm"
+
+
+def sweep(
+    sweep: SweepArgument,
+    settings: Set = None,
+    device: Device = None,
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue cells that were interrupted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and their FLOPs; run nothing.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Cells at a time (default: one a core or GPU).")
+    ] = None,
+    per_gpu: Annotated[int, typer.Option("--per-gpu", min=1, metavar="K", help="Workers that share a GPU.")] = 1,
+    launcher: Annotated[Launcher, typer.Option("--launcher", help="Who runs the cells.")] = Launcher.local,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option("--slurm", metavar="KEY=VALUE", help="Option of submitit, such as slurm_partition=gpu."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train and prune every cell of a grid; finished ones are skipped.
+
+    Example: tokenprune sweep quickstart --dry-run
+    """
+    with at_once():
+        from tokenprune import sweep as sweeps
+        from tokenprune.cli import show_sweep
+        from tokenprune.cli.cells import cells
+
+    loaded = _load(sweep, settings, device)
+    if dry_run:
+        show_sweep.dry_run(loaded, sweeps.survey(loaded, runs_dir, data_dir, all_flops=True), as_json=as_json)
+        return
+    options = _slurm_options(slurm, launcher)
+    begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume)
+    if not quiet:
+        _say_edit(begun, sweep)
+    if launcher == Launcher.slurm:
+        jobs = sweeps.run_on_cluster(begun, tasks=workers, options=options)
+        if not quiet and jobs:
+            print(
+                f"submitted {len(jobs)} jobs; the same command with --dry-run shows how far they are", file=sys.stderr
+            )
+    else:
+        try:
+            with cells(begun.rows, quiet) as watcher:
+                sweeps.run_here(begun, workers=workers, per_gpu=per_gpu, watcher=watcher)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted; continue with: {_again(sweep, settings, device, runs_dir, data_dir)}"
+            ) from None
+    show_sweep.outcome(begun, as_json=as_json)
+    if any(row.state == "failed" for row in begun.rows):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _load(source: str, settings: list[str] | None, device: str | None) -> "LoadedSweep":
+    from tokenprune.recipe import RecipeError
+    from tokenprune.recipe.sweep import load_sweep
+
+    try:
+        return load_sweep(source, overrides(settings, device=device))
+    except RecipeError as error:
+        raise RecipeError(str(error).replace(f"--set run.device={device}: ", f"--device {device}: ")) from None
+
+
+def _slurm_options(given: list[str] | None, launcher: Launcher) -> dict[str, Any]:
+    """KEY=VALUE as submitit takes them, values read as YAML."""
+    import yaml
+
+    from tokenprune.errors import UsageError
+
+    if given and launcher != Launcher.slurm:
+        raise UsageError("--slurm: only with --launcher slurm")
+    found = {}
+    for option in given or ():
+        key, equals, value = option.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--slurm {option!r}: expected KEY=VALUE, such as slurm_partition=gpu")
+        found[key] = yaml.safe_load(value)
+    return found
+
+
+def _say_edit(begun: "Begun", source: str) -> None:
+    if begun.edit is None:
+        return
+    new, gone = begun.edit.new, begun.edit.gone
+    print(f"{source} is another sweep than when {begun.file.path} was written:", file=sys.stderr)
+    if new:
+        print(f"  {len(new)} new: {', '.join(new)}", file=sys.stderr)
+    if gone:
+        print(f"  {len(gone)} no longer belong, and stay where they are: {', '.join(gone)}", file=sys.stderr)
+    if not new and not gone:
+        print("  the same cells, measured in another way", file=sys.stderr)
+
+
+def _again(source: str, settings: list[str] | None, device: str | None, runs_dir: Path, data_dir: Path | None) -> str:
+    words = ["tokenprune", "sweep", source, "--runs-dir", str(runs_dir)]
+    words += [word for override in overrides(settings, device=device) for word in ("--set", override)]
+    words += ["--data-dir", str(data_dir)] if data_dir else []
+    return shlex.join([*words, "--resume"])

@@ -1,0 +1,295 @@
+"""Many trainings from one file: a base recipe, a grid over its keys, and what is pruned after each training."""
+
+import copy
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tokenprune.errors import UsageError
+from tokenprune.pruners.registry import known_pruners
+from tokenprune.recipe.load import (
+    Loaded,
+    RecipeError,
+    explain,
+    find_recipe,
+    load_recipe,
+    parse_recipe,
+    read_text,
+    read_yaml,
+)
+from tokenprune.recipe.schema import Evaluate, InputScores, Ratio, Recipe, Section, digest
+from tokenprune.recipe.site import Schedule
+from tokenprune.runs.query import run_name
+
+Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
+Grid = dict[str, Values]
+
+
+class Measure(Section):
+    """Curves of each trained model, as `tokenprune prune` makes them; what is left out is as in `evaluate`."""
+
+    methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="pruners to compare; `all` among them means every one that is known"
+    )
+    keep: Annotated[tuple[Ratio, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="kept-token ratios"
+    )
+    site: str | None = Field(None, description="input, before:BLOCKS or after:BLOCKS")
+    seeds: int | None = Field(None, ge=1, description="draws of a random pruner")
+    finetune_epochs: int | None = Field(None, ge=0, description="epochs of training at each ratio first")
+    input_scores: InputScores | None = Field(None, description="attention that ranks tokens at site input")
+
+
+class Sweep(Section):
+    """What `tokenprune sweep` runs: a cell for every combination of the grid's values."""
+
+    base: str = Field(description="the recipe that every cell changes: a path, or the name of a shipped one")
+    set: dict[str, Any] = Field(default_factory=dict, description="keys of the recipe, dotted, that all cells change")
+    grid: Grid = Field(default_factory=dict, description="keys of the recipe, dotted, each with a list of values")
+    also: Annotated[tuple[Grid, ...], Field(strict=False)] = Field(
+        (), description="further grids, each crossed by itself, for designs that are not one product"
+    )
+    prune: Annotated[tuple[Measure, ...], Field(strict=False)] = Field(
+        (), description="what is measured after each training, a curve per method and entry"
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and what is measured after it.
+
+    what: the grid's keys with this cell's values. label: those that distinguish it, in short.
+    """
+
+    loaded: Loaded[Recipe]
+    run: str
+    what: Mapping[str, Any]
+    prune: tuple[Evaluate, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """A sweep with its cells, in the order of its grids. identity: of what its cells run and measure."""
+
+    name: str
+    path: Path
+    text: str
+    cells: tuple[Cell, ...]
+    identity: str
+
+
+def is_sweep(source: str | Path) -> bool:
+    """Whether a recipe file is one of `tokenprune sweep`."""
+    path = find_recipe(source)
+    tree = read_yaml(read_text(path), str(path), [])
+    return isinstance(tree, dict) and "base" in tree
+
+
+def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSweep:
+    """Read a sweep and make its cells; `overrides` (`a.b=c`) join its `set`.
+
+    Raises RecipeError that lists, with the dotted path, everything that is wrong with the sweep and any cell;
+    UsageError where there is no such file.
+    """
+    path = find_recipe(source, "sweeps")
+    text = read_text(path)
+    sweep = parse_recipe(text, str(path), kind=Sweep)
+    base = _base(sweep.base, path)
+    fixed = {f"set.{key}": (key, value) for key, value in sweep.set.items()}
+    for override in overrides:
+        key, value = _typed(override)
+        fixed[f"--set {override}"] = (key, value)
+    problems = _grids(sweep, path, [key for key, _ in fixed.values()])
+    if problems:
+        raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
+    found = _Problems(str(path))
+    cells = [cell for where, what in _points(sweep) if (cell := _cell(base, sweep, where, what, fixed, found))]
+    found.of_twins(cells)
+    found.raise_if_any()
+    named = _labelled(cells)
+    identity = digest([[cell.run, [spec.model_dump(mode="json") for spec in cell.prune]] for cell in named])
+    return LoadedSweep(path.stem, path, text, named, identity)
+
+
+def _base(base: str, sweep: Path) -> Loaded[Recipe]:
+    """The recipe that a sweep changes: beside the sweep, from here, or shipped."""
+    beside = sweep.parent / base
+    named = beside if beside.is_file() and not beside.samefile(sweep) else base
+    try:
+        if is_sweep(named):
+            raise RecipeError(f"{named}: a sweep itself; `base` takes a recipe of `tokenprune train`")
+        return load_recipe(named)
+    except RecipeError:
+        raise
+    except UsageError as error:
+        raise RecipeError(f"{sweep}: base: {error}") from None
+
+
+def _typed(override: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as train.epochs=3")
+    return key.strip(), read_yaml(value, f"--set {override!r}", [])
+
+
+def _grids(sweep: Sweep, path: Path, fixed: Sequence[str]) -> list[str]:
+    """What is wrong with the grids before any cell is made of them."""
+    if not sweep.grid and not sweep.also:
+        return ["grid: empty: name at least one key of the recipe with its values, such as run.seed: [0, 1, 2]"]
+    problems = [f"also.{i}: empty" for i, grid in enumerate(sweep.also) if not grid]
+    for where, grid in _places(sweep):
+        problems += [f"{where}.{key}: also in set, which would not change anything" for key in grid if key in fixed]
+    return problems
+
+
+def _places(sweep: Sweep) -> Iterator[tuple[str, Grid]]:
+    if sweep.grid:
+        yield "grid", sweep.grid
+    for i, grid in enumerate(sweep.also):
+        yield f"also.{i}", grid
+
+
+def _points(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every combination of values with its grid's place in the file; the last key varies fastest."""
+    for where, grid in _places(sweep):
+        for values in itertools.product(*grid.values()):
+            yield where, dict(zip(grid, values, strict=True))
+
+
+def _cell(
+    base: Loaded[Recipe],
+    sweep: Sweep,
+    where: str,
+    what: dict[str, Any],
+    fixed: Mapping[str, tuple[str, Any]],
+    found: "_Problems",
+) -> Cell | None:
+    """One point of a grid as a recipe; None, with its problems noted, if there is no such recipe."""
+    tree = base.recipe.model_dump(mode="json", exclude_unset=True)
+    changes = {**fixed, **{f"{where}.{key}": (key, value) for key, value in what.items()}}
+    for place, (key, value) in changes.items():
+        if not _put(tree, key, copy.deepcopy(value)):
+            found.add(place, f"expected a dotted key of the recipe, such as model.depth, found {key!r}")
+            return None
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        for problem in explain(error):
+            found.of_recipe(problem, changes, what)
+        return None
+    overrides = tuple(f"{key}={_yaml(value)}" for key, value in changes.values())
+    loaded = Loaded(recipe, base.name, base.text, (*base.overrides, *overrides))
+    measured = tuple(_measure(recipe, spec, f"prune.{i}", what, found) for i, spec in enumerate(sweep.prune))
+    run = run_name(base.name, recipe.setting(), recipe.run.seed)
+    return Cell(loaded, run, what, tuple(spec for spec in measured if spec))
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> bool:
+    """Set a dotted key; False if it is none."""
+    *sections, last = key.split(".")
+    if not sections or not all((*sections, last)):
+        return False
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            return False
+    tree[last] = value
+    return True
+
+
+def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any], found: "_Problems") -> Evaluate | None:
+    """An entry of `prune`, completed by the cell's own `evaluate`."""
+    given = spec.model_dump(exclude_none=True)
+    if spec.methods and "all" in spec.methods:
+        given["methods"] = tuple(known_pruners())
+    try:
+        chosen = Evaluate.model_validate({**recipe.evaluate.model_dump(), **given})
+        if recipe.model.name is None:
+            Schedule.parse(chosen.site).check(recipe.model.depth)
+    except ValidationError as error:
+        for problem in explain(error, Evaluate):
+            found.add(f"{place}.{problem}", "", what)
+        return None
+    except UsageError as error:
+        found.add(f"{place}.site", str(error), what)
+        return None
+    return chosen
+
+
+class _Problems:
+    """What is wrong with the cells of a sweep: a line each, however many cells share it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lines: dict[str, tuple[Mapping[str, Any] | None, int]] = {}
+
+    def add(self, place: str, problem: str, cell: Mapping[str, Any] | None = None) -> None:
+        """`cell` is named where the problem is of a combination."""
+        line = f"{place}: {problem}" if problem else place
+        line = line if place.startswith("--set ") else f"{self.path}: {line}"
+        first, count = self.lines.get(line, (cell, 0))
+        self.lines[line] = first, count + 1
+
+    def of_recipe(self, problem: str, changes: Mapping[str, tuple[str, Any]], cell: Mapping[str, Any]) -> None:
+        """A problem of a cell's recipe, at the change that brought it about, else at the cell."""
+        path, _, rest = problem.partition(": ")
+        for place, (key, _) in reversed(list(changes.items())):
+            if path == key:
+                return self.add(place, rest, None if rest.startswith(("found ", "unknown ")) else cell)
+            if key.startswith(f"{path}.") or path.startswith(f"{key}."):
+                return self.add(place, problem)
+        return self.add("cell", problem, cell)
+
+    def of_twins(self, cells: Sequence[Cell]) -> None:
+        """Cells that would train the same model: none of two is another's replicate."""
+        seen: dict[str, Cell] = {}
+        for cell in cells:
+            recipe = cell.loaded.recipe
+            bare = recipe.model_copy(update={"pruner": Recipe().pruner}) if recipe.pruner.name == "none" else recipe
+            identity = f"{bare.setting()}-{recipe.run.seed}"
+            if identity in seen:
+                same = "train the same model with the same seed; a grid's values must differ in what is trained"
+                self.add("cells", f"{_words(seen[identity].what)} and {_words(cell.what)} {same}")
+            seen.setdefault(identity, cell)
+
+    def raise_if_any(self) -> None:
+        if self.lines:
+            raise RecipeError("\n".join(self._worded()))
+
+    def _worded(self) -> Iterator[str]:
+        for line, (cell, count) in self.lines.items():
+            more = f" and {count - 1} more" if count > 1 else ""
+            yield line if cell is None else f"{line} (cell {_words(cell)}{more})"
+
+
+def _labelled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Cells with their labels: keys that vary, by their last word where that is plain."""
+    keys = list(dict.fromkeys(key for cell in cells for key in cell.what))
+    vary = [key for key in keys if len({_yaml(cell.what.get(key, "")) for cell in cells}) > 1] or keys
+    last = [key.rpartition(".")[2] for key in vary]
+    short = {key: word if last.count(word) == 1 else key for key, word in zip(vary, last, strict=True)}
+
+    def label(cell: Cell) -> str:
+        return _words({short[key]: value for key, value in cell.what.items() if key in short})
+
+    return tuple(replace(cell, label=label(cell)) for cell in cells)
+
+
+def _words(what: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_yaml(value)}" for key, value in what.items())
+
+
+def _yaml(value: Any) -> str:
+    """As `--set` takes it: plain where a plain word reads back as itself, else JSON."""
+    if isinstance(value, str) and re.fullmatch(r"[\w./:+-]+", value) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value)

@@ -1,0 +1,117 @@
+"""The record of a sweep, in `sweeps/` below the folder of runs: which runs belong to it, and what became of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+
+from tokenprune.errors import TokenpruneError
+from tokenprune.runs import atomic
+from tokenprune.runs.folder import read_record
+from tokenprune.runs.records import SCHEMA, Record
+
+#: `submitted` is a cell that a scheduler has been given; `elsewhere`, one that another process works on.
+State = Literal["waiting", "submitted", "training", "pruning", "finished", "failed", "interrupted", "elsewhere"]
+
+
+class SweepCell(Record):
+    run: str  # name of its run folder
+    what: dict[str, Any]  # the grid's keys with this cell's values
+    state: State = "waiting"  # when it was last heard of
+    message: str | None = None  # why it failed, or who has it
+
+
+class SweepRecord(Record):
+    """NAME.json"""
+
+    schema_version: int = SCHEMA
+    name: str
+    identity: str  # of what the cells run and measure; other words for the same have the same
+    sweep: str  # the file as given
+    cells: tuple[SweepCell, ...]
+    former: tuple[str, ...] = ()  # runs of cells that belonged to it before it was edited
+    updated: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class Edit:
+    """How a sweep differs from when it was last run, by names of runs."""
+
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+class SweepFile:
+    """Where a sweep's record lives. Making the object touches nothing on disk."""
+
+    def __init__(self, runs_dir: Path, name: str) -> None:
+        self.folder = runs_dir / "sweeps"
+        self.path = self.folder / f"{name}.json"
+        self.name = name
+
+    def read(self) -> SweepRecord | None:
+        """None before the first run. Raises TokenpruneError if it is damaged or of another schema."""
+        if not self.path.is_file():
+            return None
+        return read_record(self.path, SweepRecord, "move it away: the runs themselves are not touched by that")
+
+    def begin(self, identity: str, text: str, cells: Sequence[SweepCell]) -> Edit | None:
+        """Write the sweep as it is now; how it differs from what was there, None if its cells run the same."""
+        atomic.make_folder(self.folder)
+        with self._locked():
+            before = self.read()
+            edit: Edit | None = None
+            former: tuple[str, ...] = ()
+            if before is not None:
+                then, now = {cell.run: None for cell in before.cells}, {cell.run: None for cell in cells}
+                former = tuple(run for run in dict.fromkeys((*before.former, *then)) if run not in now)
+                if before.identity != identity:
+                    edit = Edit(tuple(run for run in now if run not in then), tuple(r for r in then if r not in now))
+            self._write(
+                SweepRecord(
+                    name=self.name,
+                    identity=identity,
+                    sweep=text,
+                    cells=tuple(cells),
+                    former=former,
+                    updated="",
+                )
+            )
+        return edit
+
+    def note(self, states: Mapping[str, tuple[State, str | None]], only: State | None = None) -> None:
+        """What became of cells, by run; other cells stay as they are, whoever else writes at the same time.
+
+        only: leave cells alone that are not in this state any more.
+        """
+        with self._locked():
+            record = self.read()
+            if record is None:
+                return
+            cells = tuple(
+                cell.model_copy(update=dict(zip(("state", "message"), states[cell.run], strict=True)))
+                if cell.run in states and only in (None, cell.state)
+                else cell
+                for cell in record.cells
+            )
+            self._write(record.model_copy(update={"cells": cells}))
+
+    def _write(self, record: SweepRecord) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        atomic.write_json(self.path, record.model_copy(update={"updated": now}).model_dump(mode="json"))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = filelock.FileLock(self.folder / f".{self.name}.lock")
+        try:
+            lock.acquire(timeout=60)
+        except (filelock.Timeout, OSError) as error:
+            raise TokenpruneError(f"{self.path}: could not be saved: {error}") from error
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,18 @@
+"""Many cells from one file: what is left of them, and who runs it. No torch until a worker starts."""
+
+from tokenprune.sweep.plan import Standing, standing, training_flops
+from tokenprune.sweep.progress import Row, Watcher
+from tokenprune.sweep.run import Begun, begin, run_here, run_on_cluster, survey
+
+__all__ = [
+    "Begun",
+    "Row",
+    "Standing",
+    "Watcher",
+    "begin",
+    "run_here",
+    "run_on_cluster",
+    "standing",
+    "survey",
+    "training_flops",
+]

@@ -1,0 +1,218 @@
+"""The local launcher: long-lived workers, one per core or GPU, that take cells from a queue, largest first."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tokenprune.runs.sweeps import SweepFile
+from tokenprune.sweep.progress import Ended, Moved, Row, Watcher
+
+#: Seconds that the launcher waits for a worker's word before it looks at the clock again.
+TICK = 0.2
+
+#: A cell whose images a worker holds is preferred to the largest one if it is at least this large beside it.
+AKIN = 0.5
+
+
+@dataclass(frozen=True)
+class Crew:
+    """How many workers, and the GPU of each; None for a core."""
+
+    slots: tuple[int | None, ...]
+
+
+def crew(workers: int | None, threads: int, device: str, per_gpu: int) -> Crew:
+    """As many workers as there are cores for, or `per_gpu` on each GPU, unless `workers` says how many."""
+    gpus = 0 if device == "cpu" else _ask_for_gpus()
+    if device == "cuda" or gpus:
+        slots = [i % max(1, gpus) for i in range(max(1, gpus) * per_gpu)]
+        return Crew(tuple(slots[i % len(slots)] for i in range(workers or len(slots))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Crew((None,) * (workers or max(1, cores // threads)))
+
+
+def run_local(
+    rows: Sequence[Row], hands: Crew, *, runs_dir: Path, data_dir: Path | None, file: SweepFile, watcher: Watcher
+) -> None:
+    """Run the waiting cells of `rows`, which are changed as it goes; their outcomes join the sweep's record.
+
+    A worker that dies fails its cell and is replaced. Raises KeyboardInterrupt, with every training that was under
+    way saved, after SIGINT or SIGTERM; a second one does not wait for that. Raises TokenpruneError if the record
+    cannot be saved.
+    """
+    queue = _Queue([row for row in rows if row.state == "waiting"])
+    workers = [_Worker(gpu, runs_dir, data_dir) for gpu in hands.slots[: len(queue.rows)]]
+    try:
+        with _asked() as asked:
+            told = 0
+            while True:
+                for worker in workers:
+                    if worker.row is None and not asked() and (row := queue.take(worker.held)):
+                        worker.give(row)
+                        watcher.changed(row)
+                busy = [worker for worker in workers if worker.row is not None]
+                if not busy:
+                    break
+                if asked() > told:
+                    told = asked()
+                    for worker in busy:
+                        worker.stop(signal.SIGTERM if told == 1 else signal.SIGKILL)
+                ready = wait([worker.pipe for worker in busy], timeout=TICK)
+                for worker in busy:
+                    if worker.pipe in ready and (row := worker.hear()) is not None:
+                        watcher.changed(row)
+                        if worker.row is None:
+                            file.note({row.cell.run: (row.state, row.message)})
+                watcher.tick()
+            if asked():
+                raise KeyboardInterrupt
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+class _Queue:
+    """Cells that nobody has yet, largest first: the last ones to end are then small."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = sorted(rows, key=lambda row: -(row.flops or 0))
+
+    def take(self, held: set[str]) -> Row | None:
+        """The largest; or one nearly as large that needs what a worker holds already."""
+        if not self.rows:
+            return None
+        enough = AKIN * (self.rows[0].flops or 0)
+        akin = (row for row in self.rows if (row.flops or 0) >= enough and _needs(row) <= held)
+        row = next(akin, self.rows[0])
+        self.rows.remove(row)
+        return row
+
+
+def _needs(row: Row) -> set[str]:
+    """What is made once and kept: images, and with run.compile the compiled model."""
+    recipe = row.cell.loaded.recipe
+    return {recipe.data.model_dump_json(), *([recipe.model.model_dump_json()] if recipe.run.compile else [])}
+
+
+class _Worker:
+    """A process that takes one cell at a time. A dead one is started again with the next cell."""
+
+    def __init__(self, gpu: int | None, runs_dir: Path, data_dir: Path | None) -> None:
+        self.gpu, self.runs_dir, self.data_dir = gpu, runs_dir, data_dir
+        self.row: Row | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self.held: set[str] = set()
+        self.pipe, theirs = multiprocessing.Pipe()
+        arguments = (theirs, self.runs_dir, self.data_dir, self.gpu)
+        self.process = _context().Process(target=_serve, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, row: Row) -> None:
+        if not self.process.is_alive():
+            self.close()
+            self._start()
+        self.row = row
+        row.state, row.began = "training", time.monotonic()
+        self.held |= _needs(row)
+        with contextlib.suppress(OSError):  # it has just died, which `hear` will see
+            self.pipe.send(row.cell)
+
+    def hear(self) -> Row | None:
+        """Take in one word; the cell if its state has changed by it."""
+        row = self.row
+        assert row is not None
+        try:
+            word: Moved | Ended = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            word = Ended("failed", f"killed (signal {-code})" if code < 0 else f"its worker ended with status {code}")
+        before = row.state
+        row.state = word.state
+        row.accuracy = row.accuracy if word.accuracy is None else word.accuracy
+        if isinstance(word, Ended):
+            row.message, row.seconds, row.cpu_seconds = word.message, word.seconds, word.cpu_seconds
+            self.row = None
+            return row
+        if word.share is not None:
+            if row.share == 0 or word.state != before:
+                row.began, row.began_share = time.monotonic(), word.share
+            row.share = word.share
+        row.epoch = row.epoch if word.epoch is None else word.epoch
+        return row if row.state != before else None
+
+    def stop(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self.process.pid is not None:
+                os.kill(self.process.pid, number)
+
+    def close(self) -> None:
+        self.pipe.close()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
+
+
+def _context() -> Any:
+    """Workers are forks of one process that has imported torch, once, and does nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tokenprune.sweep.work"])
+    return context
+
+
+def _serve(pipe: Connection, runs_dir: Path, data_dir: Path | None, gpu: int | None) -> None:
+    from tokenprune.sweep import work
+
+    work.serve(pipe, work.Place(runs_dir, data_dir), gpu)
+
+
+def _gpus(pipe: Connection) -> None:
+    from tokenprune.sweep import work
+
+    work.count_gpus(pipe)
+
+
+def _ask_for_gpus() -> int:
+    ours, theirs = multiprocessing.Pipe()
+    process = _context().Process(target=_gpus, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        return int(ours.recv())
+    except EOFError:
+        return 0
+    finally:
+        process.join()
+
+
+@contextlib.contextmanager
+def _asked() -> Iterator[Any]:
+    """How often SIGINT or SIGTERM has asked to stop; within it they interrupt nothing."""
+    count = 0
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: count
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: count
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

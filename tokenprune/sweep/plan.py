@@ -1,0 +1,147 @@
+"""What is left to do of a sweep, and what it costs. Nothing here imports torch, unless a timm model is named."""
+
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenprune import cost
+from tokenprune.errors import TokenpruneError
+from tokenprune.images import data_folder
+from tokenprune.recipe import Recipe, Schedule, curve_id, pruner_options
+from tokenprune.recipe.sweep import Cell
+from tokenprune.runs import PruneResult, RunFolder, read_record
+from tokenprune.runs.sweeps import State
+
+#: Training images, side in pixels, classes, as published.
+KNOWN = {"cifar10": (50_000, 32, 10), "cifar100": (50_000, 32, 100), "svhn": (73_257, 32, 10)}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a cell has come before anything is run. `begun`: its training was, and can go on."""
+
+    state: State
+    message: str | None = None
+    begun: bool = False
+    accuracy: float | None = None
+
+
+def standing(cell: Cell, runs_dir: Path) -> Standing:
+    """What a cell's run folder says; results that cannot be read make it failed, with the reason."""
+    folder = RunFolder(runs_dir / cell.run)
+    try:
+        status = folder.status()
+        if folder.finished:
+            result = folder.result()
+            done = all(_measured(folder, cell, i, result.precision) for i in range(len(cell.prune)))
+            if done:
+                return Standing("finished", accuracy=result.test_accuracy)
+        if status is not None and status.state == "running":
+            return Standing("elsewhere", "another process is working in this run folder")
+    except TokenpruneError as error:
+        return Standing("failed", str(error))
+    return Standing("waiting", begun=folder.resume.is_file() and not folder.finished)
+
+
+def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool:
+    """Whether every curve of one entry of `prune` is there. Raises TokenpruneError for one that cannot be read."""
+    spec, recipe = cell.prune[index], cell.loaded.recipe
+    for method in spec.methods:
+        identity = curve_id(
+            pruner_options(recipe, method),
+            spec.keep,
+            Schedule.parse(spec.site),
+            spec.seeds,
+            spec.finetune_epochs,
+            precision,
+            spec.input_scores,
+        )
+        path = folder.prune_folder(method, identity) / "result.json"
+        if not path.is_file():
+            return False
+        read_record(path, PruneResult)
+    return True
+
+
+def training_flops(recipe: Recipe, data_dir: Path | None = None) -> float | None:
+    """3 x forward x images x epochs, a backward pass counting as two forward ones; None if the images are not known.
+
+    Forward passes are those of the pruner that the model is trained with, at its final ratio.
+    """
+    known = _images(recipe, data_dir)
+    if known is None:
+        return None
+    count, side, classes = known
+    return 3.0 * _forward(recipe, side, classes) * count * recipe.train.epochs
+
+
+def _forward(recipe: Recipe, side: int, classes: int) -> int:
+    """FLOPs of one image's forward pass in training."""
+    architecture, pruner = _architecture(recipe, side, classes), recipe.pruner
+    if pruner.name == "none":
+        return cost.flops(architecture).flops
+    asks = ("attention",) if pruner.name == "magnitude" else ()
+    schedule = Schedule.parse(pruner.site)
+    return cost.flops(architecture, schedule, pruner.keep_ratio, asks, pruner.input_scores).flops
+
+
+def _architecture(recipe: Recipe, side: int, classes: int) -> cost.Architecture:
+    model = recipe.model
+    if model.name is not None:
+        import torch
+
+        from tokenprune import models
+
+        with torch.device("meta"):
+            return models.architecture_of(models.build(model, classes, side))
+    return cost.Architecture(
+        depth=model.depth,
+        dim=model.dim,
+        heads=model.heads,
+        mlp_hidden=int(model.dim * model.mlp_ratio),
+        patches=(side // model.patch_size) ** 2,
+        prefix=int(model.class_token) + model.registers,
+        patch_size=model.patch_size,
+        classes=classes,
+        class_token=model.class_token,
+        qk_norm=model.qk_norm,
+    )
+
+
+def _images(recipe: Recipe, data_dir: Path | None) -> tuple[int, int, int] | None:
+    """Training images, side, classes."""
+    data = recipe.data
+    if data.source == "patterns":
+        known: tuple[int, int, int] | None = (data.patterns.train_size, data.patterns.image_size, data.patterns.classes)
+    else:
+        file = Path(data.source) if data.source not in KNOWN else data_folder(data_dir) / f"{data.source}.npz"
+        known = _in_file(file) or KNOWN.get(data.source)
+    if known is None:
+        return None
+    count, side, classes = known
+    if data.scene == "spurious":
+        count, classes = 2 * count // classes, 2  # birds and airplanes
+    return data.train_size or count, side, classes
+
+
+@lru_cache
+def _in_file(path: Path) -> tuple[int, int, int] | None:
+    """From the headers and labels of a prepared .npz, without its images; None if it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("train_images.npy") as images:
+            shape = _shape(images)
+        with np.load(path) as arrays:
+            classes = len(arrays["classes"]) if "classes" in arrays else int(arrays["train_labels"].max()) + 1
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    return shape[0], shape[1], classes
+
+
+def _shape(handle: Any) -> tuple[int, ...]:
+    version = np.lib.format.read_magic(handle)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(handle)[0]

@@ -1,0 +1,103 @@
+"""A sweep from its file to its cells' run folders. Nothing here imports torch: a finished sweep costs a look at it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenprune.errors import TokenpruneError
+from tokenprune.recipe.sweep import Cell, LoadedSweep
+from tokenprune.runs.sweeps import Edit, SweepCell, SweepFile
+from tokenprune.sweep import cluster, launch
+from tokenprune.sweep.plan import standing, training_flops
+from tokenprune.sweep.progress import Row, Unwatched, Watcher
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A sweep whose record is written and whose waiting cells can be run. edit: since its last run, None if none."""
+
+    sweep: LoadedSweep
+    rows: tuple[Row, ...]
+    file: SweepFile
+    edit: Edit | None
+    runs_dir: Path
+    data_dir: Path | None
+
+    @property
+    def waiting(self) -> list[Row]:
+        return [row for row in self.rows if row.state == "waiting"]
+
+
+def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, all_flops: bool = False) -> list[Row]:
+    """Every cell as it stands, with the estimated FLOPs of its training if it waits (or of all). Writes nothing."""
+    rows = []
+    for cell in sweep.cells:
+        found = standing(cell, runs_dir)
+        flops = training_flops(cell.loaded.recipe, data_dir) if all_flops or found.state == "waiting" else None
+        rows.append(Row(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun))
+    return rows
+
+
+def begin(sweep: LoadedSweep, *, runs_dir: Path, data_dir: Path | None = None, resume: bool = False) -> Begun:
+    """Write the sweep's record, and say what there is to run.
+
+    Raises TokenpruneError if a cell was begun and `resume` is not given, or if the record cannot be read or saved.
+    """
+    rows = survey(sweep, runs_dir, data_dir)
+    file = SweepFile(runs_dir, sweep.name)
+    begun = [row for row in rows if row.begun]
+    if begun and not resume:
+        some = ", ".join(row.cell.run for row in begun[:3]) + (", ..." if len(begun) > 3 else "")
+        raise TokenpruneError(
+            f"{runs_dir}: {len(begun)} of {len(rows)} cells were begun and not finished ({some}): "
+            "--resume continues them"
+        )
+    cells = [SweepCell(run=r.cell.run, what=dict(r.cell.what), state=r.state, message=r.message) for r in rows]
+    edit = file.begin(sweep.identity, sweep.text, cells)
+    return Begun(sweep, tuple(rows), file, edit, runs_dir, data_dir)
+
+
+def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watcher: Watcher | None = None) -> None:
+    """Run what waits on this machine's cores or GPUs; the rows change as it goes, see `launch.run_local`."""
+    if not begun.waiting:
+        return
+    for row in begun.waiting:
+        row.cell = _with_threads(row.cell)
+    first = begun.waiting[0].cell.loaded.recipe.run
+    launch.run_local(
+        begun.rows,
+        launch.crew(workers, first.threads or 1, first.device, per_gpu),
+        runs_dir=begun.runs_dir,
+        data_dir=begun.data_dir,
+        file=begun.file,
+        watcher=watcher or Unwatched(),
+    )
+
+
+def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, object]) -> Sequence[str]:
+    """Hand what waits to Slurm as one job array of `tasks` (default: one a cell); the jobs' names. See `cluster`."""
+    parts = _parts(begun.waiting, tasks or len(begun.waiting))
+    if not parts:
+        return []
+    cells = [tuple(row.cell for row in part) for part in parts]
+    jobs = cluster.submit(cells, begun.runs_dir, begun.data_dir, begun.sweep.name, options)
+    for job, part in zip(jobs, parts, strict=True):
+        for row in part:
+            row.state, row.message = "submitted", f"job {job}"
+    begun.file.note({r.cell.run: (r.state, r.message) for part in parts for r in part}, only="waiting")
+    return jobs
+
+
+def _parts(rows: Sequence[Row], count: int) -> list[list[Row]]:
+    """Cells by task, as even in FLOPs as largest-first gets them."""
+    parts: list[list[Row]] = [[] for _ in range(min(count, len(rows)))]
+    for row in sorted(rows, key=lambda row: -(row.flops or 0)):
+        min(parts, key=lambda part: sum(each.flops or 1 for each in part)).append(row)
+    return parts
+
+
+def _with_threads(cell: Cell) -> Cell:
+    """One thread unless the recipe says otherwise: as many workers as cores leave no room for more."""
+    recipe = cell.loaded.recipe
+    run = recipe.run.model_copy(update={"threads": recipe.run.threads or 1})
+    return replace(cell, loaded=replace(cell.loaded, recipe=recipe.model_copy(update={"run": run})))

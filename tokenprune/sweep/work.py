@@ -1,0 +1,169 @@
+"""What a worker does: cells, one after another, with what it has loaded kept between them."""
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokenprune import pipeline
+from tokenprune.errors import TokenpruneError
+from tokenprune.pipeline import Shelf
+from tokenprune.recipe.sweep import Cell
+from tokenprune.runs import Busy, Epoch, RunFolder
+from tokenprune.runs.sweeps import SweepFile
+from tokenprune.sweep.plan import standing
+from tokenprune.sweep.progress import Ended, Moved
+
+#: Seconds between two words of a worker on one training.
+SAY = 0.25
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where cells live and find their images."""
+
+    runs_dir: Path
+    data_dir: Path | None
+
+
+def run_cell(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None]) -> Ended:
+    """Train and measure one cell, going on from where it was left; whatever goes wrong is in what is returned."""
+    started, used = time.perf_counter(), time.process_time()
+    try:
+        result = _run(cell, place, shelf, say)
+        ended = Ended("finished", accuracy=result, seconds=0.0)
+    except Busy as error:
+        ended = Ended("elsewhere", str(error))
+    except KeyboardInterrupt:
+        ended = Ended("interrupted", "asked to stop; --resume continues")
+    except TokenpruneError as error:
+        ended = Ended("failed", str(error))
+    except Exception as error:  # of a pruner, of memory: the other cells are not to suffer
+        ended = Ended("failed", _unforeseen(error))
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+    return ended.after(time.perf_counter() - started, time.process_time() - used)
+
+
+def _run(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None]) -> float:
+    reporter = _Reporter(say)
+    run = RunFolder(place.runs_dir / cell.run)
+    if not run.finished:
+        say(Moved("training"))
+        pipeline.train_run(
+            cell.loaded, runs_dir=place.runs_dir, data_dir=place.data_dir, resume=True, reporter=reporter, shelf=shelf
+        )
+    for spec in cell.prune:
+        say(Moved("pruning"))
+        pipeline.prune_run(
+            run,
+            methods=spec.methods,
+            keep=spec.keep,
+            site=spec.site,
+            seeds=spec.seeds,
+            finetune_epochs=spec.finetune_epochs,
+            input_scores=spec.input_scores,
+            batch_size=spec.batch_size,
+            data_dir=place.data_dir,
+            progress=reporter.count,
+            shelf=shelf,
+        )
+    return run.result().test_accuracy
+
+
+def _unforeseen(error: Exception) -> str:
+    """An error that no message was written for: its class, its first line, and where in the code."""
+    first = str(error).partition("\n")[0]
+    if "out of memory" in first or "allocate memory" in first or isinstance(error, MemoryError):
+        return "out of memory; use a smaller train.batch_size, model or data set, or fewer workers"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {first} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+class _Reporter:
+    """A training's reporter that says a few times a second how far it is."""
+
+    def __init__(self, say: Callable[[Moved], None]) -> None:
+        self.say = say
+        self.steps = 1
+        self.said = 0.0
+
+    def start(self, steps: int, done: int) -> None:
+        self.steps = steps
+        self.say(Moved("training", share=done / steps))
+
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+        self._seldom(Moved("training", share=done / self.steps))
+
+    def epoch(self, record: Epoch) -> None:
+        share = record.step / self.steps
+        self.say(Moved("training", share=share, epoch=record.epoch, accuracy=record.test_accuracy))
+
+    def message(self, text: str) -> None: ...
+
+    def count(self, done: int, total: int, what: str = "") -> None:
+        self._seldom(Moved("pruning", share=done / total))
+
+    def _seldom(self, moved: Moved) -> None:
+        now = time.monotonic()
+        if now - self.said >= SAY:
+            self.said = now
+            self.say(moved)
+
+
+def serve(pipe: Connection, place: Place, gpu: int | None) -> None:
+    """A worker's life: cells come through `pipe`, what happens to them goes back; it ends when the pipe does."""
+    os.setpgid(0, 0)  # Ctrl-C reaches the launcher alone, which asks each worker once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(gpu)
+    shelf = Shelf()
+
+    def say(word: Moved | Ended) -> None:
+        try:
+            pipe.send(word)
+        except OSError:  # the launcher is gone: stop as if it had asked
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    while True:
+        try:
+            cell: Any = pipe.recv()
+            say(run_cell(cell, place, shelf, say))
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+
+
+def _visible(gpu: int) -> str:
+    """That GPU of those this process may see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[gpu] if visible else str(gpu)
+
+
+def count_gpus(pipe: Connection) -> None:
+    """How many there are, asked in a process of its own, so that no launcher holds one."""
+    pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def run_part(cells: tuple[Cell, ...], place: Place, sweep: str) -> list[Ended]:
+    """Cells in this process, in their order, for a task of a cluster; each outcome joins the sweep's record."""
+    shelf, file, outcomes = Shelf(), SweepFile(place.runs_dir, sweep), []
+    for cell in cells:
+        before = standing(cell, place.runs_dir)
+        if before.state == "waiting":
+            file.note({cell.run: ("training", None)})
+            ended = run_cell(cell, place, shelf, lambda moved: None)
+        else:
+            ended = Ended(before.state, before.message, before.accuracy)
+        file.note({cell.run: (ended.state, ended.message)})
+        outcomes.append(ended)
+        if ended.state == "interrupted":
+            break
+    return outcomes
