@@ -4,8 +4,8 @@
 set -euo pipefail
 runs=$1 out=$2
 tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune}
-rm -rf "$out/figures" "$out/runs"
 $tokenprune report --runs-dir "$runs" --out "$out"
+rm -rf "$out/runs"
 for run in "$runs"/*/result.json "$runs"/*/prune/*/result.json; do
     folder=$(dirname "$run")
     kept=$out/runs/${folder#"$runs"/}
