@@ -13,12 +13,11 @@ import pytest
 import torch
 
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.recipe import AttentionRecipe, load_theory_recipe
+from tokenprune.recipe import AttentionRecipe, Loaded, TheoryRecipe, load_theory_recipe
 from tokenprune.recipe.theory import AttentionCurve, Descent, Shallow, Tokens
 from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, TheoryFolder, TimeResult
 from tokenprune.theory import theory_run
 from tokenprune.theory.attention import plan_attention
-from tokenprune.theory.chunks import Crew
 from tokenprune.theory.experiments import plan_of
 
 PHASE = ("grid.trials=3", "grid.values=[4,9]", "grid.samples=[8,200]", "grid.test_samples=20", "run.threads=1")
@@ -50,7 +49,7 @@ def test_attention_before_training_is_the_closed_form(tmp_path: Path) -> None:
         curve=AttentionCurve(iterations=2, trials=1, test_samples=10),
     )
     with torch.inference_mode():
-        curves = plan_attention(recipe, Crew(1)).chunks[0].run(torch.device("cpu"))[0]
+        curves = plan_attention(recipe, 20).chunks[0].run(torch.device("cpu"))[0]
     relevant, confusion, other = 8, 2, 10
     e = math.e
     by_query = {
@@ -91,7 +90,7 @@ def test_time_stops_at_the_first_test_that_is_passed(tmp_path: Path) -> None:
     folder = _run("time", "time", *overrides, "convergence.iterations=200", runs_dir=tmp_path)
     result = folder.theory_result()
     assert isinstance(result, TimeResult)
-    fast, slow = result.iterations
+    slow, fast = result.iterations
     assert all(count is not None and count % 5 == 0 and 5 <= count < 200 for count in fast[0])
     assert slow == ((None, None),)
 
@@ -145,6 +144,41 @@ def test_sigkill_then_resume_ends_with_the_same_numbers(tmp_path: Path) -> None:
     assert resumed.loss == whole.loss
 
 
+def test_whole_lines_of_the_wrong_content_are_said_to_be_damage(tmp_path: Path) -> None:
+    loaded = load_theory_recipe("phase-alpha", "phase", PHASE)
+    with pytest.raises(_Killed):
+        theory_run(loaded, runs_dir=tmp_path, reporter=_KillAfter(cells=2))
+    chunks = next((tmp_path / "theory").glob("*/chunks.jsonl"))
+    entry = json.loads(chunks.read_text().splitlines()[0])
+    chunks.write_text(json.dumps({**entry, "output": entry["output"][:-1]}) + "\n")
+    with pytest.raises(TokenpruneError, match=r"chunks\.jsonl: damaged; --force starts over"):
+        theory_run(loaded, runs_dir=tmp_path, resume=True)
+
+
+def test_a_run_goes_on_with_another_number_of_threads(tmp_path: Path) -> None:
+    def load(threads: int) -> Loaded[TheoryRecipe]:
+        overrides = ("curve.trials=12", "curve.iterations=10", f"run.threads={threads}")
+        return load_theory_recipe("attention", "attention", overrides)
+
+    with pytest.raises(_Killed):
+        theory_run(load(3), runs_dir=tmp_path / "a", reporter=_KillAfter(cells=1))
+    resumed = theory_run(load(1), runs_dir=tmp_path / "a", resume=True).theory_result()
+    assert resumed.attention == theory_run(load(2), runs_dir=tmp_path / "b").theory_result().attention
+
+
+def test_time_counts_what_diverged_and_waits_no_longer(tmp_path: Path) -> None:
+    overrides = ("convergence.trials=2", "convergence.values=[0.8]", "convergence.step_sizes=[1.2,1e30]")
+    result = _run("time", "time", *overrides, "convergence.iterations=200", runs_dir=tmp_path).theory_result()
+    assert isinstance(result, TimeResult)
+    assert result.diverged == 2
+    assert result.iterations[1] == ((None, None),)  # ascending step sizes: the second is the wild one
+
+
+def test_values_in_any_order_are_one_recipe() -> None:
+    one, other = (load_theory_recipe("phase-alpha", "phase", [f"grid.values={v}"]).recipe for v in ([4, 9], [9, 4]))
+    assert one.setting() == other.setting()
+
+
 def test_chunks_of_another_run_are_refused(tmp_path: Path) -> None:
     loaded = load_theory_recipe("phase-alpha", "phase", PHASE)
     with pytest.raises(_Killed):
@@ -158,10 +192,10 @@ def test_chunks_of_another_run_are_refused(tmp_path: Path) -> None:
 def test_a_chunk_shrinks_to_the_memory_it_is_given() -> None:
     def most(*overrides: str) -> int:
         recipe = load_theory_recipe("phase-alpha", "phase", overrides).recipe
-        return max(chunk.models for chunk in plan_of(recipe, Crew(2)).chunks)
+        return max(chunk.models for chunk in plan_of(recipe, 20).chunks)
 
     assert most() == 20
-    assert most("run.memory=20") < 20
+    assert most("run.memory=10") < 20
     assert most("run.memory=1", "data.count=400") == 1
 
 
@@ -185,7 +219,12 @@ def test_diverging_cells_are_null_and_the_rest_go_on(tmp_path: Path) -> None:
         (["grid.samples=[2,40]"], "N = 2 is smaller than train.batch_size 4"),
         (["data.confusion=0.4", "data.relevant=0.3"], "0.4 is not below relevant 0.3"),
         (["grid.values=[4,0.5]"], "alpha_\\*\\^-2 must be at least 1"),
-        (["grid.values=[400]"], "alpha 400: confusion: 0.05 is not below"),
+        (["grid.values=[400]"], "grid.values=\\[400\\]: 400 on axis alpha: confusion: 0.05 is not below"),
+        (["grid.samples=[40,80,40]"], "grid.samples=.*40 is given twice"),
+        (
+            ["grid.axis=confusion", "data.relevant=0.4", "grid.values=[0.36]"],
+            "0.36 of 20 tokens is up to 8, and relevant",
+        ),
         (["model.value_dim=4"], "value_dim=4: 4 is less than data.patterns 5"),
         (["grid.axes=alpha"], "grid.axes=alpha: unknown key: did you mean axis"),
     ],

@@ -10,7 +10,6 @@ from reference_spatial import gradients, loss, margin
 
 from tokenprune.recipe import Positional, RecipeError, SpatialPatches, SpatialRecipe, load_theory_recipe
 from tokenprune.runs import SpatialResult
-from tokenprune.theory.chunks import Crew
 from tokenprune.theory.plan import Plan
 from tokenprune.theory.run import theory_run
 from tokenprune.theory.spatial.data import direction, draw, partition
@@ -132,7 +131,7 @@ def test_training_associates_and_association_transfers() -> None:
                 "train.batch_size=64",
                 "transfer.iterations=200",
             ),
-            Crew(1),
+            20,
         )
     )
     for trial in range(2):
@@ -145,8 +144,8 @@ def test_training_associates_and_association_transfers() -> None:
 
 
 def test_a_trial_does_not_depend_on_its_chunk() -> None:
-    plan = plan_spatial(recipe(*SMALL), Crew(1))
-    alone = plan_spatial(recipe(*SMALL, "run.memory=1"), Crew(1000))
+    plan = plan_spatial(recipe(*SMALL), 20)
+    alone = plan_spatial(recipe(*SMALL), 1)
     assert (len(plan.chunks), len(alone.chunks)) == (1, 3)
     together, apart = result(plan), result(alone)
     assert np.array(together.loss) == pytest.approx(np.array(apart.loss), rel=1e-4)

@@ -3,9 +3,11 @@
 Values that the paper's authors did not publish where we could read are chosen, and their descriptions say so.
 """
 
-from typing import Annotated, Literal, Self
+from itertools import pairwise
+from math import ceil, floor
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tokenprune.recipe.laboratory import TheoryRecipe, Trials
 from tokenprune.recipe.schema import Section, Share
@@ -15,6 +17,18 @@ Axis = Literal["alpha", "noise", "start", "confusion"]
 Removal = Literal["random", "irrelevant", "noisy", "magnitude"]
 Kind = Literal["vit", "cnn"]
 
+
+def _distinct(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """In ascending order, each once: a cell given twice would count its trials twice."""
+    if values is None:
+        return None
+    twice = [value for value, after in pairwise(sorted(values)) if value == after]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice")
+    return tuple(sorted(values))
+
+
+Distinct = AfterValidator(_distinct)
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -36,10 +50,17 @@ class Tokens(Section):
         problems = []
         if self.relevant + self.confusion > 1:
             problems.append(f"relevant + confusion is {self.relevant + self.confusion:g}, must be at most 1")
+        # Counts are means rounded up or down at random: no sample may have as many confusion tokens as relevant ones.
+        fewest, most = floor(self.relevant * self.count + 1e-9), ceil(self.confusion * self.count - 1e-9)
         if self.confusion >= self.relevant:
             problems.append(
                 f"confusion: {self.confusion:g} is not below relevant {self.relevant:g}: "
                 "the label is the majority's, so its tokens must be more"
+            )
+        elif most >= max(fewest, 1):
+            problems.append(
+                f"confusion: {self.confusion:g} of {self.count} tokens is up to {most}, and relevant {self.relevant:g} "
+                f"is {fewest} in some samples: the label is the majority's, so its tokens must be more"
             )
         if self.patterns > self.dim:
             problems.append(f"patterns: {self.patterns} orthonormal patterns do not fit into dim {self.dim} dimensions")
@@ -72,13 +93,13 @@ class PhaseGrid(Trials):
     """Success over (axis value, N)."""
 
     axis: Axis = Field("alpha", description="alpha, noise, start or confusion")
-    values: tuple[float, ...] = Field(
+    values: Annotated[tuple[float, ...], Distinct] = Field(
         (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
         min_length=1,
         strict=False,
         description="alpha: alpha_*^-2; noise: tau; start: sigma, with delta twice that; confusion: alpha_#",
     )
-    samples: tuple[Count, ...] | None = Field(
+    samples: Annotated[tuple[Count, ...] | None, Distinct] = Field(
         None,
         min_length=1,
         strict=False,
@@ -100,12 +121,12 @@ class Removals(Trials):
     methods: tuple[Removal, ...] = Field(
         ("random", "irrelevant", "noisy", "magnitude"), min_length=1, strict=False, description="which tokens go"
     )
-    removed: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    removed: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(
         (0, 4, 8, 12, 16, 20), min_length=1, strict=False, description="tokens removed from every sample"
     )
     curve_samples: int = Field(400, ge=1, description="N of the loss curve")
     complexity_removed: int = Field(20, ge=1, description="tokens removed where sample complexity is compared")
-    samples: tuple[Count, ...] = Field(
+    samples: Annotated[tuple[Count, ...], Distinct] = Field(
         (100, 140, 200, 280, 400, 560, 800, 1120, 1600, 2240, 3200),
         min_length=1,
         strict=False,
@@ -117,10 +138,10 @@ class Removals(Trials):
 class Convergence(Trials):
     """Iterations to zero test loss, and to the first test without an error."""
 
-    values: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+    values: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Distinct] = Field(
         (0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8), min_length=1, strict=False, description="alpha_*"
     )
-    step_sizes: tuple[Positive, ...] = Field(
+    step_sizes: Annotated[tuple[Positive, ...], Distinct] = Field(
         (0.3, 0.6, 1.2), min_length=1, strict=False, description="eta; train.step_size is not used"
     )
     iterations: int = Field(1600, ge=2, description="steps of SGD, each on fresh samples, at most")
@@ -164,7 +185,8 @@ class PhaseRecipe(ShallowRecipe):
             try:
                 self.at(value)
             except ValueError as error:
-                problems.append(f"grid.values: {self.grid.axis} {value:g}: {reason(error)}")
+                problems.append(f"grid.values: {value:g} on axis {self.grid.axis}: {reason(error)}")
+                break  # the others are wrong alike
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -71,6 +71,7 @@ class TimeResult(TheoryResult):
     limit: int  # iterations after which a trial is given up
     success: float  # test hinge loss that counts as zero: the theorem's error is the expected hinge loss
     iterations: tuple[tuple[tuple[int | None, ...], ...], ...]  # to that loss by step size, alpha_*, trial
+    diverged: int | None = None  # models whose loss was not finite at their last test; null where nobody counted
     iterations_to_no_error: tuple[tuple[tuple[int | None, ...], ...], ...]  # until no test sample is misjudged
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tokenprune.recipe import AttentionRecipe
 from tokenprune.runs import AttentionResult
-from tokenprune.theory.chunks import Crew, chunk_size, chunked
+from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.network import ShallowViT
 from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
 from tokenprune.theory.population import Bags, Job, descend, score, start, test_bags
@@ -24,8 +24,11 @@ _CURVES = (
     "loss",
 )
 
+#: Models of a chunk: few, for there is but one cell, and each core should have a part of it.
+AT_ONCE = 5
 
-def plan_attention(recipe: AttentionRecipe, crew: Crew) -> Plan:
+
+def plan_attention(recipe: AttentionRecipe, most: int) -> Plan:
     """A chunk trains some of the trials and measures them on the way; every step sees fresh samples."""
     curve = recipe.curve
     samples = curve.iterations * recipe.train.batch_size
@@ -33,7 +36,7 @@ def plan_attention(recipe: AttentionRecipe, crew: Crew) -> Plan:
         Job(recipe.data, recipe.model, samples, curve.test_samples, (recipe.run.seed, trial))
         for trial in range(curve.trials)
     ]
-    size = min(chunk_size(jobs[0], recipe, crew), -(-len(jobs) // crew.workers))
+    size = chunk_size(jobs[0], recipe, min(most, AT_ONCE))
     chunks = [Chunk(partial(_curves, recipe, part), len(part), len(part)) for part in chunked(jobs, size)]
     return Plan(chunks, partial(_assemble, recipe))
 

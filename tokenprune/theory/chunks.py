@@ -1,7 +1,6 @@
 """How many models fit into one chunk."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from tokenprune.recipe import ShallowRecipe
@@ -14,26 +13,18 @@ MODELS_ON_GPU = 2000
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Chunks in work at the same time, and how many models are worth training together in one of them."""
-
-    workers: int
-    most: int = MODELS
-
-
 def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def chunk_size(job: Job, recipe: ShallowRecipe, crew: Crew) -> int:
-    """Models like this one to be trained together: at most `crew.most`, fewer where the memory would not hold them.
+def chunk_size(job: Job, recipe: ShallowRecipe, most: int) -> int:
+    """Models like this one to be trained together: at most `most`, fewer where `run.memory` would not hold them.
 
-    One model is always tried; where even that does not fit into the machine, allocation fails and says so.
+    One model is always tried; where even that does not fit into the machine, allocation fails and says so. How many
+    chunks are in work at once plays no part: a run may be continued with more or fewer threads.
     """
-    room = recipe.run.memory * 2**20 / crew.workers
-    return max(1, min(crew.most, int(room / memory(job, recipe))))
+    return max(1, min(most, int(recipe.run.memory * 2**20 / memory(job, recipe))))
 
 
 def memory(job: Job, recipe: ShallowRecipe) -> float:

@@ -8,14 +8,14 @@ import torch
 
 from tokenprune.recipe import TimeRecipe
 from tokenprune.runs import TimeResult
-from tokenprune.theory.chunks import Crew, chunk_size, chunked
+from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.plan import Chunk, Output, Plan, Result
 from tokenprune.theory.population import Job, descend, score, start, test_bags
 
 _Place = tuple[int, int, int]  # step size, alpha_*, trial
 
 
-def plan_time(recipe: TimeRecipe, crew: Crew) -> Plan:
+def plan_time(recipe: TimeRecipe, most: int) -> Plan:
     """A chunk holds trials of one step size and one alpha_*, which converge at about the same time."""
     spec = recipe.convergence
     chunks: list[Chunk] = []
@@ -24,7 +24,7 @@ def plan_time(recipe: TimeRecipe, crew: Crew) -> Plan:
         for column in range(len(spec.values)):
             cell = [(row, column, trial) for trial in range(spec.trials)]
             jobs = [_job(recipe, *place) for place in cell]
-            size = chunk_size(jobs[0], recipe, crew)
+            size = chunk_size(jobs[0], recipe, most)
             for part, trained in zip(chunked(cell, size), chunked(jobs, size), strict=True):
                 chunks.append(Chunk(partial(_iterations, recipe, row, trained), len(part) / spec.trials, len(part)))
                 places.append(list(part))
@@ -32,11 +32,14 @@ def plan_time(recipe: TimeRecipe, crew: Crew) -> Plan:
 
 
 def _iterations(recipe: TimeRecipe, row: int, jobs: Sequence[Job], device: torch.device) -> Output:
-    """Of every model the first tested iterations with zero loss and without an error; null where there was none."""
+    """Of every model the first tested iterations with zero loss and without an error, and whether it diverged.
+
+    null where there was none; all is over once every model has got there or diverged.
+    """
     spec = recipe.convergence
     network, bags = start(jobs, device), test_bags(jobs, device)
     train = recipe.train.model_copy(update={"step_size": spec.step_sizes[row], "epochs": 1})
-    found: list[list[int | None]] = [[None, None] for _ in jobs]
+    found: list[list[int | bool | None]] = [[None, None, False] for _ in jobs]
     for done in descend(network, jobs, train, device):
         if done % spec.every:
             continue
@@ -44,7 +47,8 @@ def _iterations(recipe: TimeRecipe, row: int, jobs: Sequence[Job], device: torch
             for which, reached in enumerate((loss < spec.success, error == 0)):
                 if reached and first[which] is None:
                     first[which] = done
-        if all(None not in first for first in found):
+            first[2] = loss != loss
+        if all(first[2] or None not in first for first in found):
             break
     return found
 
@@ -59,9 +63,9 @@ def _job(recipe: TimeRecipe, row: int, column: int, trial: int) -> Job:
 def _assemble(recipe: TimeRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> Result:
     spec = recipe.convergence
     found = {
-        place: pair
+        place: triple
         for part, output in zip(places, outputs, strict=True)
-        for place, pair in zip(part, output, strict=True)
+        for place, triple in zip(part, output, strict=True)
     }
 
     def table(which: int) -> Any:
@@ -79,4 +83,5 @@ def _assemble(recipe: TimeRecipe, places: Sequence[Sequence[_Place]], outputs: l
         success=spec.success,
         iterations=table(0),
         iterations_to_no_error=table(1),
+        diverged=sum(triple[2] for triple in found.values()),
     )

@@ -5,14 +5,13 @@ from typing import Any
 
 from tokenprune.recipe import TheoryRecipe
 from tokenprune.theory.attention import plan_attention
-from tokenprune.theory.chunks import Crew
 from tokenprune.theory.convergence import plan_time
 from tokenprune.theory.phase import plan_phase
 from tokenprune.theory.plan import Plan
 from tokenprune.theory.sparsify import plan_sparsify
 from tokenprune.theory.spatial import plan_spatial
 
-_PLANS: dict[str, Callable[[Any, Crew], Plan]] = {
+_PLANS: dict[str, Callable[[Any, int], Plan]] = {
     "phase": plan_phase,
     "attention": plan_attention,
     "sparsify": plan_sparsify,
@@ -21,6 +20,6 @@ _PLANS: dict[str, Callable[[Any, Crew], Plan]] = {
 }
 
 
-def plan_of(recipe: TheoryRecipe, crew: Crew) -> Plan:
-    """The chunks of an experiment, sized for so many of them in memory at once."""
-    return _PLANS[recipe.experiment](recipe, crew)
+def plan_of(recipe: TheoryRecipe, most: int) -> Plan:
+    """The chunks of an experiment, of at most so many models each."""
+    return _PLANS[recipe.experiment](recipe, most)

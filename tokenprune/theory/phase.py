@@ -8,12 +8,12 @@ import torch
 
 from tokenprune.recipe import PhaseRecipe
 from tokenprune.runs import PhaseResult
-from tokenprune.theory.chunks import Crew, chunk_size, chunked
+from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
 from tokenprune.theory.population import Job, descend, score, start, test_bags
 
 
-def plan_phase(recipe: PhaseRecipe, crew: Crew) -> Plan:
+def plan_phase(recipe: PhaseRecipe, most: int) -> Plan:
     """Cells of one N share a chunk where they fit; large N come first, so that the last chunks are short ones."""
     chunks: list[Chunk] = []
     places: list[Sequence[tuple[int, int, int]]] = []
@@ -23,7 +23,7 @@ def plan_phase(recipe: PhaseRecipe, crew: Crew) -> Plan:
             (column, row, trial) for column in range(len(recipe.grid.values)) for trial in range(recipe.grid.trials)
         ]
         jobs = {cell: _job(recipe, *cell) for cell in cells}
-        for part in chunked(cells, chunk_size(jobs[cells[0]], recipe, crew)):
+        for part in chunked(cells, chunk_size(jobs[cells[0]], recipe, most)):
             run = partial(train, recipe, [jobs[cell] for cell in part])
             chunks.append(Chunk(run, len(part) / recipe.grid.trials, len(part)))
             places.append(part)

@@ -14,8 +14,8 @@ import torch
 from tokenprune import hardware, runs
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Loaded, TheoryRecipe, dump_recipe
-from tokenprune.runs import TheoryFolder, atomic
-from tokenprune.theory.chunks import MODELS_ON_GPU, Crew
+from tokenprune.runs import TheoryFolder, TheoryResult, atomic
+from tokenprune.theory.chunks import MODELS, MODELS_ON_GPU
 from tokenprune.theory.experiments import plan_of
 from tokenprune.theory.plan import Chunk, Output, Plan
 
@@ -53,15 +53,18 @@ def theory_run(
         if folder.chunks.is_file() and not (resume or force):
             raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
         device = hardware.choose_device(recipe.run.device)
-        crew = Crew(1, MODELS_ON_GPU) if device.type == "cuda" else Crew(recipe.run.threads or os.cpu_count() or 1)
-        plan = plan_of(recipe, crew)
+        on_gpu = device.type == "cuda"
+        workers = 1 if on_gpu else recipe.run.threads or os.cpu_count() or 1
+        plan = plan_of(recipe, MODELS_ON_GPU if on_gpu else MODELS)
         if force:
             for path in (folder.path / "result.json", folder.chunks):
                 atomic.remove(path)
-        _describe(folder, loaded, device, crew.workers)
+        _describe(folder, loaded, device, workers)
         with _status(folder), _Journal(folder.chunks, plan) as journal:
-            _work(plan, journal, device, crew.workers, reporter)
-            result = plan.assemble(journal.outputs())(
+            _work(plan, journal, device, workers, reporter)
+            result = _assembled(
+                plan,
+                journal,
                 name=loaded.name,
                 setting=recipe.setting(),
                 seed=recipe.run.seed,
@@ -77,6 +80,16 @@ def theory_run(
     return folder
 
 
+def _assembled(plan: Plan, journal: "_Journal", **known: Any) -> TheoryResult:
+    """Raises TokenpruneError where what an earlier process left is whole lines of the wrong content."""
+    try:
+        return plan.assemble(journal.outputs())(**known)
+    except (ValueError, KeyError, IndexError, TypeError):
+        if not journal.resumed:
+            raise
+        raise TokenpruneError(f"{journal.path}: damaged; --force starts over") from None
+
+
 class _Journal:
     """chunks.jsonl: a line per finished chunk, on disk before the next is counted; a torn last line is no line."""
 
@@ -85,10 +98,12 @@ class _Journal:
         self.plan = plan
         self.found: dict[int, Output] = {}
         self.seconds = 0.0
+        self.resumed = False
         self._since = time.perf_counter()
 
     def __enter__(self) -> "_Journal":
         if self.path.is_file():
+            self.resumed = True
             whole = self.path.read_bytes().rpartition(b"\n")[0]
             for line in whole.splitlines():
                 self._take(line)

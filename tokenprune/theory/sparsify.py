@@ -11,7 +11,7 @@ import torch
 
 from tokenprune.recipe import SparsifyRecipe
 from tokenprune.runs import SparsifyResult
-from tokenprune.theory.chunks import Crew, chunk_size, chunked
+from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.network import ShallowViT
 from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
 from tokenprune.theory.population import Bags, Job, descend, score, start, test_bags
@@ -22,7 +22,7 @@ _Place = tuple[str, int, int, int]  # method, tokens removed, N, trial
 NONE = "none"
 
 
-def plan_sparsify(recipe: SparsifyRecipe, crew: Crew) -> Plan:
+def plan_sparsify(recipe: SparsifyRecipe, most: int) -> Plan:
     """Models of one method, one number of tokens and one N share chunks; large N come first."""
     spec = recipe.removal
     cells = dict.fromkeys(
@@ -34,7 +34,7 @@ def plan_sparsify(recipe: SparsifyRecipe, crew: Crew) -> Plan:
     for method, removed, samples in sorted(cells, key=lambda cell: -cell[2]):
         cell = [(method, removed, samples, trial) for trial in range(spec.trials)]
         jobs = [_job(recipe, *place) for place in cell]
-        size = chunk_size(jobs[0], recipe, crew)
+        size = chunk_size(jobs[0], recipe, most)
         for part, trained in zip(chunked(cell, size), chunked(jobs, size), strict=True):
             chunks.append(Chunk(partial(_train, recipe, trained), len(part) / spec.trials, len(part)))
             places.append(list(part))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tokenprune.recipe import SpatialRecipe
 from tokenprune.runs import SpatialResult
-from tokenprune.theory.chunks import Crew, chunked
+from tokenprune.theory.chunks import chunked
 from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
 from tokenprune.theory.spatial.data import direction, draw, partition
 from tokenprune.theory.spatial.network import PositionalViT, association
@@ -36,10 +36,9 @@ ARMS = ("transfer", "scratch")
 Batch = tuple[Float[Tensor, "m b d k"], Float[Tensor, "m b"]]
 
 
-def plan_spatial(recipe: SpatialRecipe, crew: Crew) -> Plan:
+def plan_spatial(recipe: SpatialRecipe, most: int) -> Plan:
     """A chunk is a few trials with all that belongs to them, for transfer needs their trained A."""
-    room = recipe.run.memory * 2**20 / crew.workers
-    size = max(1, min(TRIALS, int(room / memory(recipe))))
+    size = max(1, min(TRIALS, most, int(recipe.run.memory * 2**20 / memory(recipe))))
     parts = list(chunked(range(recipe.curve.trials), size))
     models = 1 + len(ARMS) * len(recipe.transfer.samples)
     chunks = [Chunk(partial(_work, recipe, part), len(part), len(part) * models) for part in parts]
