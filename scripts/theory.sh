@@ -33,8 +33,11 @@ for setting in train.batch_size=4 train.batch_size=8 data.count=40 model.neurons
     curve=(--set "$setting") grid=(--set "$setting") removal=(--set "$setting")
     if [ "$setting" = step ]; then # half of each recipe's own
         grid=(--set train.step_size=0.6) removal=(--set train.step_size=0.6) curve=(--set train.step_size=0.3)
-    elif [ "$setting" = success ]; then
-        grid=(--set grid.success=1e-2) removal=(--set removal.success=1e-2) curve=(--set curve.test_samples=400)
+    elif [ "$setting" = success ]; then # no success in the attention curve: another alpha_* there
+        grid=(--set grid.success=1e-2) removal=(--set removal.success=1e-2) curve=(--set data.relevant=0.3)
+    fi
+    if [ "$setting" = step ] || [ "$setting" = train.batch_size=8 ]; then # half the progress from as many samples
+        removal+=(--set removal.curve_samples=800)
     fi
     theory phase --recipe complexity --samples "$wide" "${grid[@]}"
     theory phase --recipe complexity --model cnn --samples "$wider" "${grid[@]}"

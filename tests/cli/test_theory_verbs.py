@@ -60,6 +60,9 @@ def test_the_phase_diagram_counts_successes(tmp_path: Path, capsys: pytest.Captu
         (["sparsify", "--method", "magnitud"], "removal.methods"),
         (["attention", "--set", "model.kind=cnn"], "no attention"),
         (["spatial", "--set", "data.flips=1.5"], "data.flips"),
+        (["phase", "--grid", ""], "--grid needs values, such as 4,6,8"),
+        (["phase", "--samples", "40,40"], "40 is given twice"),
+        (["phase", "--recipe", "phase-noise", "--axis", "alpha"], "0 on axis alpha: alpha_*^-2 must be at least 1"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -70,3 +73,18 @@ def test_bad_input_is_one_line_and_status_2(
     assert said in found.err
     assert len(found.err.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_diverged_is_counted_in_the_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = ["--set", "train.step_size=1e8", "--runs-dir", str(tmp_path)]
+    for experiment in ("phase", "attention", "sparsify"):
+        shown = run(capsys, "theory", experiment, *TINY[experiment], *wild)
+        assert shown.status == 0
+        assert "models diverged and count as failures" in shown.out, experiment
+
+
+def test_theory_runs_are_listed_with_what_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "theory", "time", *TINY["time"], "--runs-dir", str(tmp_path))
+    (row,) = json.loads(run(capsys, "ls", "runs", "--runs-dir", str(tmp_path), "--json").out)
+    assert row["theory run"].startswith("theory/time-")
+    assert (row["state"], row["experiment"], row["models"]) == ("finished", "time", 6)

@@ -43,7 +43,8 @@ def ls(
     if as_json:
         show.json(found)
     elif found:
-        show.rows(list(found[0]), [[_cell(cell) for cell in row.values()] for row in found])
+        for names in dict.fromkeys(tuple(row) for row in found):  # runs of two kinds are two tables
+            show.rows(list(names), [[_cell(cell) for cell in row.values()] for row in found if tuple(row) == names])
     else:
         print(f"no {kind} here", file=sys.stderr)
 
@@ -113,16 +114,21 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
 def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
     from tokenprune.errors import TokenpruneError
 
+    result = None
     try:
         status = run.status()
         state: str | None = status.state if status else None
         if run.finished:
-            run.theory_result()
+            result = run.theory_result()
     except TokenpruneError as error:
         print(f"warning: {error}", file=sys.stderr)
         state = "damaged"
-    name = f"{run.place}/{run.name}"
-    return {"run": name, "state": state, "epoch": None, "test accuracy": None, "pruned by": None}
+    return {
+        "theory run": f"{run.place}/{run.name}",
+        "state": state,
+        "experiment": result.recipe["experiment"] if result else None,
+        "models": result.models if result else None,
+    }
 
 
 def _claims() -> list[dict[str, Any]]:

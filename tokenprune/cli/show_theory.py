@@ -34,6 +34,8 @@ def result(folder: TheoryFolder, *, as_json: bool) -> None:
         )
         return
     _TABLES[type(found)](found)
+    if lost := _diverged(found):
+        print(f"{lost} of {found.models:,} models diverged and count as failures; a smaller train.step_size may help")
     print()
     for verdict in verdicts:
         variant = f" ({verdict.variant})" if verdict.variant else ""
@@ -53,9 +55,21 @@ def _phase(found: PhaseResult) -> None:
     ]
     title = f"successes of {found.trials} ({found.kind}): training samples down, {_AXES[found.axis]} across"
     _table(["N", *names], [*rows, ["N50", *below]], numbers=["N", *names], title=title)
-    lost = sum(map(sum, found.diverged()))
-    if lost:
-        print(f"{lost} of {found.models} models diverged and count as failures")
+
+
+def _diverged(found: TheoryResult) -> int:
+    """Models whose loss is not finite in the end."""
+    if isinstance(found, PhaseResult):
+        return sum(map(sum, found.diverged()))
+    if isinstance(found, AttentionResult):
+        return sum(curve[-1] is None for curve in found.loss)
+    if isinstance(found, SparsifyResult):
+        # Where no token goes, every method's cell is the same models.
+        cells = {cell for table in (*found.loss.values(), *found.complexity.values()) for cell in table}
+        return sum(loss is None for cell in cells for loss in cell)
+    if isinstance(found, SpatialResult):
+        return sum(curve[-1] is None for curve in found.loss)
+    return found.diverged or 0 if isinstance(found, TimeResult) else 0
 
 
 def _attention(found: AttentionResult) -> None:

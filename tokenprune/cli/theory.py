@@ -173,6 +173,9 @@ def spatial(
 
 def _keys(*options: tuple[str, str, object]) -> dict[str, str]:
     """`--set` for options that are short for a key, and the option that was typed."""
+    for option, _, value in options:
+        if value in ("", "[]"):
+            raise typer.BadParameter(f"{option} needs values, such as 4,6,8")
     return {f"{key}={value}": option for option, key, value in options if value is not None}
 
 
