@@ -1,0 +1,154 @@
+"""From a sweep's file to its cells: every combination once, each an ordinary recipe; all errors at once."""
+
+import json
+
+import pytest
+from sweep_factories import TINY, write_sweep
+
+from tokenprune.errors import UsageError
+from tokenprune.recipe import Model, RecipeError, parse_recipe, shipped_recipes
+from tokenprune.recipe.load import summary
+from tokenprune.recipe.sweep import load_sweep
+from tokenprune.runs import run_name
+
+
+def whats(sweep):
+    return [tuple(cell.what.values()) for cell in sweep.cells]
+
+
+def test_cells_are_the_product_and_each_further_grid_is_crossed_by_itself(tmp_path):
+    text = "grid: {model.depth: [1, 2], run.seed: [0, 1]}\nalso:\n  - {train.epochs: [3], run.seed: [5, 6]}\n"
+    sweep = load_sweep(write_sweep(tmp_path, text))
+    assert whats(sweep) == [(1, 0), (1, 1), (2, 0), (2, 1), (3, 5), (3, 6)]
+    assert [cell.label for cell in sweep.cells][::5] == ["depth=1 seed=0", "epochs=3 seed=6"]
+
+
+def test_a_cell_is_the_recipe_that_train_makes_of_its_overrides(tmp_path):
+    text = "set: {train.learning_rate: 0.00001, pruner.name: magnitude}\ngrid: {model.layer_scale: [null, 1e-4]}\n"
+    for cell in load_sweep(write_sweep(tmp_path, text), ["train.epochs=1"]).cells:
+        alone = parse_recipe(TINY, "tiny", cell.loaded.overrides)
+        assert cell.loaded.recipe == alone
+        assert cell.run == run_name("tiny", alone.setting(), alone.run.seed)
+        assert alone.train.epochs == 1
+        assert alone.train.learning_rate == 1e-5
+
+
+def test_labels_name_what_varies_in_full_where_a_word_is_not_enough(tmp_path):
+    text = "grid: {data.seed: [0, 1], run.seed: [0, 1], model.depth: [2]}\n"
+    assert load_sweep(write_sweep(tmp_path, text)).cells[1].label == "data.seed=0 run.seed=1"
+
+
+def test_measurements_are_completed_by_the_cells_own_evaluate(tmp_path):
+    text = "grid: {evaluate.seeds: [2], run.seed: [0]}\nprune:\n  - {methods: [all], keep: [0.5]}\n  - {}\n"
+    (cell,) = load_sweep(write_sweep(tmp_path, text)).cells
+    first, second = cell.prune
+    assert (set(first.methods), first.keep, first.seeds) == ({"magnitude", "random", "oracle"}, (0.5,), 2)
+    assert (second.methods, second.keep) == (("magnitude",), (1.0, 0.5))
+
+
+def test_identity_is_of_what_runs_and_is_measured_not_of_words(tmp_path):
+    def identity(text):
+        return load_sweep(write_sweep(tmp_path, text)).identity
+
+    plain = identity("grid: {run.seed: [0, 1]}\nprune: [{keep: [0.5]}]\n")
+    assert plain == identity("# said otherwise\ngrid:\n  run.seed: [0, 1]\nprune:\n- keep: [0.5]\n")
+    assert plain != identity("grid: {run.seed: [0, 2]}\nprune: [{keep: [0.5]}]\n")
+    assert plain != identity("grid: {run.seed: [0, 1]}\nprune: [{keep: [0.4]}]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", ["grid: empty: name at least one key of the recipe with its values"]),
+        ("grid: {}", ["grid: empty: "]),
+        ("grid: {model.depth: []}", ["grid.model.depth: found [], must have at least 1 item"]),
+        ("grid: {model.depth: 1}", ["grid.model.depth: found 1, must be a list"]),
+        ("grid: {run.seed: [0]}\nalso: [{}]", ["also.0: empty"]),
+        ("grid: {model.dept: [1, 2]}", ["grid.model.dept: unknown key: did you mean depth? known here: depth, dim"]),
+        ("grid: {modle.depth: [1]}", ["grid.modle.depth: modle: unknown key: did you mean model? known here: data"]),
+        ("grid: {depth: [1]}", ["grid.depth: expected a dotted key of the recipe, such as model.depth, found 'depth'"]),
+        ("set: {model.dept: 1}\ngrid: {run.seed: [0]}", ["set.model.dept: unknown key: did you mean depth?"]),
+        ("set: {run.seed: 1}\ngrid: {run.seed: [0]}", ["grid.run.seed: also in set, which would not change anything"]),
+        (
+            "grid: {model.depth: [0, x, 1], train.epochs: [-1]}",
+            [
+                "grid.model.depth: found 0, must be greater than or equal to 1",
+                "grid.train.epochs: found -1, must be greater than or equal to 1",
+                "grid.model.depth: found 'x', must be a valid integer",
+            ],
+        ),
+        (
+            "grid: {model.heads: [3, 5], run.seed: [0, 1]}",
+            ["grid.model.heads: 5 does not divide dim 12 (cell model.heads=5 run.seed=0 and 1 more)"],
+        ),
+        (
+            "grid: {model.depth: [1, 2]}\nprune: [{site: 'before:1'}]",
+            ["prune.0.site: site 'before:1': block 1 is beyond the model's depth 1 (blocks are 0 to 0) (cell "],
+        ),
+        ("grid: {run.seed: [0]}\nprune: [{methods: [magnitud]}]", ["prune.0.methods: unknown pruner 'magnitud': did"]),
+        ("grid: {run.seed: [0]}\nprune: [{keep: [2]}]", ["prune.0.keep.0: found 2, must be less than or equal to 1"]),
+        ("grid: {run.seed: [0]}\nprune: [{methods: []}]", ["prune.0.methods: found [], must have at least 1 item"]),
+        ("gird: {run.seed: [0]}", ["gird: unknown key: did you mean grid? known here: base, set, grid, also, prune"]),
+        ("grid: {run.seed: [0]}\ngrid: {run.seed: [1]}", ["line 3: grid: given twice, first on line 2"]),
+    ],
+)
+def test_everything_wrong_is_said_with_file_and_place(text, lines, tmp_path):
+    path = write_sweep(tmp_path, text)
+    with pytest.raises(RecipeError) as raised:
+        load_sweep(path)
+    found = str(raised.value).splitlines()
+    assert len(found) == len(lines)
+    for line, expected in zip(found, lines, strict=True):
+        assert line.startswith(f"{path}: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("grid: {run.seed: [0, 1, 0]}", ("run.seed=0", "run.seed=0")),
+        ("grid: {run.seed: [0]}\nalso: [{run.seed: [1, 0]}]", ("run.seed=0", "run.seed=0")),
+        ("grid: {run.threads: [1, 2]}", ("run.threads=1", "run.threads=2")),  # no part of what is trained
+        (
+            "grid: {pruner.name: [none, random], pruner.keep_ratio: [0.5, 0.7]}",  # none keeps all at any ratio
+            ("pruner.name=none pruner.keep_ratio=0.5", "pruner.name=none pruner.keep_ratio=0.7"),
+        ),
+    ],
+)
+def test_two_cells_with_one_identity_are_refused(text, names, tmp_path):
+    path = write_sweep(tmp_path, text)
+    with pytest.raises(RecipeError) as raised:
+        load_sweep(path)
+    assert str(raised.value).startswith(f"{path}: cells: {names[0]} and {names[1]} train the same model with the same")
+
+
+def test_an_override_is_named_as_it_was_typed(tmp_path):
+    path = write_sweep(tmp_path, "grid: {run.seed: [0, 1]}")
+    with pytest.raises(RecipeError) as raised:
+        load_sweep(path, ["train.epochs=0", "model.dept=3"])
+    assert str(raised.value).splitlines() == [
+        f"--set model.dept=3: unknown key: did you mean depth? known here: {', '.join(Model.model_fields)}",
+        "--set train.epochs=0: found 0, must be greater than or equal to 1",
+    ]
+
+
+def test_a_base_that_is_missing_wrong_or_a_sweep(tmp_path):
+    path = write_sweep(tmp_path, "grid: {run.seed: [0]}")
+    path.write_text("base: quickstrat\ngrid: {run.seed: [0]}")
+    with pytest.raises(UsageError, match=r"mine\.yaml: base: unknown recipe 'quickstrat': did you mean 'quickstart'"):
+        load_sweep(path)
+    write_sweep(tmp_path, "grid: {run.seed: [0]}", "inner")
+    path.write_text("base: inner.yaml\ngrid: {run.seed: [0]}")
+    with pytest.raises(UsageError, match=r"inner\.yaml: a sweep itself"):
+        load_sweep(path)
+    path.write_text("base: tiny.yaml\ngrid: {run.seed: [0]}")
+    (tmp_path / "tiny.yaml").write_text("model: {depth: x}")
+    with pytest.raises(UsageError, match=r"tiny\.yaml: model\.depth: found 'x', must be a valid integer"):
+        load_sweep(path)
+
+
+@pytest.mark.parametrize("name", shipped_recipes("sweeps"))
+def test_a_shipped_sweep_is_valid_and_headed_by_its_command(name):
+    sweep = load_sweep(name)
+    assert f"# Run:  tokenprune sweep {name}\n" in sweep.text
+    assert 20 < len(summary(sweep.path)) <= 56  # a line of `ls recipes` at 80 columns
+    assert json.dumps([dict(cell.what) for cell in sweep.cells])
