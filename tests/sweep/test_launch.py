@@ -1,0 +1,112 @@
+"""The local launcher: largest first, a worker that dies fails its cell alone, asking to stop loses nothing."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+from sweep_factories import write_sweep
+
+from tokenprune.recipe.sweep import load_sweep
+from tokenprune.runs import RunFolder
+from tokenprune.sweep import begin, run_here
+from tokenprune.sweep.launch import _Queue, crew
+from tokenprune.sweep.progress import Row, Unwatched
+
+CPU = "set: {run.device: cpu}\n"
+
+
+def begun(folder, text, **options):
+    return begin(load_sweep(write_sweep(folder, CPU + text)), runs_dir=folder / "runs", **options)
+
+
+def workers() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children()]
+
+
+class Acts(Unwatched):
+    """Does something once, when a cell has come to an epoch."""
+
+    def __init__(self, row: Row, epoch: int, act) -> None:
+        self.row, self.epoch, self.act = row, epoch, act
+        self.done = False
+
+    def tick(self) -> None:
+        if not self.done and self.row.epoch >= self.epoch:
+            self.done = True
+            self.act()
+
+
+def test_all_cells_are_run_by_few_workers_and_recorded(tmp_path):
+    sweep = begun(tmp_path, "grid: {run.seed: [0, 1, 2], model.depth: [1, 2]}\nprune: [{}]")
+    pids: set[int] = set()
+    watcher = Unwatched()
+    watcher.tick = lambda: pids.update(workers())  # type: ignore[method-assign]
+    run_here(sweep, workers=2, watcher=watcher)
+    assert [row.state for row in sweep.rows] == ["finished"] * 6
+    assert [cell.state for cell in sweep.file.read().cells] == ["finished"] * 6
+    assert len(pids) == 2
+    assert workers() == []
+    assert all(len(RunFolder(tmp_path / "runs" / row.cell.run).prunes()) == 1 for row in sweep.rows)
+    assert all(row.accuracy == RunFolder(tmp_path / "runs" / row.cell.run).result().test_accuracy for row in sweep.rows)
+    again = begun(tmp_path, "grid: {run.seed: [0, 1, 2], model.depth: [1, 2]}\nprune: [{}]")
+    assert again.waiting == []
+
+
+def test_a_killed_worker_fails_its_cell_is_replaced_and_the_cell_can_go_on(tmp_path):
+    text = "grid: {run.seed: [0, 1], train.epochs: [2, 60]}"
+    sweep = begun(tmp_path, text)
+    victim = next(row for row in sweep.rows if row.epochs == 60)
+    run_here(sweep, workers=1, watcher=Acts(victim, 3, lambda: [os.kill(pid, signal.SIGKILL) for pid in workers()]))
+    assert {row.cell.label: (row.state, row.message) for row in sweep.rows} == {
+        "seed=0 epochs=2": ("finished", None),
+        "seed=0 epochs=60": ("failed", "killed (signal 9)"),
+        "seed=1 epochs=2": ("finished", None),
+        "seed=1 epochs=60": ("finished", None),
+    }
+    assert [cell.message for cell in sweep.file.read().cells if cell.state == "failed"] == ["killed (signal 9)"]
+    again = begun(tmp_path, text, resume=True)
+    assert [row.cell.label for row in again.waiting] == ["seed=0 epochs=60"]
+    run_here(again, workers=1)
+    assert [row.state for row in again.rows] == ["finished"] * 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_every_training_under_way_is_saved(number, tmp_path):
+    sweep = begun(tmp_path, "grid: {run.seed: [0, 1, 2], train.epochs: [2000]}")
+    with pytest.raises(KeyboardInterrupt):
+        run_here(sweep, workers=2, watcher=Acts(sweep.rows[0], 1, lambda: signal.raise_signal(number)))
+    assert [row.state for row in sweep.rows] == ["interrupted", "interrupted", "waiting"]
+    for row in sweep.rows[:2]:
+        run = RunFolder(tmp_path / "runs" / row.cell.run)
+        assert run.status().state == "interrupted"
+        assert run.resume.is_file() or row.epoch == 0
+    assert [cell.state for cell in sweep.file.read().cells] == ["interrupted", "interrupted", "waiting"]
+    assert workers() == []
+
+
+def test_the_largest_goes_first_unless_a_worker_holds_what_one_nearly_as_large_needs(tmp_path):
+    cells = load_sweep(write_sweep(tmp_path, "grid: {data.seed: [0, 1], run.seed: [0, 1, 2]}")).cells
+    rows = [Row(cell, "waiting", flops) for cell, flops in zip(cells, (1, 6, 8, 3, 7, 10), strict=True)]
+    held = {cells[0].loaded.recipe.data.model_dump_json()}
+    queue = _Queue(rows)
+    taken = [queue.take(held).flops for _ in rows]
+    assert taken == [8, 6, 10, 7, 3, 1]  # 1 is less than half of 10
+    assert queue.take(held) is None
+    assert [_Queue(rows).take(set()).flops] == [10]
+
+
+def test_as_many_workers_as_cores_for_their_threads():
+    cores = len(os.sched_getaffinity(0))
+    assert crew(None, 1, "cpu", 1).slots == (None,) * cores
+    assert crew(None, cores, "cpu", 1).slots == (None,)
+    assert crew(None, 4 * cores, "cpu", 1).slots == (None,)
+    assert crew(3, 1, "cpu", 1).slots == (None,) * 3
+
+
+def test_workers_share_gpus_evenly(monkeypatch):
+    monkeypatch.setattr("tokenprune.sweep.launch._ask_for_gpus", lambda: 2)
+    assert crew(None, 1, "auto", 1).slots == (0, 1)
+    assert crew(None, 1, "auto", 2).slots == (0, 1, 0, 1)
+    assert crew(3, 1, "cuda", 2).slots == (0, 1, 0)
+    assert crew(None, 1, "cpu", 2).slots == crew(None, 1, "cpu", 1).slots

@@ -1,0 +1,173 @@
+"""What a worker does with its cells: the same runs as alone, nothing loaded twice, every failure told."""
+
+import copy
+import errno
+import os
+from collections import Counter
+
+import pytest
+import torch
+from sweep_factories import write_sweep
+
+from tokenprune import data, pipeline
+from tokenprune.pipeline import Shelf
+from tokenprune.recipe.sweep import load_sweep
+from tokenprune.runs import RunFolder, atomic
+from tokenprune.runs.sweeps import SweepCell, SweepFile
+from tokenprune.sweep.progress import Moved
+from tokenprune.sweep.work import Place, run_cell, run_part
+
+
+def cells(folder, text):
+    return load_sweep(write_sweep(folder, text)).cells
+
+
+def work(cell, runs_dir, shelf=None):
+    said: list[Moved] = []
+    return run_cell(cell, Place(runs_dir, None), shelf or Shelf(), said.append), said
+
+
+def test_a_cell_is_the_run_that_train_and_prune_make(tmp_path):
+    (cell,) = cells(tmp_path, "grid: {model.depth: [2]}\nprune: [{methods: [random], seeds: 2}]")
+    ended, said = work(cell, tmp_path / "a")
+    alone = pipeline.train_run(cell.loaded, runs_dir=tmp_path / "b")
+    spec = cell.prune[0]
+    pipeline.prune_run(alone, methods=spec.methods, keep=spec.keep, site=spec.site, seeds=spec.seeds)
+    run = RunFolder(tmp_path / "a" / cell.run)
+    assert run.name == alone.name
+    assert run.weights.read_bytes() == alone.weights.read_bytes()
+    assert run.recipe.read_text() == alone.recipe.read_text()
+    ((mine, curve),), ((theirs, same),) = run.prunes(), alone.prunes()
+    assert mine.name == theirs.name
+    assert [point.correct for point in curve.points] == [point.correct for point in same.points]
+    assert (ended.state, ended.accuracy) == ("finished", run.result().test_accuracy)
+    assert {moved.state for moved in said} == {"training", "pruning"}
+    assert [moved.epoch for moved in said if moved.epoch is not None] == [0, 1, 2]
+
+
+def test_images_are_loaded_once_for_all_cells_that_share_them(tmp_path, monkeypatch):
+    loads: Counter[int] = Counter()
+    load = data.load
+    monkeypatch.setattr(data, "load", lambda spec, where: loads.update([spec.seed]) or load(spec, where))
+    shelf = Shelf()
+    text = "grid: {data.seed: [0, 1], model.depth: [1, 2], run.seed: [0, 1]}\nset: {train.epochs: 1}\nprune: [{}]"
+    for cell in cells(tmp_path, text):
+        assert work(cell, tmp_path / "runs", shelf)[0].state == "finished"
+    assert loads == {0: 1, 1: 1}
+
+
+def test_images_are_as_they_were_after_training_and_pruning(tmp_path):
+    (cell,) = cells(tmp_path, "grid: {train.augment.crop: [2]}\nset: {train.augment.flip: true}\nprune: [{}]")
+    shelf = Shelf()
+    kept = shelf.dataset(cell.loaded.recipe.data, None, torch.device("cpu"))
+    before = copy.deepcopy(kept)
+    work(cell, tmp_path / "runs", shelf)
+    assert shelf.dataset(cell.loaded.recipe.data, None, torch.device("cpu")) is kept
+    for part in ("train", "test"):
+        for name in ("images", "labels", "mask"):
+            assert torch.equal(getattr(getattr(kept, part), name), getattr(getattr(before, part), name))
+
+
+def test_a_shelf_that_is_full_lets_go_of_what_was_used_longest_ago(tmp_path):
+    device = torch.device("cpu")
+    specs = [cell.loaded.recipe.data for cell in cells(tmp_path, "grid: {data.seed: [0, 1, 2]}")]
+    one = data.load(specs[0])
+    size = sum(p.nbytes for s in (one.train, one.test) for p in (s.images, s.labels, s.mask))
+    shelf = Shelf(limit=2 * size)
+    first, second = (shelf.dataset(spec, None, device) for spec in specs[:2])
+    assert shelf.dataset(specs[0], None, device) is first
+    shelf.dataset(specs[2], None, device)
+    assert shelf.dataset(specs[0], None, device) is first
+    assert shelf.dataset(specs[1], None, device) is not second
+
+
+def test_one_compiled_model_serves_all_cells_of_its_architecture(tmp_path, monkeypatch):
+    resets: list[int] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(1))
+    shelf, models = Shelf(), []
+    text = "grid: {model.depth: [1, 2], run.seed: [0, 1]}\nset: {run.compile: true}"
+    for cell in cells(tmp_path, text):
+        recipe = cell.loaded.recipe
+        fresh = pipeline.prepare(recipe, None, shelf).model
+        weights = copy.deepcopy(fresh.state_dict())
+        models.append(shelf.compiled(recipe, fresh))
+        assert all(torch.equal(value, weights[name]) for name, value in models[-1].state_dict().items())
+    assert models[0] is models[1]
+    assert models[2] is models[3] is not models[0]
+    assert len(resets) == 1
+
+
+def test_a_cell_that_diverges_says_so_and_the_rest_go_on(tmp_path):
+    both = cells(tmp_path, "grid: {train.learning_rate: [1e30, 1e-3]}\nset: {train.clip_norm: null}")
+    file = SweepFile(tmp_path, "mine")
+    file.begin("id", "", [SweepCell(run=cell.run, what=dict(cell.what)) for cell in both])
+    assert [ended.state for ended in run_part(both, Place(tmp_path, None), "mine")] == ["failed", "finished"]
+    first, second = file.read().cells
+    assert first.state == "failed"
+    assert "the loss is not finite at step" in first.message
+    assert (second.state, second.message) == ("finished", None)
+
+
+def test_an_error_that_nobody_foresaw_names_its_place(tmp_path, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(data, "load", broken)
+    (cell,) = cells(tmp_path, "grid: {run.seed: [0]}")
+    ended, _ = work(cell, tmp_path / "runs")
+    assert ended.state == "failed"
+    assert ended.message.startswith("ZeroDivisionError: division by zero (test_work.py, line ")
+
+
+def test_a_full_disk_fails_the_cell_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    (cell,) = cells(tmp_path, "grid: {run.seed: [0]}")
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").rpartition("/")[2].startswith(".weights"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    ended, _ = work(cell, tmp_path / "runs")
+    run = RunFolder(tmp_path / "runs" / cell.run)
+    assert ended.state == "failed"
+    assert ended.message == f"{run.weights}: could not be saved: No space left on device"
+    assert not run.finished
+    assert run.status().state == "failed"
+    monkeypatch.setattr(atomic.os, "fsync", real)
+    assert work(cell, tmp_path / "runs")[0].state == "finished"  # from its last checkpoint
+    alone = pipeline.train_run(cell.loaded, runs_dir=tmp_path / "b")
+    assert run.weights.read_bytes() == alone.weights.read_bytes()
+
+
+def test_a_locked_cell_is_elsewhere(tmp_path):
+    (cell,) = cells(tmp_path, "grid: {run.seed: [0]}")
+    with RunFolder(tmp_path / "runs" / cell.run).lock():
+        ended, _ = work(cell, tmp_path / "runs")
+    assert ended.state == "elsewhere"
+    assert "another process is working in this run folder" in ended.message
+
+
+def test_an_interrupted_cell_can_be_resumed(tmp_path, monkeypatch):
+    (cell,) = cells(tmp_path, "grid: {run.seed: [0]}")
+
+    def interrupt(moved: Moved) -> None:
+        if moved.epoch == 1:
+            raise KeyboardInterrupt
+
+    ended = run_cell(cell, Place(tmp_path, None), Shelf(), interrupt)
+    assert (ended.state, ended.message) == ("interrupted", "asked to stop; --resume continues")
+    assert work(cell, tmp_path)[0].state == "finished"
+
+
+@pytest.mark.parametrize("state", ["finished", "failed"])
+def test_a_task_skips_what_needs_no_work(state, tmp_path):
+    (cell,) = cells(tmp_path, "grid: {run.seed: [0]}")
+    run = pipeline.train_run(cell.loaded, runs_dir=tmp_path)
+    if state == "failed":
+        (run.path / "result.json").write_text("{")
+    before = run.weights.stat().st_mtime_ns
+    SweepFile(tmp_path, "mine").begin("id", "", [SweepCell(run=cell.run, what={})])
+    assert [ended.state for ended in run_part((cell,), Place(tmp_path, None), "mine")] == [state]
+    assert run.weights.stat().st_mtime_ns == before
