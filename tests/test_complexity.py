@@ -8,7 +8,8 @@ import statsmodels.api as sm
 from scipy.optimize import minimize
 
 from tokenprune.claims.published import PHASE_VIT
-from tokenprune.complexity import bootstrap_p, columns, line, power_law
+from tokenprune.complexity import bootstrap_p, columns, lack_of_fit, line, power_law
+from tokenprune.lapse import lapsing
 
 ALPHA = [value**0.5 for value in PHASE_VIT.values]  # 1 / alpha_*
 PUBLISHED = (PHASE_VIT.samples, PHASE_VIT.successes, PHASE_VIT.trials)
@@ -180,6 +181,64 @@ def test_p_is_twice_the_smaller_tail_and_never_less_than_one_draw():
     assert bootstrap_p(draws, 0.505) == 1.0
     assert bootstrap_p(draws, -1.0) == 0.01
     assert bootstrap_p(np.empty(0), 0.0) is None
+
+
+def test_draws_on_the_bound_but_for_rounding_decide_nothing():
+    assert bootstrap_p(np.full(2000, 1 - 2e-14), 1.0) == 1.0
+    assert bootstrap_p(np.full(2000, 1 - 2e-6), 1.0) == 1 / 2000
+
+
+def test_deviance_is_that_of_statsmodels():
+    x, n, counts = cells(ALPHA, *PUBLISHED[:2])
+    fitted = glm(np.stack([np.ones_like(n), np.log(n), np.log(x)], 1), counts, 20)
+    power = power_law(ALPHA, *PUBLISHED, draws=1)
+    assert power.deviance == pytest.approx(fitted.deviance, rel=1e-5)
+    assert power.freedom == fitted.df_resid
+    mixed = [column for column in PHASE_VIT.successes if 0 < sum(column) < 200]
+    _, n, counts = cells(range(len(mixed)), PHASE_VIT.samples, mixed)
+    design = np.concatenate([np.log(n)[:, None], np.kron(np.eye(len(mixed)), np.ones((10, 1)))], 1)
+    assert columns(PHASE_VIT.values, *PUBLISHED).deviance == pytest.approx(glm(design, counts, 20).deviance, rel=1e-5)
+
+
+def test_lack_of_fit_is_uniform_where_the_law_holds_and_small_where_it_does_not():
+    rng, samples = np.random.default_rng(4), range(40, 401, 40)
+
+    def p(n50s):
+        counts = table(n50s, samples, rng=rng)
+        return lack_of_fit(power_law(ALPHA, samples, counts, 20, draws=1), columns(ALPHA, samples, counts, 20)).p
+
+    held = [p([150 * (v / 3) ** 1.5 for v in ALPHA]) for _ in range(60)]
+    assert 0.3 < np.mean(held) < 0.7
+    assert sum(each < 0.05 for each in held) <= 9
+    assert max(p([100 if v < 3 else 250 for v in ALPHA]) for _ in range(5)) < 0.01
+
+
+def test_a_lapse_is_told_from_a_shallow_slope():
+    """Success tends to 0.85. A logistic that runs to 1 misses the exponent; with a lapse it is within its interval."""
+    rng, truth = np.random.default_rng(6), 1.7
+    samples = [40, 80, 160, 320, 640, 1280, 2560, 5120]
+    rates = [[0.85 / (1 + (80 * (v / 3) ** truth / n) ** 4) for n in samples] for v in ALPHA]
+    inside, plain, lapses = 0, [], []
+    for _ in range(40):
+        counts = rng.binomial(20, rates).tolist()
+        found = lapsing(ALPHA, samples, counts, 20)
+        inside += found.low <= truth <= found.high
+        lapses.append(found.lapse)
+        plain.append(power_law(ALPHA, samples, counts, 20, draws=1))
+        assert found.deviance < plain[-1].deviance
+    assert inside >= 34
+    assert np.mean(lapses) == pytest.approx(0.15, abs=0.01)
+    assert found.freedom == len(ALPHA) * len(samples) - 4
+
+
+def test_without_lapses_the_exponent_stays_what_it_is():
+    rng, samples = np.random.default_rng(7), range(40, 401, 40)
+    counts = table([100 * (v / 3) ** 1.5 for v in ALPHA], samples, slope=6, rng=rng)
+    found, plain = lapsing(ALPHA, samples, counts, 20), power_law(ALPHA, samples, counts, 20)
+    assert found.lapse < 0.02
+    assert found.exponent == pytest.approx(plain.exponent, abs=0.05)
+    assert found.high - found.low == pytest.approx(plain.high - plain.low, rel=0.25)
+    assert lapsing((1, 2), (50, 100), [[0, 0], [0, 0]], 5) is None
 
 
 def test_same_seed_same_interval():

@@ -3,6 +3,7 @@
 Success is a logistic function of log N with one slope for all columns. Columns without success or without failure have
 no N50 of their own but take part in the joint fits. Intervals are 95 % percentile bootstrap over trials, which are
 resampled within cells. A ridge of 1e-6 keeps separated tables finite and leaves others alone.
+Beside them stand the deviance of each fit and a test of the form against one N50 per column.
 
 Shapes: v values (columns), n training set sizes, d bootstrap draws, c = v n cells, k parameters.
 """
@@ -20,19 +21,22 @@ Table = Sequence[Sequence[int]]
 _RIDGE = 1e-6
 #: The line's N50^-1/2 is cut off here, in units of the grid's own: N50 a million times the middle of the grid.
 _FLOOR = 1e-3
+#: Estimates nearer than this to a bound are on it: they differ by rounding.
+TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class ColumnFit:
     """N50 of every column. n50 is None where a column has no success or no failure, and `bound` says on which side.
 
-    slope: of the log odds of success over log N; None where no column has both.
+    slope: of the log odds of success over log N; None where no column has both. deviance: 0 from columns without N50.
     """
 
     values: tuple[float, ...]
     n50: list[float | None]
     bound: list[str | None]
     slope: float | None
+    deviance: float = 0.0
 
     def probability(self, column: int, n: float) -> float | None:
         """Fitted success rate of a column at n training samples; None where the column has no N50."""
@@ -62,17 +66,18 @@ def columns(values: Sequence[float], samples: Sequence[int], successes: Table, t
     design = np.concatenate(
         [np.tile(log_n, len(known))[:, None], np.kron(np.eye(len(known)), np.ones((len(samples), 1)))], axis=1
     )
-    theta = _fit(_linear(design), np.zeros((1, design.shape[1])), counts[known].reshape(1, -1), trials)[0]
+    model, seen = _linear(design), counts[known].reshape(-1)
+    theta = _fit(model, np.zeros((1, design.shape[1])), seen[None], trials)[0]
     for column, intercept in zip(known, theta[1:], strict=True):
         n50[column] = _exp(middle - intercept / theta[0])
-    return ColumnFit(tuple(values), n50, bound, float(theta[0]))
+    return ColumnFit(tuple(values), n50, bound, float(theta[0]), deviance(_rate(model, theta), seen, trials))
 
 
 @dataclass(frozen=True)
 class Scaling:
     """How N50 depends on x: `estimate` with its bounds, None where the table cannot tell, and `lacking` says why.
 
-    slope: of the log odds of success over log N. samples: the bootstrap's estimates.
+    slope: of the log odds of success over log N. samples: the bootstrap's estimates. deviance: on `freedom` degrees.
     """
 
     estimate: float | None
@@ -82,6 +87,8 @@ class Scaling:
     slope: float | None
     lacking: str | None
     samples: Float[Array, " d"] = field(repr=False)
+    deviance: float | None = None
+    freedom: int | None = None
 
     def p(self, against: float = 0.0) -> float | None:
         """Two-sided bootstrap p that the estimate is `against`, no smaller than one over the number of draws."""
@@ -138,7 +145,8 @@ def power_law(
     exponent = float(-theta[2] / theta[1])
     low, high = bounds(estimates := -sampled[:, 2] / sampled[:, 1])
     intercept = float(middle - theta[0] / theta[1] - exponent * centre)
-    return Power(exponent, low, high, intercept, float(theta[1]), None, estimates)
+    fitted = _goodness(_linear(design), theta, successes, trials)
+    return Power(exponent, low, high, intercept, float(theta[1]), None, estimates, *fitted)
 
 
 def line(
@@ -169,7 +177,28 @@ def line(
     unit = math.exp(-middle / 2)
     slope = float(theta[2]) * unit / width
     low, high = bounds(estimates := sampled[:, 2] * unit / width)
-    return Line(slope, low, high, float(theta[1]) * unit - slope * centre, float(theta[0]), None, estimates)
+    level, fitted = float(theta[1]) * unit - slope * centre, _goodness(model, theta, successes, trials)
+    return Line(slope, low, high, level, float(theta[0]), None, estimates, *fitted)
+
+
+@dataclass(frozen=True)
+class LackOfFit:
+    """Likelihood ratio of a law against one N50 per column, and p that the law holds (chi-squared)."""
+
+    deviance: float
+    freedom: int
+    p: float
+
+
+def lack_of_fit(law: Scaling, free: ColumnFit) -> LackOfFit | None:
+    """None where there is no law, or no more columns than it has parameters."""
+    freedom = len(free.values) - 2
+    if law.deviance is None or freedom < 1:
+        return None
+    from scipy.stats import chi2
+
+    ratio = max(0.0, law.deviance - free.deviance)
+    return LackOfFit(ratio, freedom, float(chi2.sf(ratio, freedom)))
 
 
 def bounds(estimates: Float[Array, " d"]) -> tuple[float, float]:
@@ -179,10 +208,13 @@ def bounds(estimates: Float[Array, " d"]) -> tuple[float, float]:
 
 
 def bootstrap_p(estimates: Float[Array, " d"], against: float) -> float | None:
-    """Twice the smaller share of draws on either side of `against`, at least 1 / draws; None without draws."""
+    """Twice the smaller share of draws on either side of `against`, at least 1 / draws; None without draws.
+
+    Draws on `against`, but for rounding, are on both sides.
+    """
     if not len(estimates):
         return None
-    share = min(float(np.mean(estimates <= against)), float(np.mean(estimates >= against)))
+    share = min(float(np.mean(estimates <= against + TIE)), float(np.mean(estimates >= against - TIE)))
     return min(1.0, max(2 * share, 1 / len(estimates)))
 
 
@@ -256,6 +288,24 @@ def _likelihood(
     return (counts * odds - trials * np.logaddexp(0, odds)).sum(1) - _RIDGE / 2 * (theta**2).sum(1)
 
 
+def _rate(model: _Model, theta: Float[Array, " k"]) -> Float[Array, " c"]:
+    return _logistic(model(theta[None])[0][0])
+
+
+def deviance(rate: Float[Array, " c"], counts: Float[Array, " c"], trials: int) -> float:
+    """Binomial, against one rate per cell."""
+    from scipy.special import rel_entr
+
+    seen = counts / trials
+    return float(2 * trials * (rel_entr(seen, rate) + rel_entr(1 - seen, 1 - rate)).sum())
+
+
+def _goodness(model: _Model, theta: Float[Array, " k"], successes: Table, trials: int) -> tuple[float, int]:
+    """Deviance and its degrees of freedom."""
+    counts = np.asarray(successes, float).reshape(-1)
+    return deviance(_rate(model, theta), counts, trials), len(counts) - len(theta)
+
+
 def _logistic(odds: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.5 + 0.5 * np.tanh(odds / 2)
 
@@ -296,7 +346,7 @@ def _unusable(slope: float, model: _Model, theta: Float[Array, " k"], successes:
     """Why a fit means nothing."""
     if slope <= 0:
         return "success does not grow with N"
-    rate = _logistic(model(theta[None])[0][0])
+    rate = _rate(model, theta)
     if np.abs(rate - np.asarray(successes, float).reshape(-1) / trials).max() < 1e-3:
         return "no cell lies between all failures and all successes, so N50 is known to the grid's spacing only"
     return None

@@ -18,6 +18,7 @@ class TheoryFinding:
     what: what the effect is of, to put into a sentence. p: two-sided, that the effect is what it is given.
     trials: independent models behind each cell, or curve. lacking: why there is no effect.
     range, unit: where they differ from the claim's. todo: what would supply what is missing; commands, a line each.
+    beside: what must be read with the effect, in a few words.
     """
 
     settings: tuple[Setting[Any], ...]
@@ -30,6 +31,7 @@ class TheoryFinding:
     p: Callable[[float], float | None] = lambda against: None
     lacking: str | None = None
     todo: str | None = None
+    beside: str | None = None
     range: Range | None = None
     unit: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +63,8 @@ class TheoryVerdict(Record):
     effect, low, high: estimate with its unadjusted 95 % interval, in `unit`; null where unknown. range: lower and
     upper bound of what counts as support, null where open. p: two-sided against the bound that matters; p_adjusted:
     Holm's over the claim's findings. trials: independent models behind a cell or curve. models: trained in all.
-    why: one sentence. change: what would change the verdict. evidence: folders read.
+    beside: what must be read with the effect. why: one sentence. change: what would change the verdict.
+    evidence: folders read.
     """
 
     claim: str
@@ -82,6 +85,7 @@ class TheoryVerdict(Record):
     p_adjusted: float | None
     trials: int
     models: int
+    beside: str | None
     why: str
     change: str
     evidence: tuple[str, ...]

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 DRAWS = 2000
+#: A line through two places fits whatever stands there.
+PLACES = 3
+#: Of fewer values not even smallest and largest enclose the median at 95 % (2 / 2^5 is more than 5 %).
+TRIALS = 6
 
 
 def convergence(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
@@ -37,6 +41,10 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
     medians = _medians(times)
     estimate = _coefficient(design, medians[None], which)
     left_out = int((medians == math.inf).sum())
+    every = [_trials_of(setting, row, column) for row, column in _places(result)]
+    given_up = sum(t is None for cell in every for t in cell)
+    counted = [each.diverged for each in setting.results if each.diverged is not None]
+    lost = sum(counted) if counted else None
     finding = partial(
         TheoryFinding,
         settings=(setting,),
@@ -44,7 +52,8 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
         trials=times.shape[1],
         variant=variant,
         unit=f"exponent of 1 / {name}",
-        todo=_longer(setting, left_out),
+        todo=_longer(setting, left_out, given_up, lost),
+        beside=f"{lost} of {times.size} models diverged" if lost else None,
         details={
             "median": [
                 [float(value) if value < math.inf else None for value in row]
@@ -53,6 +62,8 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
             "values": list(result.values),
             "step_sizes": list(result.step_sizes),
             "left_out": left_out,
+            "given_up": given_up,
+            "diverged": lost,
             "exponent_to_no_error": _only(
                 _coefficient(design, _medians(_times(setting, "iterations_to_no_error"))[None], which)
             ),
@@ -60,10 +71,24 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
     )
     effect = _only(estimate)
     if effect is None:
-        return finding(lacking=f"fewer than two {name} have cells in which most trials reached zero loss")
+        return finding(lacking=f"fewer than {PLACES} {name} have cells in which most trials reached zero loss")
+    if times.shape[1] < TRIALS:
+        return finding(
+            effect=effect,
+            lacking=f"the median of {times.shape[1]} trials has no bootstrap interval, it takes {TRIALS}",
+            todo=f"{TRIALS} trials:\n{setting.command({'convergence.trials': TRIALS})}",
+        )
     draws = _coefficient(design, _resampled(times), which)
     low, high = bounds(draws)
     return finding(effect=effect, low=low, high=high, p=partial(bootstrap_p, draws))
+
+
+def _places(result: TimeResult) -> list[tuple[int, int]]:
+    return [(row, column) for row in range(len(result.step_sizes)) for column in range(len(result.values))]
+
+
+def _trials_of(setting: Setting[TimeResult], row: int, column: int) -> list[int | None]:
+    return [t for each in setting.results for t in each.iterations[row][column]]
 
 
 def _times(setting: Setting[TimeResult], table: str) -> "np.ndarray":
@@ -100,27 +125,48 @@ def _design(result: TimeResult) -> "np.ndarray":
 
 
 def _coefficient(design: "np.ndarray", medians: "np.ndarray", which: int) -> "np.ndarray":
-    """Least squares of log medians [draws, cells] over the finite cells; draws that cannot tell are left out."""
+    """Least squares of log medians [draws, cells] over the finite cells; draws that cannot tell are left out.
+
+    Those have fewer than three places along the axis, or cells along which both axes vary as one.
+    """
     import numpy as np
 
     known = np.isfinite(medians)
     logs = np.log(np.where(known, medians, 1.0))
     masked = known[..., None] * design
     found = np.linalg.pinv(np.swapaxes(masked, 1, 2) @ design) @ (np.swapaxes(masked, 1, 2) @ logs[..., None])
-    varied = np.where(known, design[:, which], np.nan)
-    tells = [len(set(row[~np.isnan(row)])) > 1 for row in varied]
+    patterns, which_pattern = np.unique(known, axis=0, return_inverse=True)
+    tells = np.array([_tells(design[pattern], which) for pattern in patterns])[which_pattern.reshape(-1)]
     return np.asarray(found[tells, which, 0])
+
+
+def _tells(design: "np.ndarray", which: int) -> bool:
+    """Whether these cells have places enough, and the other columns do not say what this one does."""
+    import numpy as np
+
+    if len(set(design[:, which])) < PLACES:
+        return False
+    others = np.delete(design, which, axis=1)
+    return bool(np.linalg.matrix_rank(design) > np.linalg.matrix_rank(others))
 
 
 def _only(values: "np.ndarray") -> float | None:
     return float(values[0]) if len(values) else None
 
 
-def _longer(setting: Setting[TimeResult], left_out: int) -> str | None:
-    if not left_out:
-        return None
-    limit = setting.first.limit
-    return (
-        f"In {left_out} {'cell' if left_out == 1 else 'cells'} at least half of the trials were given up after {limit} "
-        f"iterations: more iterations:\n{setting.command({'convergence.iterations': 4 * limit})}"
-    )
+def _longer(setting: Setting[TimeResult], left_out: int, given_up: int, lost: int | None) -> str | None:
+    """More iterations for trials that were given up, smaller steps for those that diverged."""
+    said = []
+    if lost:
+        smaller = [size / 2 for size in setting.first.step_sizes]
+        said.append(
+            f"{lost} models diverged, which more iterations would not mend: smaller step sizes:\n"
+            f"{setting.command({'convergence.step_sizes': smaller})}"
+        )
+    if left_out and given_up > (lost or 0):
+        limit = setting.first.limit
+        said.append(
+            f"In {left_out} {'cell' if left_out == 1 else 'cells'} at least half of the trials were given up after "
+            f"{limit} iterations: more iterations:\n{setting.command({'convergence.iterations': 4 * limit})}"
+        )
+    return "\n".join(said) or None

@@ -1,6 +1,6 @@
 """What the laboratory left on disk, read with suspicion: what is unfinished, damaged or a copy is named, not used."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def _told_twice(result: TheoryResult) -> Iterator[tuple[str, Any, Any]]:
         yield "models", result.models, recipe["curve"]["trials"] * (1 + 2 * len(result.samples))
 
 
-def _tables(result: TheoryResult) -> Iterator[tuple[str, Sequence[Any], tuple[int, ...], float | None]]:
+def _tables(result: TheoryResult) -> Iterator[tuple[str, Any, tuple[int, ...], float | None]]:
     """(what, numbers, the shape they must have, the most they can be)"""
     recipe = result.recipe
     if isinstance(result, PhaseResult):
@@ -124,6 +124,7 @@ def _tables(result: TheoryResult) -> Iterator[tuple[str, Sequence[Any], tuple[in
         shape = (len(result.step_sizes), len(result.values), recipe["convergence"]["trials"])
         yield "iterations", result.iterations, shape, result.limit
         yield "iterations_to_no_error", result.iterations_to_no_error, shape, result.limit
+        yield "diverged", result.diverged, (), result.models
     elif isinstance(result, SpatialResult):
         trials = recipe["curve"]["trials"]
         for name, most in (("overlap", 1), ("exact", 1), ("accuracy", 1), ("loss", None)):

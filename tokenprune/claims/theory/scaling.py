@@ -1,20 +1,25 @@
-"""Claims about sample complexity: findings from phase and sparsify results.
+"""Claims about sample complexity: findings from phase results.
 
 tokenprune.complexity is imported inside the functions: numpy costs more than most commands that never ask.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.published import EXPONENTS, PHASE_VIT
 from tokenprune.claims.theory.claim import TheoryFinding
+from tokenprune.claims.theory.grid import wider
 from tokenprune.claims.theory.setting import Setting
-from tokenprune.runs import PhaseResult, SparsifyResult
+from tokenprune.runs import PhaseResult
 
 if TYPE_CHECKING:
     from tokenprune.complexity import Table
+
+#: Parts of the largest N up to which the exponent is fitted again.
+_PARTS = (1, 2, 4, 8)
 
 _NAMES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma"}
 
@@ -51,18 +56,6 @@ def against_cnn(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
     return found
 
 
-def after_removal(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
-    """log2 of N50 after removal over N50 before, and over N50 after random removal of as many tokens."""
-    found = []
-    for setting in settings:
-        if isinstance(setting.first, SparsifyResult):
-            methods = set(setting.first.complexity)
-            pairs = [(method, "none") for method in ("irrelevant", "noisy")]
-            pairs += [(method, "random") for method in ("irrelevant", "noisy", "magnitude")]
-            found += [_ratio(setting, *pair) for pair in pairs if methods.issuperset(pair)]
-    return found
-
-
 def _phases(settings: Sequence[Setting[Any]], kind: str, axis: str) -> list[Setting[PhaseResult]]:
     return [
         setting
@@ -83,6 +76,8 @@ def _exponent(setting: Setting[PhaseResult]) -> TheoryFinding:
 
     result = setting.first
     successes, trials = _successes(setting)
+    checked = checks(result.values, result.samples, successes, trials)
+    lapsing = checked["with_lapse"]
     power = power_law([value**0.5 for value in result.values], result.samples, successes, trials)
     return TheoryFinding(
         settings=(setting,),
@@ -94,8 +89,10 @@ def _exponent(setting: Setting[PhaseResult]) -> TheoryFinding:
         p=power.p,
         lacking=power.lacking,
         todo=_wider(setting, successes, trials),
+        beside=lapsing and f"{lapsing['exponent']:.3g} with a lapse of {lapsing['lapse']:.1%}",
         details={
             **_table(setting, successes, trials),
+            **checked,
             "intercept": power.intercept,
             "slope": power.slope,
             "fitted_n50": [power.n50(value**0.5) for value in result.values],
@@ -121,6 +118,40 @@ def published_exponent() -> dict[str, float | None]:
     }
 
 
+def training_time(setting: Setting[Any]) -> float:
+    """eta epochs / batch: what N is multiplied with to count steps of SGD by their size."""
+    train = setting.first.recipe["train"]
+    return float(train["step_size"] * train["epochs"] / train["batch_size"])
+
+
+def checks(values: Sequence[float], samples: Sequence[int], successes: "Table", trials: int) -> dict[str, Any]:
+    """What stands beside the exponent: deviance, lack of fit, a success rate that need not reach 1, smaller grids.
+
+    exponent_up_to: by the largest N that is used; null where what is left has no exponent.
+    """
+    from tokenprune.complexity import columns, lack_of_fit, power_law
+    from tokenprune.lapse import lapsing
+
+    x = [value**0.5 for value in values]
+    power = power_law(x, samples, successes, trials, draws=1)
+    lacking = lack_of_fit(power, columns(values, samples, successes, trials))
+    found = lapsing(x, samples, successes, trials)
+    smaller = {}
+    for part in _PARTS:
+        rows = [row for row, n in enumerate(samples) if n <= max(samples) / part]
+        if len(rows) > 1:
+            table = [[column[row] for row in rows] for column in successes]
+            law = power_law(x, [samples[row] for row in rows], table, trials, draws=1)
+            smaller[str(samples[rows[-1]])] = law.estimate
+    return {
+        "deviance": power.deviance,
+        "freedom": power.freedom,
+        "lack_of_fit": lacking and asdict(lacking),
+        "with_lapse": found and asdict(found),
+        "exponent_up_to": smaller,
+    }
+
+
 def _offset(values: Sequence[float], samples: Sequence[int], successes: "Table", trials: int) -> float | None:
     """a in N50 ~ (alpha_* - a)^-2, the theorem's full form; None where samples do not fall as alpha_* grows."""
     from tokenprune.complexity import line
@@ -130,11 +161,12 @@ def _offset(values: Sequence[float], samples: Sequence[int], successes: "Table",
 
 
 def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
-    from tokenprune.complexity import line
+    from tokenprune.complexity import columns, lack_of_fit, line
 
     result = setting.first
     successes, trials = _successes(setting)
     fit = line(result.values, result.samples, successes, trials)
+    lacking = lack_of_fit(fit, columns(result.values, result.samples, successes, trials))
     name = _NAMES[result.axis]
     return TheoryFinding(
         settings=(setting,),
@@ -146,8 +178,12 @@ def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
         p=fit.p,
         lacking=fit.lacking,
         todo=_wider(setting, successes, trials),
+        beside=f"form (Theta(1) - {name})^-2: lack of fit p {lacking.p:.2g}" if lacking else None,
         details={
             **_table(setting, successes, trials),
+            "deviance": fit.deviance,
+            "freedom": fit.freedom,
+            "lack_of_fit": lacking and asdict(lacking),
             "intercept": fit.intercept,
             "slope": fit.slope,
             "zero": fit.zero if fit.estimate is not None and fit.estimate < 0 else None,
@@ -182,6 +218,7 @@ def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryF
                 "high": fit.high,
                 "intercept": fit.intercept,
                 "paper": EXPONENTS[name],
+                **checks(setting.first.values, setting.first.samples, successes, trials),
                 **_table(setting, successes, trials),
             }
             for name, fit, (setting, successes, trials) in zip(("vit", "cnn"), fits, tables, strict=True)
@@ -191,7 +228,16 @@ def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryF
         return finding(lacking="; ".join(lacking))
     gaps = second.samples - first.samples
     low, high = bounds(gaps)
-    return finding(effect=second.estimate - first.estimate, low=low, high=high, p=partial(bootstrap_p, gaps))
+    return finding(
+        effect=second.estimate - first.estimate,
+        low=low,
+        high=high,
+        p=partial(bootstrap_p, gaps),
+        beside="; ".join(
+            f"{name} {fit.estimate:.3g} ({fit.low:.3g} to {fit.high:.3g})"
+            for name, fit in zip(("CNN", "ViT"), (second, first), strict=True)
+        ),
+    )
 
 
 def _alone(cnn: Setting[PhaseResult]) -> TheoryFinding:
@@ -215,57 +261,6 @@ def _network(setting: Setting[PhaseResult]) -> str:
     return json.dumps({**setting.first.recipe["model"], "kind": None}, sort_keys=True)
 
 
-def _ratio(setting: Setting[SparsifyResult], method: str, reference: str) -> TheoryFinding:
-    from tokenprune.complexity import columns, power_law
-
-    result = setting.first
-    successes = [_removal(setting, name) for name in (reference, method)]
-    trials = sum(len(each.complexity["none"][0]) for each in setting.results)
-    # Of x = 1 and 2 the exponent is log2 of the ratio of their N50.
-    power = power_law((1, 2), result.samples, successes, trials)
-    fit = columns((1, 2), result.samples, successes, trials)
-    before, after = ("before" if reference == "none" else "random"), method
-    spoken = [_removed(name) for name in (reference, method)]
-    beyond = [f"N50 {name} is {bound}" for name, bound in zip(spoken, fit.bound, strict=True) if bound]
-    return TheoryFinding(
-        settings=(setting,),
-        what=f"log2 of N50 with {result.complexity_removed} {method} tokens removed over N50 "
-        + ("before" if reference == "none" else "with as many random ones removed"),
-        trials=trials,
-        variant=method if reference == "none" else f"{method} against random",
-        effect=power.estimate,
-        low=power.low,
-        high=power.high,
-        p=power.p,
-        lacking=power.lacking and (" and ".join(beyond) or power.lacking),
-        todo=_grid(setting, "removal.samples", result.samples, fit.bound, spoken),
-        details={
-            "samples": list(result.samples),
-            "removed": result.complexity_removed,
-            "n50": dict(zip((before, after), fit.n50, strict=True)),
-            "bound": dict(zip((before, after), fit.bound, strict=True)),
-            "successes": dict(zip((before, after), successes, strict=True)),
-        },
-    )
-
-
-def _listed(places: Sequence[str]) -> str:
-    shown = places if len(places) <= 4 else [*places[:3], f"at {len(places) - 3} more"]
-    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
-
-
-def _removed(method: str) -> str:
-    return "before removal" if method == "none" else f"with {method} tokens removed"
-
-
-def _removal(setting: Setting[SparsifyResult], method: str) -> list[int]:
-    """Successes by N, over all seeds."""
-    return [
-        sum(loss is not None and loss < setting.first.success for cell in cells for loss in cell)
-        for cells in zip(*(result.complexity[method] for result in setting.results), strict=True)
-    ]
-
-
 def _table(setting: Setting[PhaseResult], successes: list[list[int]], trials: int) -> dict[str, Any]:
     from tokenprune.complexity import columns
 
@@ -277,6 +272,7 @@ def _table(setting: Setting[PhaseResult], successes: list[list[int]], trials: in
         "successes": successes,
         "n50": fit.n50,
         "bound": fit.bound,
+        "n50_in_training_time": [n and n * training_time(setting) for n in fit.n50],
         "diverged": sum(count for each in setting.results for column in each.diverged() for count in column),
     }
 
@@ -288,25 +284,8 @@ def _wider(setting: Setting[PhaseResult], successes: list[list[int]], trials: in
     result = setting.first
     fit = columns(result.values, result.samples, successes, trials)
     names = [f"at {_NAMES[result.axis]} = {value:g}" for value in result.values]
-    return _grid(setting, "grid.samples", result.samples, fit.bound, names)
-
-
-def _grid(
-    setting: Setting[Any], key: str, samples: Sequence[int], bound: Sequence[str | None], names: Sequence[str]
-) -> str | None:
-    """Says which columns have no N50, and the command that adds the N they lack; None where all have one."""
-    failed = [name for name, side in zip(names, bound, strict=True) if side and side.startswith(">")]
-    passed = [name for name, side in zip(names, bound, strict=True) if side and side.startswith("<")]
-    batch = setting.first.recipe["train"]["batch_size"]
-    more = {*samples}
-    said = []
-    if failed:
-        said.append(f"no trial succeeded {_listed(failed)}: add larger N")
-        more |= {2 * max(samples), 4 * max(samples)}
-    if passed and (smaller := {n for n in (min(samples) // 2, min(samples) // 4) if n >= batch}):
-        said.append(f"every trial succeeded {_listed(passed)}: add smaller N")
-        more |= smaller
-    if not said:
-        return None
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}:\n{setting.command({key: sorted(more)})}"
+    lost = [
+        sum(count for column in columns for count in column)
+        for columns in zip(*(each.diverged() for each in setting.results), strict=True)
+    ]
+    return wider(setting, "grid.samples", result.samples, fit.bound, names, lost, trials * len(result.samples))

@@ -59,8 +59,12 @@ def _spatial(settings: Sequence[Setting[Any]]) -> list[Setting[SpatialResult]]:
 
 
 def _growth(setting: Setting[SpatialResult], name: str) -> TheoryFinding:
-    curves = [curve for result in setting.results for curve in getattr(result, name)]
-    whole = [[value for value in curve if value is not None] for curve in curves if None not in curve]
+    curves = [pair for result in setting.results for pair in zip(getattr(result, name), result.loss, strict=True)]
+    whole = [
+        [value for value in curve if value is not None]
+        for curve, loss in curves
+        if None not in curve and None not in loss
+    ]
     changes = [curve[-1] - curve[0] for curve in whole]
     effect, low, high = mean_interval(changes) if changes else (None, None, None)
     return TheoryFinding(
