@@ -11,6 +11,7 @@ import tokenprune
 from tokenprune.cli.bench import bench
 from tokenprune.cli.cp import cp
 from tokenprune.cli.download import download
+from tokenprune.cli.explain import explain
 from tokenprune.cli.ls import ls
 from tokenprune.cli.prune import prune
 from tokenprune.cli.report import report
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
 )
-for verb in (train, prune, sweep, report, ls, cp, validate, download, bench):
+for verb in (train, prune, sweep, report, explain, ls, cp, validate, download, bench):
     app.command()(verb)
 app.add_typer(theory)
 

@@ -70,6 +70,12 @@ def _runs(ctx: typer.Context, _: str) -> Offers:
     return [(run.name, "") for run in all_runs(ctx.params.get("runs_dir") or Path("runs"))]
 
 
+def _claims(*_: object) -> Offers:
+    from tokenprune.claims import CLAIMS, THEORY_CLAIMS
+
+    return [(c.id, c.statement) for c in CLAIMS] + [(c.id, c.statement) for c in THEORY_CLAIMS]
+
+
 def _downloads(*_: object) -> Offers:
     from tokenprune.recipe import SOURCES
 
@@ -114,6 +120,9 @@ Runs = Annotated[
     ),
 ]
 Source = Annotated[str, typer.Argument(help="cifar10, cifar100 or svhn.", autocompletion=completion(_downloads))]
+ClaimName = Annotated[
+    str, typer.Argument(help="A claim; `tokenprune ls claims` lists them.", autocompletion=completion(_claims))
+]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Folder of runs.")]
 DataDir = Annotated[
     Path | None,

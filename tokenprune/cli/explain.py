@@ -1,0 +1,56 @@
+"""`tokenprune explain`: one claim, from its statement to the reasons for its verdicts."""
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenprune.cli.options import ClaimName, Json, RunsDir
+
+
+def explain(
+    claim: ClaimName,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--runs", help="Name the runs behind each verdict.")] = False,
+) -> None:
+    """Say what a claim states, where it comes from, what was run, and why the verdict.
+
+    Example: tokenprune explain magnitude-beats-random
+    """
+    from dataclasses import asdict
+
+    from tokenprune import claims
+    from tokenprune.cli import show
+
+    found = claims.explain(claim, runs_dir)
+    for problem in found.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    if as_json:
+        show.json(asdict(found))
+        return
+    for name in ("claim", "statement", "source", "reads", "test", "rule"):
+        print(_hung(f"{name:<11}", getattr(found, name)))
+    if found.missing:
+        print("\n" + _hung("", found.missing))
+    for judged in found.judged:
+        print("\n" + _hung(f"{judged.verdict.upper()}  ", judged.where))
+        print(_hung("  ", judged.why))
+        for line in (judged.next or "").splitlines():
+            print(f"  {line}" if line.startswith("tokenprune ") else _hung("  ", line))
+        if verbose:
+            print(_hung("  runs: ", ", ".join(judged.runs)))
+
+
+def _hung(label: str, text: str) -> str:
+    """Text beside its label, at most 80 columns; commands below stay on lines of their own, to be copied."""
+    return textwrap.fill(
+        text,
+        80,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
