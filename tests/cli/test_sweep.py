@@ -235,7 +235,7 @@ def test_dry_run_prints_cells_and_flops_and_writes_nothing(capsys):
     assert said["training_flops"] == sum(flops)
     table = sweep(capsys, TWO, "--dry-run").out
     assert "seed=0 waiting" in table
-    assert "2 cells: 2 waiting; 1 curves after each training" in table
+    assert "2 cells: 2 waiting; curves after each training: 1" in table
     assert not Path("runs").exists()
 
 

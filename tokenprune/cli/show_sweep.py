@@ -25,7 +25,7 @@ def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> No
         numbers=["TFLOPs"],
     )
     measured = sum(len(spec.methods) for row in rows[:1] for spec in row.cell.prune)
-    print(f"\n{len(rows)} cells: {_counts(rows)}; {measured} curves after each training")
+    print(f"\n{len(rows)} cells: {_counts(rows)}; curves after each training: {measured}")
     print(f"training: {_tera(sum(known))} TFLOPs in all, {_tera(sum(left))} left (3 x forward x images x epochs)")
     if len(known) < len(rows):
         print(f"not counted: {len(rows) - len(known)} cells whose images were not found")
