@@ -18,7 +18,7 @@ from tests.report.test_report import Page, rows
 from tokenprune import report
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.errors import UsageError
-from tokenprune.report.theory import collect
+from tokenprune.report.theory import collect, series
 from tokenprune.report.theory.phases import _height
 from tokenprune.report.theory.settings import DEFAULT, label
 from tokenprune.report.theory.verdicts import matrix
@@ -209,10 +209,114 @@ def test_where_nothing_succeeded_or_everything_diverged_the_page_says_so(tmp_pat
     text = Page((tmp_path / "out" / "theory.html").read_text()).text
     assert {verdict.verdict for verdict in found.laboratory.verdicts} == {"undecided"}
     assert "&gt; 800" in (tmp_path / "out" / "theory.html").read_text()
-    assert "30 models diverged and count as failures" in text
+    assert "30 models diverged: counted as failures" in text
     points = rows(tmp_path / "out" / "theory.csv")
     chosen = [point["value"] for point in points if point["experiment"] == "attention"]
     assert chosen[: len(ROUND)] == [""] * len(ROUND)
+
+
+def test_n50_is_told_in_training_time_beside_itself(written: tuple[report.Report, Path]) -> None:
+    """Batch 8 and half the step size halve eta / batch; their N50 are drawn from one law, so their times halve."""
+    points = [row for row in rows(written[1] / "theory.csv") if (row["recipe"], row["kind"]) == ("complexity", "vit")]
+    for differs, factor in ((DEFAULT, 0.3), ("batch 8", 0.15), ("half the step size", 0.15)):
+        known = {row["quantity"]: float(row["value"]) for row in points if row["differs"] == differs and row["value"]}
+        assert known["n50 eta epochs / batch"] == pytest.approx(factor * known["n50"])
+    text = Page((written[1] / "theory.html").read_text()).text
+    assert "ViT: N50 η / batch over α*⁻²" in text
+    assert "In one pass N is iterations times batch. Over batch and step size: ViT at α*⁻² = 8, N50" in text
+
+
+def test_the_exponent_stands_with_its_lapse_its_grid_and_the_published_one(
+    written: tuple[report.Report, Path],
+) -> None:
+    text = Page((written[1] / "theory.html").read_text()).text
+    table = text[text.index("How far the exponent in α* depends on the fit") :]
+    assert all(f"(N to {n})" in table for n in (800, 400, 200))
+    assert "The published counts themselves have g = 5.6 (5.2 to 6) by this fit, above the theorem's 2" in text
+    assert "g depends on the grid and the fit: ViT" in text
+    (verdict,) = (v for v in written[0].laboratory.verdicts if v.claim == "theory-vit-beats-cnn")
+    assert pretty(verdict.beside) in text
+
+
+def test_the_published_line_ends_where_its_n_do() -> None:
+    """N50 of the fit would be 9 at alpha_* = 0.5; the published grid starts at 40."""
+    law = series.published()[1]
+    assert series.n50(law, 4.0) == pytest.approx(9, abs=1)
+    assert series.published_law(4.0) is None
+    assert series.published_law(14.0) == pytest.approx(series.n50(law, 14.0))
+
+
+def test_an_axis_that_no_claim_reads_is_named_on_the_page_and_in_the_terminal(
+    written: tuple[report.Report, Path],
+) -> None:
+    said = "No claim reads confusion: figures and numbers only."
+    found, out = written
+    assert matrix(found.laboratory).note == said
+    assert said in Page((out / "theory.html").read_text()).text
+    console = Console(width=80)
+    with console.capture() as shown:
+        for table in report.table(found):
+            console.print(table)
+    assert said in shown.get()
+
+
+def test_confusion_has_the_fitted_line_of_noise(tmp_path: Path) -> None:
+    spec = grid("confusion", values=[0.0, 0.1, 0.2], trials=20)
+    made.save(tmp_path / "runs", made.phase(lambda x: (0.09 - 0.2 * x) ** -2, grid=spec, name="phase-confusion"))
+    report.write(tmp_path / "runs", tmp_path / "out")
+    assert (tmp_path / "out" / "figures" / "theory-lines.svg").exists()
+    found = {
+        float(row["x"]): row["value"] for row in rows(tmp_path / "out" / "theory.csv") if "joint" in row["quantity"]
+    }
+    for x, n50 in found.items():
+        assert float(n50) == pytest.approx((0.09 - 0.2 * x) ** -2, rel=0.15)
+    text = Page((tmp_path / "out" / "theory.html").read_text()).text
+    assert "slope of 1/√N50 over α#" in text
+    assert "No claim reads phase-confusion" in text
+
+
+def test_models_that_diverged_are_told_where_they_are_drawn(tmp_path: Path) -> None:
+    curve = made.attention(rising(4), ROUND)
+    loss = (*curve.loss[:3], (1.0, 1.0, None, None))
+    made.save(tmp_path / "runs", curve.model_copy(update={"loss": loss}))
+    made.save(tmp_path / "runs", made.sparsify({"none": [1, 3], "random": [2, 4]}, trials=4, samples=[100, 200]))
+    spec = {"values": [0.25, 0.5, 0.75], "step_sizes": [0.3], "trials": 1}
+    lost = made.time(lambda *_: [None], convergence=spec)
+    made.save(tmp_path / "runs", lost.model_copy(update={"diverged": 2}))
+    report.write(tmp_path / "runs", tmp_path / "out")
+    text = Page((tmp_path / "out" / "theory.html").read_text()).text
+    assert "1 model diverged: left out." in text
+    assert "6 models diverged: counted as failures." in text
+    assert "2 models diverged: counted as given up." in text
+    points = rows(tmp_path / "out" / "theory.csv")
+    first = next(point for point in points if point["quantity"] == "attention")
+    assert (first["trials"], first["diverged"]) == ("3", "1")
+    assert float(first["value"]) == pytest.approx(np.mean([0.5, 0.51, 0.52]))
+    assert sum(int(point["diverged"] or 0) for point in points if point["quantity"] == "success rate") == 6
+
+
+def test_what_is_not_reproduced_of_the_published_removal_is_said(tmp_path: Path) -> None:
+    result = made.sparsify({"none": [1, 3], "noisy": [2, 4], "irrelevant": [2, 4]}, trials=4, samples=[100, 200])
+    ends = {"noisy": (0.52, 0.57), "irrelevant": (0.11, 0.001)}
+    loss = {
+        method: tuple((first + (last - first) * removed / 20,) * 4 for removed in result.removed)
+        for method, (first, last) in ends.items()
+    }
+    made.save(tmp_path / "runs", result.model_copy(update={"loss": loss}))
+    report.write(tmp_path / "runs", tmp_path / "out")
+    text = Page((tmp_path / "out" / "theory.html").read_text()).text
+    assert "noisy 0.52 to 0.57 (0.105 to 0.031)" in text
+    assert "Not reproduced: the fall of noisy; the loss before removal, 0.52 against 0.105." in text
+
+
+def test_a_rate_that_is_not_identified_stands_without_a_number(tmp_path: Path) -> None:
+    curves = [(0.56 + 0.2 / (1 + np.exp(-(np.arange(40) - 10 - w) / 2))).tolist() for w in (0, 1, 2)]
+    made.save(tmp_path / "runs", made.attention(curves, range(0, 400, 10)))
+    report.write(tmp_path / "runs", tmp_path / "out")
+    text = Page((tmp_path / "out" / "theory.html").read_text()).text
+    assert "The power of t is not identified." in text
+    assert "p not identified; limit by 1/t 0.76" in text
+    assert "Dotted: the limit that 1/t leads to on the second half, 0.76" in text
 
 
 def test_damaged_results_are_named_and_the_rest_is_reported(tmp_path: Path) -> None:

@@ -100,6 +100,11 @@ def _rate(setting: Setting[AttentionResult]) -> TheoryFinding:
     t, tail = list(result.iterations[start:]), a[:, start:]
     fits = decays(t, tail.mean(0)[None])
     details = {"diverged": lost, "start": t[0], "told": list(TOLD), **_limit(setting, curves)}
+    known = details["limit"]
+    limit_said = "" if known is None else f"limit by 1/t {known:.3f}"
+    unknown = partial(
+        finding, todo=_no_power(setting), beside="; ".join(filter(None, ("p not identified", limit_said)))
+    )
     if not fits:
         return finding(lacking="attention did not rise, or was measured too seldom", details=details)
     power, limit, residual = fits[0]
@@ -116,19 +121,19 @@ def _rate(setting: Setting[AttentionResult]) -> TheoryFinding:
         said = f"the best fit leaves a residual of {residual:.2g}, {residual / rise:.1%} of the rise that it describes"
         if later:
             said += f"; its power is {power:.2g} from iteration {t[0]} on, {later[0][0]:.2g} from {t[len(t) // 2]} on"
-        return finding(lacking=f"p is not identified: {said}", todo=_no_power(setting), details=details)
+        return unknown(lacking=f"p is not identified: {said}", details=details)
     picks = np.random.default_rng(0).integers(0, len(tail), (DRAWS, len(tail)))
     powers = np.array([found[0] for found in decays(t, tail[picks].mean(1))])
     low, high = (float(bound) for bound in np.quantile(powers, (0.025, 0.975)))
     details["interval"] = [low, high]
     if not (TOLD[0] < min(low, power) and max(high, power) < TOLD[1]):
         said = f"the best fit is {power:.3g} ({low:.3g} to {high:.3g}), and powers beyond {TOLD[0]:g} to {TOLD[1]:g}"
-        return finding(
-            lacking=f"p is not identified: {said} are not told apart", todo=_no_power(setting), details=details
-        )
+        return unknown(lacking=f"p is not identified: {said} are not told apart", details=details)
     from tokenprune.complexity import bootstrap_p
 
-    return finding(effect=power, low=low, high=high, p=partial(bootstrap_p, powers), details=details)
+    return finding(
+        effect=power, low=low, high=high, p=partial(bootstrap_p, powers), beside=limit_said or None, details=details
+    )
 
 
 def _limit(setting: Setting[AttentionResult], curves: list[list[float]]) -> dict[str, Any]:

@@ -197,7 +197,8 @@ def _verdict(
         trials=finding.trials,
         models=sum(each.models for each in finding.settings),
         beside=finding.beside,
-        why=_why(finding, allowed, p, adjusted, verdict, findings),
+        why=_why(finding, allowed, p, adjusted, verdict, findings)
+        + (f" Beside it: {finding.beside}." if finding.beside and finding.effect is not None else ""),
         change=_change(finding, allowed, verdict, findings),
         evidence=tuple(name for each in finding.settings for name in each.folders),
         details=finding.details,
@@ -214,8 +215,6 @@ def _why(
         return f"{said}, without an interval: {finding.lacking or f'{_trials(finding.trials)} only'}."
     said += f" (95 % interval {finding.low:.3g} to {finding.high:.3g}, {_trials(finding.trials)}"
     said += f", Holm-adjusted p {adjusted:.2g})" if adjusted is not None else ")"
-    if finding.beside:
-        said += f"; {finding.beside}"
     where = _where(allowed)
     if verdict == "supported":
         return f"{said}, wholly {where}."

@@ -178,7 +178,7 @@ def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
         p=fit.p,
         lacking=fit.lacking,
         todo=_wider(setting, successes, trials),
-        beside=f"form (Theta(1) - {name})^-2: lack of fit p {lacking.p:.2g}" if lacking else None,
+        beside=f"form (Theta(1) - {name})^-2: lack of fit p {_p(lacking.p)}" if lacking else None,
         details={
             **_table(setting, successes, trials),
             "deviance": fit.deviance,
@@ -190,6 +190,10 @@ def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
             "fitted_n50": [fit.n50(value) for value in result.values],
         },
     )
+
+
+def _p(value: float) -> str:
+    return "below 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryFinding:

@@ -34,13 +34,13 @@ def figures(laboratory: Laboratory) -> list[Callable[[], Drawing]]:
         found.append(partial(exponent_figure, vit, cnn, laboratory.verdicts))
     lines = [
         _default_first(chosen, lambda each: _range(each.result))
-        for axis in ("noise", "start")
+        for axis in ("noise", "start", "confusion")
         if (chosen := [each for each in phases if (each.result.axis, each.result.kind) == (axis, "vit")])
     ]
     if lines:
         found.append(partial(line_figure, lines))
     if attention := _cases(laboratory, AttentionResult):
-        found.append(partial(attention_figure, attention))
+        found.append(partial(attention_figure, attention, laboratory.verdicts))
     if sparsify := _cases(laboratory, SparsifyResult):
         found.append(partial(removal_figure, sparsify))
         found.append(partial(removal_samples_figure, sparsify, laboratory.verdicts))

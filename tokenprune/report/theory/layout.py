@@ -131,6 +131,7 @@ def draw_curve(
     linestyle: Any = "-",
     thin: bool = False,
     floor: float = -math.inf,
+    hollow: bool = False,
 ) -> None:
     """Means with their band; values below `floor` are drawn at it, for logarithmic axes."""
     known = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None]
@@ -144,8 +145,10 @@ def draw_curve(
         color=color,
         linestyle=linestyle,
         marker="" if thin else marker,
-        markeredgecolor=color if marker == "x" else PAPER,
-        markeredgewidth=1.1 if marker == "x" else 0.6,
+        markersize=7 if hollow else None,
+        markerfacecolor="none" if hollow else color,
+        markeredgecolor=color if hollow or marker == "x" else PAPER,
+        markeredgewidth=1.1 if hollow or marker == "x" else 0.6,
         **size,
     )
     if not thin:

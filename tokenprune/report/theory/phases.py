@@ -12,7 +12,7 @@ from tokenprune.report.series import Interval
 from tokenprune.report.style import INK, MUTED, PAPER, RED, Drawing
 from tokenprune.report.theory import layout, series
 from tokenprune.report.theory.series import Phase
-from tokenprune.report.theory.settings import names
+from tokenprune.report.theory.settings import names, speed_only
 from tokenprune.report.theory.words import AXES, KINDS, spread
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def heat_figure(name: str, phases: Sequence[Phase]) -> Drawing:
         _heat(ax, phase, few=True)
         layout.small_title(ax, text)
     entries = [(layout.handle(INK, "o", ""), "N50 of a column")]
-    if any(phase.joint is not None and phase.joint.estimate is not None for phase in phases):
+    if any(phase.joint.estimate is not None for phase in phases):
         entries.append((layout.handle(INK), "joint fit of N50"))
     if alpha:
         entries.append((layout.handle(RED, "", "--"), "the published diagram's N50, same fit"))
@@ -60,7 +60,8 @@ def heat_figure(name: str, phases: Sequence[Phase]) -> Drawing:
         f"Share of trials whose test hinge loss fell below {first.result.success:g}, a cell per pair of {AXES[axis]} "
         f"and N ({rows[0]:,} to {rows[-1]:,}); {kind}, {spread({phase.trials for phase in phases})} a cell, each an "
         f"independent model. N50: where half of the trials succeed, by logistic regression on log N"
-        + (f"; line: {_LAWS[axis]}, fitted to all cells." if axis in _LAWS else ".")
+        f"; line: {_LAWS[axis]}, fitted to all cells."
+        + (" No claim reads this axis." if axis == "confusion" else "")
         + (f" {layout.SMALL}" if small else "")
     )
     alt = f"Success rate over {AXES[axis]} and N. N50 by column: " + ", ".join(
@@ -74,6 +75,7 @@ _LAWS = {
     "alpha": "N50 ~ α*⁻ᵍ",
     "noise": "1/√N50 linear in τ",
     "start": "1/√N50 linear in σ",
+    "confusion": "1/√N50 linear in α#",
 }
 
 
@@ -84,9 +86,8 @@ def exponent_figure(vit: Sequence[Phase], cnn: Sequence[Phase], verdicts: Sequen
     for phases in (vit, cnn):
         for index, phase in enumerate(phases):
             alphas |= _scaling(ax, phase, thin=index > 0)
-    _, law = series.published()
-    xs = np.array(sorted(value**-0.5 for value in PHASE_VIT.values))
-    shown = [(x, n) for x in xs if (n := series.n50(law, x**-2)) is not None]
+    xs = np.geomspace(max(PHASE_VIT.values) ** -0.5, min(PHASE_VIT.values) ** -0.5, 60)
+    shown = [(x, n) for x in xs if (n := series.published_law(float(x) ** -2)) is not None]
     ax.plot(*np.transpose(shown), color=INK, linestyle="--", linewidth=1.4)
     ax.set_xscale("log")
     layout.log_y([ax])
@@ -123,13 +124,64 @@ def exponent_figure(vit: Sequence[Phase], cnn: Sequence[Phase], verdicts: Sequen
         f"through the middle of each fit. Right: fitted exponents with 95 % bootstrap intervals over trials; dotted, "
         f"the theorem's 2 and 4. "
         f"{spread(counts)} a cell, N {min(samples):,} to {max(samples):,}."
+        + _of_published(exact)
+        + _in_training_time([phases for phases in (vit, cnn) if phases])
+        + _of_grid([phases[0] for phases in (vit, cnn) if phases], verdicts)
     )
     alt = "Exponents: " + "; ".join(f"{name} {value.value:.2f}" for name, _, _, value in rows if value) + "."
     return layout.finish(figure, "exponents", "Sample complexity against α*", caption, alt)
 
 
+def _of_published(exact: Interval | None) -> str:
+    if exact is None or exact.low is None or exact.high is None:
+        return ""
+    return (
+        f" The published counts themselves have g = {exact.value:.2g} ({exact.low:.2g} to {exact.high:.2g}) by this "
+        f"fit, {'above' if exact.low > EXPONENTS['vit'] else 'against'} the theorem's {EXPONENTS['vit']:g}; "
+        f"their line ends where their N do, at {PHASE_VIT.samples[0]} and {PHASE_VIT.samples[-1]}."
+    )
+
+
+def _in_training_time(networks: Sequence[Sequence[Phase]]) -> str:
+    """Over the settings that differ by batch and step size only: one pass, so N is iterations times batch."""
+    told = []
+    for phases in networks:
+        first = phases[0].result
+        alike = [p for p in phases if p.result.name == first.name and speed_only(p.result.recipe)]
+        value = sorted(first.values)[len(first.values) // 2]
+        plain = [n for p in alike if (n := p.joint_n50(value)) is not None]
+        scaled = [n for p in alike if (n := p.in_training_time(p.joint_n50(value))) is not None]
+        if len(plain) > 1:
+            told.append(
+                f"{KINDS[first.kind]} at α*⁻² = {value:g}, N50 {min(plain):,.0f} to {max(plain):,.0f}, "
+                f"but N50 η / batch {min(scaled):,.0f} to {max(scaled):,.0f}"
+            )
+    if not told:
+        return ""
+    return (
+        f" In one pass N is iterations times batch. Over batch and step size: {'; '.join(told)}: "
+        "N50 measures how fast SGD is."
+    )
+
+
+def _of_grid(phases: Sequence[Phase], verdicts: Sequence[TheoryVerdict]) -> str:
+    """How the exponent moves where only smaller N are used, and where success need not reach 1."""
+    told = []
+    for phase in phases:
+        details = details_of(phase, verdicts)
+        smaller = [(int(n), g) for n, g in details.get("exponent_up_to", {}).items() if g is not None]
+        lapsing = details.get("with_lapse")
+        if len(smaller) > 1 and lapsing:
+            (largest, g), (least, other) = smaller[0], smaller[-1]
+            told.append(
+                f"{KINDS[phase.result.kind]} {g:.3g} with N to {largest:,}, {other:.3g} with N to {least:,}, "
+                f"{lapsing['exponent']:.3g} where success may stop short of 1"
+            )
+    return f" g depends on the grid and the fit: {'; '.join(told)}." if told else ""
+
+
 def line_figure(groups: Sequence[Sequence[Phase]]) -> Drawing:
-    """N50^-1/2 against tau and against sigma, a panel each: the first setting with its columns, the others thin."""
+    """N50^-1/2 against tau, sigma and alpha_#, a panel each: the first setting with its columns, the others thin."""
     figure, axes, _ = layout.sheet([1] * len(groups), height=2.8)
     for ax, phases in zip(axes, groups, strict=True):
         for index, phase in enumerate(phases):
@@ -168,26 +220,39 @@ def line_figure(groups: Sequence[Sequence[Phase]]) -> Drawing:
         "1/√N50 of each column, and the line fitted to all cells, as N ~ (Θ(1) − x)⁻² asks; where it reaches 0 no "
         "number of samples suffices. Dotted: ends of the grid, beyond which N50 is not seen. "
         f"ViT, {spread({phase.trials for phase in every})} a cell, N {min(samples):,} to {max(samples):,}."
+        + (" α#: no claim reads it." if any(p.result.axis == "confusion" for p in every) else "")
     )
     alt = " ".join(
         f"{AXES[phases[0].result.axis]}, slope {law.estimate:.3g}."
         for phases in groups
-        if (law := phases[0].joint) is not None and law.estimate is not None
+        if (law := phases[0].joint).estimate is not None
     )
-    return layout.finish(figure, "lines", "Sample complexity against noise and start", caption, alt)
+    what = " and ".join(_CALLED[phases[0].result.axis] for phases in groups)
+    return layout.finish(figure, "lines", f"Sample complexity against {what}", caption, alt)
+
+
+_CALLED = {"noise": "noise", "start": "start", "confusion": "confusion"}
 
 
 def exponent(phase: Phase, verdicts: Sequence[TheoryVerdict]) -> Interval | None:
     """With the bootstrap's interval, from the verdict that this phase was tested in."""
     law = phase.joint
-    if law is None or law.estimate is None:
+    if law.estimate is None:
         return None
-    claim = "theory-alpha" if phase.result.kind == "vit" else "theory-vit-beats-cnn"
-    verdict = series.verdict_of(verdicts, claim, phase.case)
+    if phase.result.kind == "cnn":
+        details = details_of(phase, verdicts)
+        return Interval(law.estimate, details.get("low"), details.get("high"))
+    verdict = series.verdict_of(verdicts, "theory-alpha", phase.case)
+    return Interval(law.estimate, verdict.low if verdict else None, verdict.high if verdict else None)
+
+
+def details_of(phase: Phase, verdicts: Sequence[TheoryVerdict]) -> dict[str, Any]:
+    """What the verdict that this phase was tested in knows of its fit, beside the exponent; empty if there is none."""
+    kind = phase.result.kind
+    verdict = series.verdict_of(verdicts, "theory-alpha" if kind == "vit" else "theory-vit-beats-cnn", phase.case)
     if verdict is None:
-        return Interval(law.estimate, None, None)
-    details = verdict.details.get("cnn", {}) if phase.result.kind == "cnn" else verdict.model_dump()
-    return Interval(law.estimate, details.get("low"), details.get("high"))
+        return {}
+    return dict(verdict.details.get("cnn", {})) if kind == "cnn" else dict(verdict.details)
 
 
 def published_exponent(verdicts: Sequence[TheoryVerdict]) -> Interval | None:
@@ -259,10 +324,10 @@ def _cells(ax: "Axes", values: Sequence[float], samples: Sequence[int], rates: n
 
 
 def _published(ax: "Axes", values: Sequence[float], samples: Sequence[int], dots: bool = False) -> None:
-    fit, law = series.published()
+    fit, _ = series.published()
     inside = [value for value in values if min(PHASE_VIT.values) <= value <= max(PHASE_VIT.values)]
     if len(inside) > 1:
-        _boundary(ax, values, samples, lambda value: series.n50(law, value), RED, "--", within=(inside[0], inside[-1]))
+        _boundary(ax, values, samples, series.published_law, RED, "--", within=(inside[0], inside[-1]))
     if dots:
         _dots(ax, fit.n50, samples, RED)
 

@@ -1,9 +1,10 @@
 """theory.csv and report.json: a row per cell, or per point of a curve, pooled over the seeds of a setting."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tokenprune.claims.published import ATTENTION, PHASE_VIT, REMOVAL
+from tokenprune.claims.theory.attention import diverged, measured
 from tokenprune.report.environment import different
 from tokenprune.report.series import Interval
 from tokenprune.report.theory import series
@@ -75,10 +76,13 @@ def _phase(case: Case[PhaseResult]) -> Iterator[dict[str, Any]]:
             "published": series.published_n50(phase, value),
         }
         yield {**known, "quantity": "n50, joint fit", "value": phase.joint_n50(value)}
+        by_time = phase.in_training_time(phase.fit.n50[column])
+        yield {**known, "quantity": "n50 eta epochs / batch", "value": by_time}
 
 
 def _attention(case: Case[AttentionResult]) -> Iterator[dict[str, Any]]:
-    known = {"kind": "vit", "x_name": "iteration", "trials": sum(len(each.attention) for each in case.setting.results)}
+    known: dict[str, Any] = {"kind": "vit", "x_name": "iteration"}
+    known |= {"trials": len(measured(case.setting, "attention")), "diverged": diverged(case.setting)}
     shown = dict(zip(ATTENTION.x, ATTENTION.y, strict=True))
     for name in _ATTENTION:
         for x, y in _points(series.attention(case, name)):
@@ -89,17 +93,19 @@ def _sparsify(case: Case[SparsifyResult]) -> Iterator[dict[str, Any]]:
     first = case.first
     counts, trials = series.removal_successes(case)
     known = {"x_name": "tokens removed", "trials": trials}
+    results = case.setting.results
     for name in ("loss", "accuracy", "relevant"):
         for method in first.loss:
             curve = REMOVAL.get(method) if name == "loss" else None
             shown = dict(zip(curve.x, curve.y, strict=True)) if curve else {}
-            for x, y in _points(series.removal(case, name, method)):
+            for row, (x, y) in enumerate(_points(series.removal(case, name, method))):
                 at = {"series": method, "n": first.curve_samples, "x": x, "published": shown.get(x)}
-                yield {**known, "quantity": name, **at, **y}
+                lost = _nulls(result.loss[method][row] for result in results)
+                yield {**known, "quantity": name, **at, **y, "diverged": lost}
     fit = series.removal_fit(case, counts, trials)
     for column, (method, successes) in enumerate(counts.items()):
         removed = 0 if method == "none" else first.complexity_removed
-        for n, count in zip(first.samples, successes, strict=True):
+        for row, (n, count) in enumerate(zip(first.samples, successes, strict=True)):
             rate = _interval(series.rate(count, trials))
             yield {
                 **known,
@@ -109,6 +115,7 @@ def _sparsify(case: Case[SparsifyResult]) -> Iterator[dict[str, Any]]:
                 "n": n,
                 **rate,
                 "successes": count,
+                "diverged": _nulls(result.complexity[method][row] for result in results),
             }
         yield {**known, "quantity": "n50", "series": method, "x": removed, "value": fit.n50[column]}
 
@@ -145,6 +152,10 @@ def _spatial(case: Case[SpatialResult]) -> Iterator[dict[str, Any]]:
         curve = series.cells(case.first.samples, [result.target_accuracy[arm] for result in results])
         for count, (n, y) in zip(counts, _points(curve), strict=True):
             yield {"quantity": "target accuracy", "series": arm, "n": int(n), **y, "successes": count, "trials": trials}
+
+
+def _nulls(cells: Iterable[Sequence[float | None]]) -> int:
+    return sum(value is None for cell in cells for value in cell)
 
 
 def _points(curve: series.Curve) -> Iterator[tuple[float, dict[str, float | None]]]:

@@ -1,7 +1,7 @@
 """From single trials to what is drawn: success counts with their fits, and curves with their intervals.
 
-Trials of all seeds of a setting are pooled. None stands for a trial that diverged; means leave it out, successes
-count it as a failure.
+Trials of all seeds of a setting are pooled. None stands for a trial that diverged; means leave it out, curves of
+attention leave all of it out, successes count it as a failure.
 """
 
 import math
@@ -12,6 +12,8 @@ from typing import Any
 
 from tokenprune.claims import TheoryVerdict
 from tokenprune.claims.published import PHASE_VIT
+from tokenprune.claims.theory.attention import measured
+from tokenprune.claims.theory.scaling import training_time
 from tokenprune.complexity import ColumnFit, Line, Power, Scaling, columns, line, power_law
 from tokenprune.report.series import Interval
 from tokenprune.report.theory.settings import Case
@@ -29,11 +31,15 @@ class Phase:
     diverged: list[list[int]]
     trials: int
     fit: ColumnFit
-    joint: Scaling | None
+    joint: Scaling
 
     @property
     def result(self) -> PhaseResult:
         return self.case.first
+
+    def in_training_time(self, n50: float | None) -> float | None:
+        """N50 eta epochs / batch: steps of SGD times their size."""
+        return None if n50 is None else n50 * training_time(self.case.setting)
 
     def joint_n50(self, value: float) -> float | None:
         return n50(self.joint, value)
@@ -85,14 +91,14 @@ def phase(case: Case[PhaseResult]) -> Phase:
 
 def joint(
     axis: str, values: Sequence[float], samples: Sequence[int], successes: list[list[int]], trials: int
-) -> Scaling | None:
-    """The law of N50 that the theorem states for this axis; None for confusion, about which nothing is fitted."""
+) -> Scaling:
+    """The law of N50 that the theorem states for this axis; for confusion that of tau, which no claim reads."""
     if axis == "alpha":
         return power_law([value**0.5 for value in values], samples, successes, trials, draws=1)
-    return line(values, samples, successes, trials, draws=1) if axis in ("noise", "start") else None
+    return line(values, samples, successes, trials, draws=1)
 
 
-def n50(law: Scaling | None, value: float) -> float | None:
+def n50(law: Scaling, value: float) -> float | None:
     """At a value of the axis, which is alpha_*^-2 for the power law."""
     if isinstance(law, Power):
         return law.n50(value**0.5)
@@ -105,8 +111,13 @@ def published() -> tuple[ColumnFit, Scaling]:
     table = PHASE_VIT
     counts = [list(column) for column in table.successes]
     law = joint("alpha", table.values, table.samples, counts, table.trials)
-    assert law is not None
     return columns(table.values, table.samples, counts, table.trials), law
+
+
+def published_law(value: float) -> float | None:
+    """N50 of that fit at alpha_*^-2 = value; None beyond the published N, where nothing was counted."""
+    found = n50(published()[1], value)
+    return found if found is not None and PHASE_VIT.samples[0] <= found <= PHASE_VIT.samples[-1] else None
 
 
 def published_n50(phase: Phase, value: float) -> float | None:
@@ -122,8 +133,10 @@ def on_published_grid(result: PhaseResult) -> bool:
     )
 
 
-def curve(x: Sequence[float], trials: Sequence[Numbers]) -> Curve:
-    """trials: by trial, then x."""
+def curve(x: Sequence[float], trials: Sequence[Sequence[float | None]]) -> Curve:
+    """trials: by trial, then x; none at all where every one diverged."""
+    if not trials:
+        return Curve(tuple(map(float, x)), (None,) * len(x))
     return Curve(tuple(map(float, x)), tuple(mean(column) for column in zip(*trials, strict=True)))
 
 
@@ -140,7 +153,7 @@ def mean(values: Sequence[float | None]) -> Interval | None:
 
 def attention(case: Case[AttentionResult], name: str) -> Curve:
     """name: of a field of AttentionResult that holds curves."""
-    return curve(case.first.iterations, [trial for result in case.setting.results for trial in getattr(result, name)])
+    return curve(case.first.iterations, measured(case.setting, name))
 
 
 def removal(case: Case[SparsifyResult], name: str, method: str) -> Curve:
@@ -159,6 +172,22 @@ def removal_successes(case: Case[SparsifyResult]) -> tuple[dict[str, list[int]],
         for method in case.first.complexity
     }
     return counts, sum(len(result.complexity["none"][0]) for result in results)
+
+
+def removal_diverged(case: Case[SparsifyResult], name: str) -> int:
+    """Models without a loss. name: loss, of the curves, or complexity, where samples are counted."""
+    return sum(
+        loss is None
+        for result in case.setting.results
+        for cells in getattr(result, name).values()
+        for cell in cells
+        for loss in cell
+    )
+
+
+def time_diverged(case: Case[TimeResult]) -> int:
+    """As far as they were counted."""
+    return sum(result.diverged or 0 for result in case.setting.results)
 
 
 def removal_fit(case: Case[SparsifyResult], counts: Mapping[str, list[int]], trials: int) -> ColumnFit:

@@ -58,6 +58,11 @@ def label(recipe: dict[str, Any]) -> str:
     return ", ".join(words) or DEFAULT
 
 
+def speed_only(recipe: dict[str, Any]) -> bool:
+    """Whether at most the batch and the step size are otherwise than in the default recipe."""
+    return set(_differences(recipe)) <= {"train.batch_size", "train.step_size"}
+
+
 def rank(recipe: dict[str, Any]) -> tuple[int, list[int]]:
     """Settings with fewer differences first, then by the order of the keys in a recipe."""
     keys = list(flat(recipe))

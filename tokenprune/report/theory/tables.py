@@ -40,4 +40,6 @@ def table(laboratory: Laboratory) -> "Table":
                     Text(name), Text(where), Text(cell.verdict, style=_COLORS[cell.verdict]), Text(cell.effect)
                 )
                 name = ""
+    if verdicts.note:
+        found.caption, found.caption_justify = Text(verdicts.note), "left"
     return found

@@ -13,12 +13,16 @@ from tokenprune.report.theory.words import pretty, trials
 
 @dataclass(frozen=True)
 class Cell:
-    """One verdict in words. where: its recipe, if the claim was tested under the setting with more than one."""
+    """One verdict in words. where: its recipe, if the claim was tested under the setting with more than one.
+
+    beside: what must be read with the effect.
+    """
 
     verdict: str  # supported, refuted or undecided
     effect: str
     evidence: str
     where: str
+    beside: str
     title: str
     why: str
     change: tuple[tuple[bool, str], ...]  # whether it is a command, and the text
@@ -44,10 +48,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """columns: names of the settings, the default first."""
+    """columns: names of the settings, the default first. unread: recipes whose results no claim reads."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def note(self) -> str | None:
+        """On what was measured beside the claims."""
+        if not self.unread:
+            return None
+        return f"No claim reads {', '.join(self.unread)}: figures and numbers only."
 
     def told(self, verdict: str) -> list[tuple[str, Cell]]:
         """The cells of one verdict, with the words that name them."""
@@ -89,7 +101,9 @@ def matrix(laboratory: Laboratory) -> Matrix:
                 ),
             )
         )
-    return Matrix(columns, tuple(rows))
+    read = {folder for verdict in laboratory.verdicts for folder in verdict.evidence}
+    unread = dict.fromkeys(case.first.name for case in laboratory.cases if not read.intersection(case.setting.folders))
+    return Matrix(columns, tuple(rows), tuple(unread))
 
 
 def estimate(value: float | None, low: float | None, high: float | None) -> str:
@@ -109,6 +123,7 @@ def _cell(case: Case[Any], verdict: TheoryVerdict) -> Cell:
         estimate(verdict.effect, verdict.low, verdict.high),
         evidence,
         case.first.name,
+        pretty(verdict.beside or ""),
         pretty(verdict.title),
         pretty(verdict.why),
         tuple(

@@ -26,6 +26,13 @@ def pretty(text: str) -> str:
     return re.sub(r"\^(-?\d+|-[ghkp])(?![\w/])", lambda match: match[1].translate(_RAISED), text)
 
 
+def lost(count: int, then: str) -> str:
+    """A sentence on models that diverged, and what became of them; none where none did."""
+    if not count:
+        return ""
+    return f" {count} model{'' if count == 1 else 's'} diverged: {then}."
+
+
 def trials(count: int) -> str:
     return f"{count} trial" + ("" if count == 1 else "s")
 
