@@ -29,7 +29,8 @@ InputScores = Literal["last", "mean", "rollout"]
 class Section(BaseModel):
     """A part of a recipe: immutable, and no key it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # Validators are built at first use: most commands need few of them, or none.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
