@@ -72,6 +72,7 @@ def test_a_failed_cell_is_recorded_the_rest_go_on_and_status_is_4(capsys):
     cells = json.loads(Path("runs/sweeps/mine.json").read_text())["cells"]
     assert [cell["state"] for cell in cells] == ["failed", "finished"]
     assert "not finite" in cells[0]["message"]
+    assert "failed: learning_rate=1e+30: the loss is not finite" in sweep(capsys, text, "--dry-run").out
 
 
 def test_results_of_an_older_schema_fail_their_cell_and_are_left_alone(capsys):

@@ -88,6 +88,10 @@ def test_identity_is_of_what_runs_and_is_measured_not_of_words(tmp_path):
         ("grid: {run.seed: [0]}\nprune: [{methods: [magnitud]}]", ["prune.0.methods: unknown pruner 'magnitud': did"]),
         ("grid: {run.seed: [0]}\nprune: [{keep: [2]}]", ["prune.0.keep.0: found 2, must be less than or equal to 1"]),
         ("grid: {run.seed: [0]}\nprune: [{methods: []}]", ["prune.0.methods: found [], must have at least 1 item"]),
+        (
+            "set: {model.name: vit_tiny_patch16_224}\ngrid: {model.depth: [1, 2]}",
+            ["grid.model.depth: no effect: model.name: vit_tiny_patch16_224 has its own sizes"],
+        ),
         ("gird: {run.seed: [0]}", ["gird: unknown key: did you mean grid? known here: base, set, grid, also, prune"]),
         ("grid: {run.seed: [0]}\ngrid: {run.seed: [1]}", ["line 3: grid: given twice, first on line 2"]),
     ],

@@ -7,6 +7,7 @@ import signal
 import pytest
 from sweep_factories import write_sweep
 
+from tokenprune.errors import TokenpruneError
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
 from tokenprune.sweep import begin, run_here
@@ -102,6 +103,12 @@ def test_as_many_workers_as_cores_for_their_threads():
     assert crew(None, cores, "cpu", 1).slots == (None,)
     assert crew(None, 4 * cores, "cpu", 1).slots == (None,)
     assert crew(3, 1, "cpu", 1).slots == (None,) * 3
+
+
+def test_cuda_that_is_not_there_is_said_once_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("tokenprune.sweep.launch._ask_for_gpus", lambda: 0)
+    with pytest.raises(TokenpruneError, match="device cuda: torch sees no CUDA device here; use --device cpu or auto"):
+        crew(None, 1, "cuda", 1)
 
 
 def test_workers_share_gpus_evenly(monkeypatch):

@@ -5,6 +5,7 @@ import errno
 import os
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from sweep_factories import write_sweep
@@ -48,12 +49,34 @@ def test_a_cell_is_the_run_that_train_and_prune_make(tmp_path):
 def test_images_are_loaded_once_for_all_cells_that_share_them(tmp_path, monkeypatch):
     loads: Counter[int] = Counter()
     load = data.load
-    monkeypatch.setattr(data, "load", lambda spec, where: loads.update([spec.seed]) or load(spec, where))
+    monkeypatch.setattr(data, "load", lambda spec, *rest: loads.update([spec.seed]) or load(spec, *rest))
     shelf = Shelf()
     text = "grid: {data.seed: [0, 1], model.depth: [1, 2], run.seed: [0, 1]}\nset: {train.epochs: 1}\nprune: [{}]"
     for cell in cells(tmp_path, text):
         assert work(cell, tmp_path / "runs", shelf)[0].state == "finished"
     assert loads == {0: 1, 1: 1}
+
+
+def test_scenes_of_the_same_photographs_read_them_once(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (30, 32, 32, 3), np.uint8), np.arange(30) % 3
+    parts = {
+        f"{part}_{what}": value
+        for part in ("train", "test")
+        for what, value in (("images", images), ("labels", labels))
+    }
+    np.savez(tmp_path / "photographs.npz", **parts)
+    reads: Counter[str] = Counter()
+    read = data.read
+    monkeypatch.setattr(data, "read", lambda source, where: reads.update([source]) or read(source, where))
+    source = tmp_path / "photographs.npz"
+    text = f"set: {{data.source: {source}, data.background: zeros}}\n"
+    text += "grid: {data.scene: [plain, composite], data.train_size: [10, 20]}"
+    shelf, device = Shelf(), torch.device("cpu")
+    for cell in cells(tmp_path, text):
+        kept = shelf.dataset(cell.loaded.recipe.data, None, device)
+        assert torch.equal(kept.train.images, data.load(cell.loaded.recipe.data, None, read).train.images)
+    assert reads == {str(source): 1}
 
 
 def test_images_are_as_they_were_after_training_and_pruning(tmp_path):

@@ -7,7 +7,7 @@ from tokenprune.cli.interrupt import at_once, by_exception
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 failed, 2 usage or recipe, 3 refuted, 4 cells failed, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 refuted, 4 cells failed, 130 interrupted."""
     with at_once():
         from tokenprune.cli.app import run
     by_exception()

@@ -24,8 +24,10 @@ def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> No
         [[row.cell.label, _state(row), _tera(row.flops), row.cell.run] for row in rows],
         numbers=["TFLOPs"],
     )
+    print()
+    _messages(rows)
     measured = sum(len(spec.methods) for row in rows[:1] for spec in row.cell.prune)
-    print(f"\n{len(rows)} cells: {_counts(rows)}; curves after each training: {measured}")
+    print(f"{len(rows)} cells: {_counts(rows)}; curves after each training: {measured}")
     print(f"training: {_tera(sum(known))} TFLOPs in all, {_tera(sum(left))} left (3 x forward x images x epochs)")
     if len(known) < len(rows):
         print(f"not counted: {len(rows) - len(known)} cells whose images were not found")
@@ -48,10 +50,14 @@ def outcome(begun: "Begun", *, as_json: bool) -> None:
         [[row.cell.label, row.state, acc, row.cell.run] for row, acc in zip(rows, accuracy, strict=True)],
         numbers=["acc %"],
     )
+    _messages(rows)
+    print(f"{len(rows)} cells: {_counts(rows)}; record: {begun.file.path}")
+
+
+def _messages(rows: "Sequence[Row]") -> None:
     for row in rows:
         if row.message and row.state != "finished":
             print(f"{row.state}: {row.cell.label}: {row.message}")
-    print(f"{len(rows)} cells: {_counts(rows)}; record: {begun.file.path}")
 
 
 def _cell(row: "Row") -> dict[str, Any]:
@@ -65,7 +71,7 @@ def _cell(row: "Row") -> dict[str, Any]:
 
 
 def _state(row: "Row") -> str:
-    return "begun" if row.begun else row.state
+    return "begun" if row.begun and row.state == "waiting" else row.state
 
 
 def _counts(rows: "Sequence[Row]") -> str:

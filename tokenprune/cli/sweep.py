@@ -54,7 +54,7 @@ def sweep(
 
     loaded = _load(sweep, settings, device)
     if dry_run:
-        show_sweep.dry_run(loaded, sweeps.survey(loaded, runs_dir, data_dir, all_flops=True), as_json=as_json)
+        show_sweep.dry_run(loaded, sweeps.overview(loaded, runs_dir, data_dir), as_json=as_json)
         return
     options = _slurm_options(slurm, launcher)
     begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +24,8 @@ from tokenprune.runs import atomic
 #: As results name them.
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 DIGITS = tuple("0123456789")
+Read = Callable[[str, Path | None], tuple[Arrays, dict[str, Any]]]
 SUBSET = 1  # a random stream of data.seed; scene and patterns have their own
-
-
-def load(spec: Data, data_dir: Path | None = None) -> Dataset:
-    """The images of a recipe, in its scene, on the CPU; the same for the same spec and bytes.
-
-    Raises TokenpruneError if images are missing or damaged, UsageError if the recipe asks for what they cannot give.
-    """
-    if spec.source == "patterns":
-        train, test, classes = patterns.make(spec.patterns, spec.seed)
-        made = _digest(train.images.numpy(), test.images.numpy())
-        provenance: dict[str, Any] = {
-            "source": "patterns",
-            "path": None,
-            "sha256": made,
-            "official": None,
-            "note": None,
-        }
-    else:
-        arrays, provenance = read(spec.source, data_dir)
-        train, test, classes = plain(arrays)
-    if spec.scene == "spurious":
-        train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
-    train, test = _subset(spec, "train", train), _subset(spec, "test", test)
-    train, test, groups, behind = _staged(spec, train, test, data_dir)
-    mean, std = channel_statistics(train)
-    return Dataset(train, test, classes, mean, std, provenance | behind, groups)
 
 
 def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, Any]]:
@@ -75,6 +51,34 @@ def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, A
         "note": note,
     }
     return arrays, provenance
+
+
+def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset:
+    """The images of a recipe, in its scene, on the CPU; the same for the same spec and bytes.
+
+    read: another way to the arrays, such as one that remembers them.
+
+    Raises TokenpruneError if images are missing or damaged, UsageError if the recipe asks for what they cannot give.
+    """
+    if spec.source == "patterns":
+        train, test, classes = patterns.make(spec.patterns, spec.seed)
+        made = _digest(train.images.numpy(), test.images.numpy())
+        provenance: dict[str, Any] = {
+            "source": "patterns",
+            "path": None,
+            "sha256": made,
+            "official": None,
+            "note": None,
+        }
+    else:
+        arrays, provenance = read(spec.source, data_dir)
+        train, test, classes = plain(arrays)
+    if spec.scene == "spurious":
+        train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
+    train, test = _subset(spec, "train", train), _subset(spec, "test", test)
+    train, test, groups, behind = _staged(spec, train, test, data_dir, read)
+    mean, std = channel_statistics(train)
+    return Dataset(train, test, classes, mean, std, provenance | behind, groups)
 
 
 def plain(arrays: Arrays) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
@@ -129,7 +133,7 @@ def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
 
 
 def _staged(
-    spec: Data, train: ImageSet, test: ImageSet, data_dir: Path | None
+    spec: Data, train: ImageSet, test: ImageSet, data_dir: Path | None, read: Read
 ) -> tuple[ImageSet, ImageSet, tuple[str, ...], dict[str, Any]]:
     """Both sets in their scene, the groups' names, and what stands behind them."""
     if spec.scene == "plain":

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -29,20 +30,21 @@ SHELF_BYTES = 2 * 2**30
 
 
 class Shelf:
-    """What one process keeps from run to run: data sets on their device, and the model that was last compiled.
+    """What one process keeps from run to run: photographs, data sets on their device, the model compiled last.
 
     Nothing that is kept is ever changed but a compiled model's weights, so that a run ends as it would alone.
     """
 
     def __init__(self, limit: int = SHELF_BYTES) -> None:
         self.limit = limit
+        self._read = cache(data.read)  # scenes and subsets are made of the same photographs
         self._datasets: dict[str, Dataset] = {}
         self._compiled: tuple[Hashable, SparseViT] | None = None
 
     def dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
         """As `data.load`, on `device`; those that were used longest ago make way."""
         key = f"{spec.model_dump_json()} {data_dir} {device}"
-        found = self._datasets.pop(key, None) or data.load(spec, data_dir).to(device)
+        found = self._datasets.pop(key, None) or data.load(spec, data_dir, self._read).to(device)
         while self._datasets and _bytes(found) + sum(map(_bytes, self._datasets.values())) > self.limit:
             del self._datasets[next(iter(self._datasets))]
         self._datasets[key] = found

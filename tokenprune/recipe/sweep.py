@@ -23,6 +23,7 @@ from tokenprune.recipe.load import (
     parse_recipe,
     read_text,
     read_yaml,
+    without_effect,
 )
 from tokenprune.recipe.schema import Evaluate, InputScores, Ratio, Recipe, Section, digest
 from tokenprune.recipe.site import Schedule
@@ -186,6 +187,10 @@ def _cell(
         for problem in explain(error):
             found.of_recipe(problem, changes, what)
         return None
+    for key in without_effect(recipe):
+        for place, (changed, _) in changes.items():
+            if changed == key:
+                found.add(place, f"no effect: model.name: {recipe.model.name} has its own sizes")
     overrides = tuple(f"{key}={_yaml(value)}" for key, value in changes.values())
     loaded = Loaded(recipe, base.name, base.text, (*base.overrides, *overrides))
     measured = tuple(_measure(recipe, spec, f"prune.{i}", what, found) for i, spec in enumerate(sweep.prune))

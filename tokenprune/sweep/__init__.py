@@ -2,7 +2,7 @@
 
 from tokenprune.sweep.plan import Standing, standing, training_flops
 from tokenprune.sweep.progress import Row, Watcher
-from tokenprune.sweep.run import Begun, begin, run_here, run_on_cluster, survey
+from tokenprune.sweep.run import Begun, begin, overview, run_here, run_on_cluster, survey
 
 __all__ = [
     "Begun",
@@ -10,6 +10,7 @@ __all__ = [
     "Standing",
     "Watcher",
     "begin",
+    "overview",
     "run_here",
     "run_on_cluster",
     "standing",

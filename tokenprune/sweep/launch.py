@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tokenprune.errors import TokenpruneError
 from tokenprune.runs.sweeps import SweepFile
 from tokenprune.sweep.progress import Ended, Moved, Row, Watcher
 
@@ -31,10 +32,15 @@ class Crew:
 
 
 def crew(workers: int | None, threads: int, device: str, per_gpu: int) -> Crew:
-    """As many workers as there are cores for, or `per_gpu` on each GPU, unless `workers` says how many."""
+    """As many workers as there are cores for, or `per_gpu` on each GPU, unless `workers` says how many.
+
+    Raises TokenpruneError where CUDA is asked for and absent.
+    """
     gpus = 0 if device == "cpu" else _ask_for_gpus()
-    if device == "cuda" or gpus:
-        slots = [i % max(1, gpus) for i in range(max(1, gpus) * per_gpu)]
+    if device == "cuda" and not gpus:
+        raise TokenpruneError("device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    if gpus:
+        slots = [i % gpus for i in range(gpus * per_gpu)]
         return Crew(tuple(slots[i % len(slots)] for i in range(workers or len(slots))))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Crew((None,) * (workers or max(1, cores // threads)))
@@ -109,6 +115,7 @@ class _Worker:
     def __init__(self, gpu: int | None, runs_dir: Path, data_dir: Path | None) -> None:
         self.gpu, self.runs_dir, self.data_dir = gpu, runs_dir, data_dir
         self.row: Row | None = None
+        self.asked = False  # to stop
         self._start()
 
     def _start(self) -> None:
@@ -137,8 +144,7 @@ class _Worker:
             word: Moved | Ended = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            code = self.process.exitcode or 0
-            word = Ended("failed", f"killed (signal {-code})" if code < 0 else f"its worker ended with status {code}")
+            word = self._died(self.process.exitcode or 0)
         before = row.state
         row.state = word.state
         row.accuracy = row.accuracy if word.accuracy is None else word.accuracy
@@ -153,7 +159,13 @@ class _Worker:
         row.epoch = row.epoch if word.epoch is None else word.epoch
         return row if row.state != before else None
 
+    def _died(self, code: int) -> Ended:
+        if self.asked:
+            return Ended("interrupted", "asked to stop; --resume continues")
+        return Ended("failed", f"killed (signal {-code})" if code < 0 else f"its worker ended with status {code}")
+
     def stop(self, number: int) -> None:
+        self.asked = True
         with contextlib.suppress(ProcessLookupError):
             if self.process.pid is not None:
                 os.kill(self.process.pid, number)

@@ -38,6 +38,18 @@ def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, 
     return rows
 
 
+def overview(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None) -> list[Row]:
+    """As `survey`, with all FLOPs, and for cells that wait what was last heard of them. Writes nothing."""
+    rows = survey(sweep, runs_dir, data_dir, all_flops=True)
+    record = SweepFile(runs_dir, sweep.name).read()
+    heard = {cell.run: cell for cell in record.cells} if record else {}
+    for row in rows:
+        last = heard.get(row.cell.run)
+        if row.state == "waiting" and last and last.state in ("failed", "interrupted", "submitted"):
+            row.state, row.message = last.state, last.message
+    return rows
+
+
 def begin(sweep: LoadedSweep, *, runs_dir: Path, data_dir: Path | None = None, resume: bool = False) -> Begun:
     """Write the sweep's record, and say what there is to run.
 
