@@ -23,6 +23,7 @@ def page(laboratory: Laboratory, drawings: Sequence[Drawing], *, trained: bool) 
         lead=_lead(laboratory),
         trained=trained,
         matrix=matrix(laboratory),
+        pretty=pretty,
         figures=[figure(drawing) for drawing in drawings],
         tables=[*tables(laboratory), *parameters(laboratory.cases)],
         settings=[_setting(laboratory, case) for case in laboratory.cases],
