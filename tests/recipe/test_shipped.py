@@ -86,3 +86,15 @@ def test_an_experiment_that_is_none_offers_the_nearest(tmp_path):
     (tmp_path / "mine.yaml").write_text("experiment: phse\n")
     with pytest.raises(UsageError, match=r"mine\.yaml: experiment: .*phase"):
         experiment_of(tmp_path / "mine.yaml")
+
+
+def test_a_name_of_another_kind_is_pointed_to():
+    with pytest.raises(UsageError, match="recipe 'phase-noise': did you mean theory/phase-noise"):
+        find_recipe("phase-noise")
+
+
+def test_recipes_of_other_verbs_are_not_trained():
+    with pytest.raises(UsageError, match="a recipe of `tokenprune theory phase`, not of `tokenprune train`"):
+        load_recipe("theory/phase-alpha")
+    with pytest.raises(UsageError, match="a recipe of `tokenprune sweep`, not of `tokenprune train`"):
+        load_recipe("sweeps/quickstart")

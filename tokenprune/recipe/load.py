@@ -63,6 +63,9 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
         guess = nearest(name, shipped)
         hint = f"did you mean {guess}? " if guess else ""
         raise UsageError(f"{source}: no such file; {hint}recipes that come with the program: {', '.join(shipped)}")
+    elsewhere = [f"{other}/{name}" for other in ("", *KINDS) if other != kind and name in shipped_recipes(other)]
+    if elsewhere:
+        raise UsageError(f"recipe {name!r}: did you mean {elsewhere[0].lstrip('/')}?")
     raise unknown("recipe", name, shipped)
 
 
@@ -70,6 +73,11 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Rec
     """Read, override (`a.b=c`, parsed as YAML) and validate. Raises UsageError, RecipeError."""
     path = find_recipe(source)
     text = read_text(path)
+    tree = read_yaml(text, str(path), [])
+    if isinstance(tree, dict):
+        for key, verb in (("experiment", f"theory {tree.get('experiment')}"), ("base", "sweep")):
+            if key in tree:
+                raise RecipeError(f"{path}: a recipe of `tokenprune {verb}`, not of `tokenprune train`")
     return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, tuple(overrides))
 
 
