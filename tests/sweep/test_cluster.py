@@ -1,5 +1,6 @@
 """Slurm through submitit: one array, each task its cells; a refusal is one line and loses nothing."""
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,6 +109,22 @@ def test_submitit_itself_runs_the_cells(tmp_path, monkeypatch):
     assert states == [["finished"] * 3]
     assert all(RunFolder(sweep.runs_dir / row.cell.run).finished for row in sweep.rows)
     assert [cell.state for cell in sweep.file.read().cells] == ["finished"] * 3
+
+
+def test_what_sbatch_says_is_handed_on(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name in ("srun", "sbatch"):
+        (commands / name).write_text("#!/bin/sh\necho 'sbatch: error: Invalid account' >&2\nexit 1\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    sweep = begun(tmp_path)
+    with pytest.raises(TokenpruneError, match=r"refused the job: sbatch: error: Invalid account; nothing was started$"):
+        run_on_cluster(sweep, tasks=None, options={})
+    (commands / "sbatch").write_text("#!/bin/sh\necho 'Submitted batch job 4242'\n")
+    assert run_on_cluster(begun(tmp_path), tasks=2, options={"timeout_min": 5}) == ["4242_0", "4242_1"]
+    assert {cell.state for cell in sweep.file.read().cells} == {"submitted"}
 
 
 def test_submitit_where_there_is_no_slurm(tmp_path, monkeypatch):

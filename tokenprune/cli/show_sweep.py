@@ -56,7 +56,7 @@ def outcome(begun: "Begun", *, as_json: bool) -> None:
 
 def _messages(rows: "Sequence[Row]") -> None:
     for row in rows:
-        if row.message and row.state != "finished":
+        if row.message and row.state not in ("finished", "submitted"):
             print(f"{row.state}: {row.cell.label}: {row.message}")
 
 

@@ -63,9 +63,7 @@ def sweep(
     if launcher == Launcher.slurm:
         jobs = sweeps.run_on_cluster(begun, tasks=workers, options=options)
         if not quiet and jobs:
-            print(
-                f"submitted {len(jobs)} jobs; the same command with --dry-run shows how far they are", file=sys.stderr
-            )
+            print(f"submitted {jobs[0]} to {jobs[-1]}; --dry-run shows how far its cells are", file=sys.stderr)
     else:
         try:
             with cells(begun.rows, quiet) as watcher:
