@@ -1,6 +1,5 @@
 """A recipe's images and model on their device."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,16 +29,15 @@ SHELF_BYTES = 2 * 2**30
 
 
 class Shelf:
-    """What one process keeps from run to run: photographs, data sets on their device, the model compiled last.
+    """What one process keeps from run to run: photographs, and data sets on their device.
 
-    Nothing that is kept is ever changed but a compiled model's weights, so that a run ends as it would alone.
+    Nothing that is kept is ever changed, so that a run ends as it would alone.
     """
 
     def __init__(self, limit: int = SHELF_BYTES) -> None:
         self.limit = limit
         self._read = cache(data.read)  # scenes and subsets are made of the same photographs
         self._datasets: dict[str, Dataset] = {}
-        self._compiled: tuple[Hashable, SparseViT] | None = None
 
     def dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
         """As `data.load`, on `device`; those that were used longest ago make way."""
@@ -49,23 +47,6 @@ class Shelf:
             del self._datasets[next(iter(self._datasets))]
         self._datasets[key] = found
         return found
-
-    def compiled(self, recipe: Recipe, model: SparseViT) -> SparseViT:
-        """The model that was compiled for this architecture, with the weights of `model`, which it replaces.
-
-        torch compiles a model object anew even where another of the same architecture has been compiled, and falls
-        back to eager after a few: so one object serves, and another architecture starts afresh.
-        """
-        shapes = tuple(parameter.shape for parameter in model.parameters())
-        key = recipe.model.model_dump_json(exclude={"checkpoint"}), recipe.pruner.model_dump_json(), shapes
-        if self._compiled is not None and self._compiled[0] == key:
-            kept = self._compiled[1]
-            kept.load_state_dict(model.state_dict())
-            return kept
-        if self._compiled is not None:
-            torch.compiler.reset()
-        self._compiled = key, model
-        return model
 
 
 def _bytes(dataset: Dataset) -> int:

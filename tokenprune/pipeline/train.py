@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,6 @@ def train_run(
         if folder.resume.is_file() and not (resume or force):
             raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
         prepared = prepare(recipe, data_dir, shelf)
-        if recipe.run.compile and shelf is not None:
-            prepared = replace(prepared, model=shelf.compiled(recipe, prepared.model))
         if force:
             _clear(folder)
         _describe(folder, loaded, prepared)
