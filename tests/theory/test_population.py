@@ -75,3 +75,15 @@ def test_many_passes_go_over_the_same_samples_in_new_orders() -> None:
 def test_a_diverging_model_is_nan_in_loss_and_error_alike() -> None:
     scores = _trained([_job(0), _job(1)], step_size=1e30)
     assert scores.isnan().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("removed", [None, Removed("magnitude", 5)])
+def test_a_gpu_trains_the_same_models(removed: Removed | None) -> None:
+    jobs = [_job(trial, removed=removed) for trial in range(4)]
+    gpu = torch.device("cuda")
+    network = start(jobs, gpu)
+    for _ in descend(network, jobs, Descent(), gpu):
+        pass
+    scores = score(network, population.test_bags(jobs, gpu)).cpu()
+    torch.testing.assert_close(scores, _trained(jobs), atol=1e-3, rtol=1e-3)
