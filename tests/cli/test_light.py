@@ -79,3 +79,10 @@ def test_completion(words, offered, tmp_path, monkeypatch):
     assert all(word.startswith(words.rpartition(" ")[2]) for word in out.split())
     assert "patterns" not in out  # made here, not downloaded
     assert "other" in words or "there-0-s0" not in out
+
+
+def test_listing_recipes_loads_no_schema() -> None:
+    code = CODE.replace(repr(HEAVY), repr((*HEAVY, "tokenprune.recipe", "yaml")))
+    ended = subprocess.run([sys.executable, "-c", code, "ls", "recipes"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+    assert "quickstart" in ended.stdout

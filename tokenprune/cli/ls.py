@@ -57,8 +57,7 @@ def _cell(value: object) -> str:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from tokenprune.recipe import shipped_recipes, summary
-    from tokenprune.recipe.load import KINDS
+    from tokenprune.shipped import KINDS, shipped_recipes, summary
 
     return [
         {"recipe": f"{kind}/{name}" if kind else name, "what": summary(path)}

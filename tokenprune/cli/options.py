@@ -31,19 +31,19 @@ def words(**offers: str) -> Callable[..., list[tuple[str, str]]]:
 
 
 def _recipes(*_: object) -> Offers:
-    from tokenprune.recipe import shipped_recipes, summary
+    from tokenprune.shipped import shipped_recipes, summary
 
     return [(name, summary(path)) for name, path in shipped_recipes().items()]
 
 
 def _theory_recipes(*_: object) -> Offers:
-    from tokenprune.recipe import shipped_recipes, summary
+    from tokenprune.shipped import shipped_recipes, summary
 
     return [(name, summary(path)) for name, path in shipped_recipes("theory").items()]
 
 
 def _sweeps(*_: object) -> Offers:
-    from tokenprune.recipe import shipped_recipes, summary
+    from tokenprune.shipped import shipped_recipes, summary
 
     return [(name, summary(path)) for name, path in shipped_recipes("sweeps").items()]
 

@@ -12,8 +12,6 @@ from tokenprune.recipe.load import (
     load_recipe,
     load_theory_recipe,
     parse_recipe,
-    shipped_recipes,
-    summary,
 )
 from tokenprune.recipe.schema import (
     NAMED_SOURCES,
@@ -42,6 +40,7 @@ from tokenprune.recipe.theory import (
     TimeRecipe,
     Tokens,
 )
+from tokenprune.shipped import shipped_recipes, summary
 
 __all__ = [
     "NAMED_SOURCES",

@@ -13,11 +13,9 @@ from tokenprune.errors import UsageError, nearest, unknown
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
 from tokenprune.runs import atomic
+from tokenprune.shipped import KINDS, shipped_recipes
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
-
-#: Recipes of other verbs than `train`.
-KINDS = ("theory", "sweeps")
 
 
 class RecipeError(UsageError):
@@ -32,15 +30,6 @@ class Loaded(Generic[_Kind]):
     name: str
     text: str
     overrides: tuple[str, ...] = ()
-
-
-def shipped_recipes(kind: str = "") -> dict[str, Path]:
-    """The recipes that travel with the program, by name; each of KINDS has a folder, and a namespace, of its own."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "recipes", package.parent / "recipes"):
-        if folder.is_dir():
-            return {path.stem: path for path in sorted((folder / kind).glob("*.yaml"))}
-    return {}
 
 
 def find_recipe(source: str | Path, kind: str = "") -> Path:
@@ -165,12 +154,6 @@ def without_effect(recipe: Recipe) -> list[str]:
 def dump_recipe(recipe: BaseModel) -> str:
     """Every key with its value, as YAML that `parse_recipe` reads back to an equal recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def summary(path: Path) -> str:
-    """A recipe file's first comment line: one sentence about it."""
-    with path.open(encoding="utf-8") as lines:
-        return next((line.lstrip("# ").strip() for line in lines if line.startswith("#")), "")
 
 
 def copy_recipe(source: str | Path, destination: Path, *, force: bool = False) -> Path:
