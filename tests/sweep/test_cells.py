@@ -6,8 +6,7 @@ import pytest
 from sweep_factories import TINY, write_sweep
 
 from tokenprune.errors import UsageError
-from tokenprune.recipe import Model, RecipeError, parse_recipe, shipped_recipes
-from tokenprune.recipe.load import summary
+from tokenprune.recipe import Model, RecipeError, parse_recipe, shipped_recipes, summary
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import run_name
 

@@ -80,7 +80,11 @@ def test_asked_to_stop_every_training_under_way_is_saved(number, tmp_path):
     assert [row.state for row in sweep.rows] == ["interrupted", "interrupted", "waiting"]
     for row in sweep.rows[:2]:
         run = RunFolder(tmp_path / "runs" / row.cell.run)
-        assert run.status().state == "interrupted"
+        status = run.status()
+        if status is None:  # stopped before its training began: only the second worker can be so late
+            assert row is sweep.rows[1]
+            continue
+        assert status.state == "interrupted"
         assert run.resume.is_file() or row.epoch == 0
     assert [cell.state for cell in sweep.file.read().cells] == ["interrupted", "interrupted", "waiting"]
     assert workers() == []
