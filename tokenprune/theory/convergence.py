@@ -9,7 +9,7 @@ import torch
 from tokenprune.recipe import TimeRecipe
 from tokenprune.runs import TimeResult
 from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.plan import Chunk, Output, Plan, Result
+from tokenprune.theory.plan import Chunk, Output, Plan, Result, gathered
 from tokenprune.theory.population import Job, descend, score, start, test_bags
 
 _Place = tuple[int, int, int]  # step size, alpha_*, trial
@@ -62,11 +62,7 @@ def _job(recipe: TimeRecipe, row: int, column: int, trial: int) -> Job:
 
 def _assemble(recipe: TimeRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> Result:
     spec = recipe.convergence
-    found = {
-        place: triple
-        for part, output in zip(places, outputs, strict=True)
-        for place, triple in zip(part, output, strict=True)
-    }
+    found = gathered(places, outputs)
 
     def table(which: int) -> Any:
         return [

@@ -9,7 +9,7 @@ import torch
 from tokenprune.recipe import PhaseRecipe
 from tokenprune.runs import PhaseResult
 from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
+from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite, gathered
 from tokenprune.theory.population import Job, descend, score, start, test_bags
 
 
@@ -45,11 +45,7 @@ def _job(recipe: PhaseRecipe, column: int, row: int, trial: int) -> Job:
 
 
 def _assemble(recipe: PhaseRecipe, places: Sequence[Sequence[tuple[int, int, int]]], outputs: list[Output]) -> Result:
-    found = {
-        place: pair
-        for part, output in zip(places, outputs, strict=True)
-        for place, pair in zip(part, output, strict=True)
-    }
+    found = gathered(places, outputs)
 
     def table(which: int) -> Any:
         grid = recipe.grid

@@ -1,12 +1,14 @@
 """An experiment cut into chunks: what is trained together, what comes back, and how it adds up to a result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from tokenprune.runs import TheoryResult
+
+_Place = TypeVar("_Place", bound=Hashable)
 
 #: What a chunk gives back; JSON can hold it, with null for what is not finite.
 Output = Any
@@ -33,6 +35,15 @@ class Plan:
 
     chunks: Sequence[Chunk]
     assemble: Callable[[list[Output]], Result]
+
+
+def gathered(places: Sequence[Sequence[_Place]], outputs: Sequence[Sequence[Any]]) -> dict[_Place, Any]:
+    """What was found for each model of a grid by its place, from the places and the outputs of every chunk."""
+    return {
+        place: found
+        for part, output in zip(places, outputs, strict=True)
+        for place, found in zip(part, output, strict=True)
+    }
 
 
 def finite(values: torch.Tensor) -> list[Any]:

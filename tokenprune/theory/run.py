@@ -125,7 +125,10 @@ class _Journal:
             self.found[int(entry["chunk"])] = entry["output"]
             self.seconds = float(entry["seconds"])
         except (ValueError, KeyError, TypeError):
-            raise TokenpruneError(f"{self.path}: not the chunks of this run, or damaged; --force starts over") from None
+            raise TokenpruneError(
+                f"{self.path}: not the chunks of this run as it is asked for now (another run.memory or device?), "
+                "or damaged; --force starts over"
+            ) from None
 
     def add(self, index: int, output: Output) -> None:
         now = time.perf_counter()

@@ -13,7 +13,7 @@ from tokenprune.recipe import SparsifyRecipe
 from tokenprune.runs import SparsifyResult
 from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.network import ShallowViT
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
+from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite, gathered
 from tokenprune.theory.population import Bags, Job, descend, score, start, test_bags
 from tokenprune.theory.removal import Removed
 
@@ -71,11 +71,7 @@ def _job(recipe: SparsifyRecipe, method: str, removed: int, samples: int, trial:
 
 def _assemble(recipe: SparsifyRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> Result:
     spec = recipe.removal
-    found = {
-        place: values
-        for part, output in zip(places, outputs, strict=True)
-        for place, values in zip(part, output, strict=True)
-    }
+    found = gathered(places, outputs)
 
     def curve(method: str, which: int) -> list[list[float | None]]:
         return [
