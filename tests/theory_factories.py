@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from tokenprune import runs
+from tokenprune.claims import judge_theory
 from tokenprune.recipe import THEORY_RECIPES, PhaseRecipe
 from tokenprune.runs import (
     AttentionResult,
@@ -137,3 +138,13 @@ def _known(recipe: object, name: str, seed: int, models: int) -> dict:
         "seconds": 1.0,
         "device": "cpu",
     }
+
+
+def judged(*results):
+    return judge_theory([(f"run-{index}", result) for index, result in enumerate(results)])
+
+
+def only(*results, number, variant=None):
+    found = [v for v in judged(*results) if (v.number, v.variant) == (number, variant)]
+    assert len(found) == 1
+    return found[0]

@@ -1,8 +1,6 @@
 """From a recipe to a trained run folder."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
 from tokenprune.recipe import Loaded, Recipe, dump_recipe
-from tokenprune.runs import DataFacts, Epoch, ModelFacts, RunFolder, TrainResult, atomic
+from tokenprune.runs import DataFacts, Epoch, ModelFacts, Place, RunFolder, TrainResult, atomic
 from tokenprune.training import Checkpoint, Job, Outcome, Reporter
 
 
@@ -47,7 +45,7 @@ def train_run(
         if force:
             _clear(folder)
         _describe(folder, loaded, prepared)
-        with _status(folder) as place, _Recorder(folder, recipe, reporter, place) as recorder:
+        with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
             checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
             job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
             outcome = training.train(job, recorder, resume=resume)
@@ -95,18 +93,10 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     )
 
 
-@dataclass
-class _Place:
-    """How far a training has come."""
-
-    epoch: int = 0
-    step: int = 0
-
-
 class _Recorder:
     """Writes each epoch into the run folder (and TensorBoard, if asked), and hands everything on."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, place: _Place) -> None:
+    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, place: Place) -> None:
         self.folder = folder
         self.place = place
         self.of_epochs = recipe.train.epochs
@@ -154,20 +144,6 @@ class _Recorder:
             for block, share in enumerate(record.attention_on_relevant or ()):
                 self.board.add_scalar(f"attention_on_relevant/block_{block}", share, record.step)
         self.reporter.epoch(record)
-
-
-@contextmanager
-def _status(folder: RunFolder) -> Iterator[_Place]:
-    """status.json says how the run ended, whatever ended it, and where."""
-    place = _Place()
-    try:
-        yield place
-    except KeyboardInterrupt:
-        folder.set_status("interrupted", place.epoch, place.step, "asked to stop; --resume continues")
-        raise
-    except Exception as error:
-        folder.set_status("failed", place.epoch, place.step, str(error) or type(error).__name__)
-        raise
 
 
 def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared) -> None:

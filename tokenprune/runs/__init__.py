@@ -2,7 +2,7 @@
 
 from tokenprune.runs import atomic
 from tokenprune.runs.environment import describe
-from tokenprune.runs.folder import Busy, RunFolder, image_hashes, read_record, save_prune, sha256
+from tokenprune.runs.folder import Busy, Place, RunFolder, image_hashes, read_record, save_prune, sha256
 from tokenprune.runs.laboratory import TheoryResult
 from tokenprune.runs.query import all_runs, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
@@ -35,6 +35,7 @@ __all__ = [
     "Epoch",
     "ModelFacts",
     "PhaseResult",
+    "Place",
     "PrunePoint",
     "PruneResult",
     "RunFolder",

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,14 @@ _AGAIN = "make this result again with --force, or move its folder away"
 
 class Busy(TokenpruneError):
     """Another process works in this folder."""
+
+
+@dataclass
+class Place:
+    """How far a run has come."""
+
+    epoch: int = 0
+    step: int = 0
 
 
 class RunFolder:
@@ -104,6 +113,19 @@ class RunFolder:
             }
         )
         atomic.write_json(self._status, record.model_dump(mode="json"))
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[Place]:
+        """Within it, whatever ends the run is said in status.json, and how far it had come by the place it yields."""
+        place = Place()
+        try:
+            yield place
+        except KeyboardInterrupt:
+            self.set_status("interrupted", place.epoch, place.step, "asked to stop; --resume continues")
+            raise
+        except Exception as error:
+            self.set_status("failed", place.epoch, place.step, str(error) or type(error).__name__)
+            raise
 
     def epochs(self) -> list[Epoch]:
         if not self._metrics.is_file():

@@ -3,9 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,7 +58,7 @@ def theory_run(
             for path in (folder.path / "result.json", folder.chunks):
                 atomic.remove(path)
         _describe(folder, loaded, device, workers)
-        with _status(folder), _Journal(folder.chunks, plan) as journal:
+        with folder.watched(), _Journal(folder.chunks, plan) as journal:
             _work(plan, journal, device, workers, reporter)
             result = _assembled(
                 plan,
@@ -176,22 +174,8 @@ def _run(chunk: Chunk, device: torch.device) -> Output:
 
 
 def _describe(folder: TheoryFolder, loaded: Loaded[TheoryRecipe], device: torch.device, workers: int) -> None:
-    header = "".join(f"# --set {override}\n" for override in loaded.overrides)
-    atomic.write_text(folder.recipe, header + loaded.text)
+    folder.set_recipe(loaded.text, loaded.overrides)
     atomic.write_text(folder.resolved, dump_recipe(loaded.recipe))
     record: dict[str, Any] = runs.describe(hardware.device_name(device), workers, {"source": "made here"})
     atomic.write_json(folder.environment, record)
     folder.set_status("running", 0, 0)
-
-
-@contextmanager
-def _status(folder: TheoryFolder) -> Iterator[None]:
-    """status.json says how the run ended, whatever ended it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        folder.set_status("interrupted", 0, 0, "asked to stop; --resume continues")
-        raise
-    except Exception as error:
-        folder.set_status("failed", 0, 0, str(error) or type(error).__name__)
-        raise
