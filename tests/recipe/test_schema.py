@@ -19,6 +19,7 @@ def recipe(*overrides: str):
         "evaluate.keep=[0.5]",
         "evaluate.site=after:0",
         "run.threads=1",
+        "run.observe_every=5",
     ],
 )
 def test_seed_machine_and_evaluation_are_not_part_of_the_setting(change):
@@ -26,11 +27,25 @@ def test_seed_machine_and_evaluation_are_not_part_of_the_setting(change):
 
 
 @pytest.mark.parametrize(
-    "change", ["train.epochs=11", "model.dim=96", "data.seed=1", "pruner.name=magnitude", "train.augment.crop=0"]
+    "changes",
+    [
+        ["train.epochs=11"],
+        ["model.dim=96"],
+        ["data.seed=1"],
+        ["pruner.name=magnitude", "pruner.keep_ratio=0.5"],
+        ["train.augment.crop=0"],
+    ],
 )
-def test_science_is_part_of_setting_and_family(change):
-    assert recipe(change).setting() != recipe().setting()
-    assert recipe(change).family() != recipe().family()
+def test_science_is_part_of_setting_and_family(changes):
+    assert recipe(*changes).setting() != recipe().setting()
+    assert recipe(*changes).family() != recipe().family()
+
+
+@pytest.mark.parametrize(
+    "changes", [["pruner.name=magnitude"], ["pruner.name=oracle", "pruner.site=after:0"], ["pruner.keep_ratio=0.5"]]
+)
+def test_a_pruner_that_removes_nothing_is_none(changes):
+    assert recipe(*changes).setting() == recipe().setting()
 
 
 def test_depth_makes_another_setting_of_the_same_family():

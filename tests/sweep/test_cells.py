@@ -155,3 +155,16 @@ def test_a_shipped_sweep_is_valid_and_headed_by_its_command(name):
     assert f"# Run:  tokenprune sweep {name}\n" in sweep.text
     assert 20 < len(summary(sweep.path)) <= 56  # a line of `ls recipes` at 80 columns
     assert json.dumps([dict(cell.what) for cell in sweep.cells])
+
+
+def test_a_measurement_for_some_depths_leaves_the_others_alone(tmp_path):
+    text = "grid: {model.depth: [1, 2]}\nprune:\n  - {}\n  - {site: 'before:1', depths: [2]}\n"
+    shallow, deep = load_sweep(write_sweep(tmp_path, text)).cells
+    assert [spec.site for spec in shallow.prune] == ["before:0"]
+    assert [spec.site for spec in deep.prune] == ["before:0", "before:1"]
+
+
+def test_a_pruner_at_ratio_one_shares_the_cell_of_no_pruner(tmp_path):
+    text = "also: [{pruner.name: [oracle], pruner.keep_ratio: [1.0]}, {pruner.name: [none]}]\n"
+    with pytest.raises(RecipeError, match="train the same model"):
+        load_sweep(write_sweep(tmp_path, text))

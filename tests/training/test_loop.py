@@ -140,3 +140,24 @@ train: {epochs: 8, batch_size: 50, learning_rate: 5e-3, precision: fp32, augment
     first, last = (outcome.epochs[at].attention_on_relevant for at in (0, -1))
     assert first == pytest.approx([0.4], abs=0.03)  # near uniform before training: alpha_*
     assert last[0] > 1.1 * first[0]
+
+
+def test_observing_seldom_changes_no_weight_and_measures_first_and_last(tmp_path) -> None:
+    four = "train.epochs=4"
+    always = train(job(tmp_path, four), Silent())
+    seldom = train(job(tmp_path, four, "run.observe_every=3"), Silent())
+    measured = [epoch.epoch for epoch in seldom.epochs if epoch.test_accuracy is not None]
+    assert measured == [0, 3, 4]
+    assert [epoch.epoch for epoch in seldom.epochs if epoch.attention_on_relevant] == measured
+    assert torch.equal(weights(seldom.model), weights(always.model))
+    assert torch.equal(seldom.scores.predictions, always.scores.predictions)
+
+
+def test_kept_relevance_is_alpha_of_the_tokens_that_the_pruner_leaves(tmp_path) -> None:
+    """The oracle at ratio 1/4 of 16 patches: the mean of each image's four most relevant ones, by hand."""
+    spec = ("pruner.name=oracle", "pruner.keep_ratio=0.25", "train.epochs=1", "train.warmup_epochs=1")
+    made = job(tmp_path, *spec)
+    relevance = made.dataset.test.relevance(4)
+    best = relevance.sort(dim=1, descending=True).values[:, :4].mean().item()
+    assert train(made, Silent()).scores.kept_relevance == pytest.approx(best, abs=1e-6)
+    assert train(job(tmp_path, "train.epochs=1", "train.warmup_epochs=1"), Silent()).scores.kept_relevance is None

@@ -68,7 +68,7 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None) -
     if recipe.model.checkpoint is not None:
         models.load_weights(vit, recipe.model.checkpoint)
     pruner, schedule = None, None
-    if recipe.pruner.name != "none":
+    if recipe.pruner.removes:
         pruner, schedule = (
             pruners.create(recipe.pruner.name, **recipe.pruner.options),
             Schedule.parse(recipe.pruner.site),

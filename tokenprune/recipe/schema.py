@@ -149,6 +149,11 @@ class Pruner(Section):
     )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the pruner")
 
+    @property
+    def removes(self) -> bool:
+        """Whether it ever removes a token: at ratio 1 every pruner leaves the unpruned model."""
+        return self.name != "none" and self.keep_ratio < 1
+
     @field_validator("site")
     @classmethod
     def _site(cls, value: str) -> str:
@@ -239,6 +244,9 @@ class Run(Section):
     threads: int | None = Field(None, ge=1, description="CPU threads, null for all")
     compile: bool = Field(False, description="torch.compile the training step")
     checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints within an epoch")
+    observe_every: int = Field(
+        1, ge=1, description="epochs between two measurements of test accuracy and attention; first and last always"
+    )
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
 
 
@@ -277,6 +285,8 @@ class Recipe(Section):
         part = self.model_dump(mode="json", include={"data", "model", "pruner", "train"})
         if self.data.source != "patterns":
             del part["data"]["patterns"]
+        if not self.pruner.removes:
+            part["pruner"] = Pruner().model_dump(mode="json")
         for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background")):
             path = part[section][key]
             if path is not None and Path(path).is_file():

@@ -43,6 +43,9 @@ class Measure(Section):
         None, description="kept-token ratios"
     )
     site: str | None = Field(None, description="input, before:BLOCKS or after:BLOCKS")
+    depths: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="only of models of these depths, for sites that shallower ones lack; null for all"
+    )
     seeds: int | None = Field(None, ge=1, description="draws of a random pruner")
     finetune_epochs: int | None = Field(None, ge=0, description="epochs of training at each ratio first")
     input_scores: InputScores | None = Field(None, description="attention that ranks tokens at site input")
@@ -213,7 +216,9 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> bool:
 
 def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any], found: "_Problems") -> Evaluate | None:
     """An entry of `prune`, completed by the cell's own `evaluate`."""
-    given = spec.model_dump(exclude_none=True)
+    if spec.depths and recipe.model.depth not in spec.depths:
+        return None
+    given = spec.model_dump(exclude_none=True, exclude={"depths"})
     if spec.methods and "all" in spec.methods:
         given["methods"] = tuple(known_pruners())
     try:
@@ -258,9 +263,7 @@ class _Problems:
         """Cells that would train the same model: none of two is another's replicate."""
         seen: dict[str, Cell] = {}
         for cell in cells:
-            recipe = cell.loaded.recipe
-            bare = recipe.model_copy(update={"pruner": Recipe().pruner}) if recipe.pruner.name == "none" else recipe
-            identity = f"{bare.setting()}-{recipe.run.seed}"
+            identity = cell.run
             if identity in seen:
                 same = "train the same model with the same seed; a grid's values must differ in what is trained"
                 self.add("cells", f"{_words(seen[identity].what)} and {_words(cell.what)} {same}")

@@ -75,6 +75,7 @@ class TrainResult(Record):
     data: DataFacts
     pruner: str
     keep_ratio: float
+    kept_relevance: float | None = None  # label-relevant share of the test tokens that this pruner keeps: their alpha_*
     epochs: int
     test_count: int
     test_correct: int

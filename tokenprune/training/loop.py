@@ -67,7 +67,7 @@ class Job:
     device: torch.device
     precision: Precision
     checkpoint: Checkpoint | None = None
-    observe: bool = True  # measure test accuracy and attention each epoch
+    observe: bool = True  # measure test accuracy and attention, as often as the recipe says
 
 
 @dataclass(frozen=True)
@@ -218,9 +218,11 @@ class Learner:
         if started:
             self.epoch += 1
         job = self.job
-        self.last = self._score(1.0 if keep is None else keep) if job.observe else None
+        due = self.epoch % job.recipe.run.observe_every == 0 or self.epoch == job.recipe.train.epochs
+        observe = job.observe and due
+        self.last = self._score(1.0 if keep is None else keep) if observe else None
         attention = None
-        if job.observe:
+        if observe:
             model = self.evaluated()
             batches = test_batches(job.dataset, 250, model.patch_size, count=ATTENTION_IMAGES)
             attention = attention_on_relevant(model, batches)

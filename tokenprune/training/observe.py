@@ -3,6 +3,7 @@
 Shapes: b images, l blocks, n patch tokens, t patches.
 """
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,16 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tokenprune.data import Batch
-from tokenprune.models import Hints, SparseViT
+from tokenprune.models import Hints, SparseViT, Trace
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of a whole set: mean cross-entropy, how many are right, the predicted class of each image."""
+    """Of a whole set: mean cross-entropy, how many are right, the predicted class of each image.
+
+    kept_relevance: label-relevant share of the tokens that the model's own pruner leaves; None without a pruner, where
+    relevance is not known, and where tokens are fused.
+    """
 
     loss: float
     correct: int
     predictions: Int[Tensor, " images"]
+    kept_relevance: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -33,19 +39,27 @@ def score(
     model: SparseViT, batches: Iterable[Batch], keep: float, seed: int, autocast: torch.autocast | None = None
 ) -> Scores:
     """Loss and accuracy of the model as it trains: with its own pruner at ratio `keep`, if it has one."""
-    losses, predictions, correct = [], [], []
+    losses, predictions, correct, relevance = [], [], [], []
     for batch in batches:
         hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
-        if autocast is None:
-            logits = model(batch.images, keep, hints)
-        else:
-            with autocast:
-                logits = model(batch.images, keep, hints)
+        with autocast or contextlib.nullcontext():
+            trace = model.run(batch.images, keep, hints)
+        logits = trace.logits
         losses.append(F.cross_entropy(logits.float(), batch.labels, reduction="none"))
         predictions.append(logits.argmax(1))
         correct.append(predictions[-1] == batch.labels)
+        relevance.append(_kept_relevance(trace, batch))
     loss = torch.cat(losses).double().mean().item()
-    return Scores(loss, int(torch.cat(correct).sum()), torch.cat(predictions).cpu())
+    known = [share for share in relevance if share is not None]
+    kept = torch.cat(known).double().mean().item() if known and len(known) == len(relevance) else None
+    return Scores(loss, int(torch.cat(correct).sum()), torch.cat(predictions).cpu(), kept)
+
+
+def _kept_relevance(trace: Trace, batch: Batch) -> Float[Tensor, " b"] | None:
+    """Mean relevance of each image's patch tokens after the last pruning site."""
+    if not trace.states or batch.relevance is None or bool((trace.states[-1].position < 0).any()):
+        return None
+    return batch.relevance.gather(1, trace.states[-1].position).mean(1)
 
 
 @torch.no_grad()
