@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from tokenprune.data import patterns, scene
+from tokenprune.data import noise, patterns, scene
 from tokenprune.data.archive import Arrays, read_npz
 from tokenprune.data.imageset import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, unknown
@@ -73,10 +74,16 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
     else:
         arrays, provenance = read(spec.source, data_dir)
         train, test, classes = plain(arrays)
+    if spec.exclude:
+        train, test, classes = without(spec.exclude, train, test, classes)
     if spec.scene == "spurious":
         train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
     train, test = _subset(spec, "train", train), _subset(spec, "test", test)
     train, test, groups, behind = _staged(spec, train, test, data_dir, read)
+    if spec.noise_tokens:
+        train, test = noise.with_noise_tokens(spec, "train", train), noise.with_noise_tokens(spec, "test", test)
+    if spec.noise:
+        train, test = noise.noisy(spec, "train", train), noise.noisy(spec, "test", test)
     mean, std = channel_statistics(train)
     return Dataset(train, test, classes, mean, std, provenance | behind, groups)
 
@@ -120,6 +127,31 @@ def balanced(labels: Int[Tensor, " n"], size: int, seed: list[int]) -> Int[Tenso
         rank[of_class] = torch.arange(int(of_class.sum()))
     chosen = order[rank.argsort(stable=True)[:size]]
     return chosen.sort().values
+
+
+def without(
+    names: Sequence[str], train: ImageSet, test: ImageSet, classes: tuple[str, ...]
+) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    """Both sets without the images of those classes, labels counted anew. `plants` names the classes of scene.PLANTS.
+
+    Raises UsageError for a class that there is not, and if fewer than two are left.
+    """
+    gone: set[str] = set()
+    for name in names:
+        named = set(scene.PLANTS) if name == "plants" else {name}
+        if not named <= set(classes):
+            raise UsageError(f"data.exclude: {unknown('class', name, classes)}")
+        gone |= named
+    left = [label for label, name in enumerate(classes) if name not in gone]
+    if len(left) < 2:
+        raise UsageError(f"data.exclude: leaves {len(left)} of {len(classes)} classes; at least 2 are needed")
+    new = torch.full((len(classes),), -1)
+    new[left] = torch.arange(len(left))
+    found = []
+    for images in (train, test):
+        chosen = images.take((new[images.labels] >= 0).nonzero().flatten())
+        found.append(replace(chosen, labels=new[chosen.labels]))
+    return found[0], found[1], tuple(classes[label] for label in left)
 
 
 def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:

@@ -91,6 +91,14 @@ class Data(Section):
         "plants", description="behind composites: plants (CIFAR-100 plants and trees), zeros, noise, or an image folder"
     )
     spurious_train: Share = Field(0.9, description="spurious: share of training birds on plants (airplanes: the rest)")
+    exclude: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="classes left out, by name; plants: the 15 of CIFAR-100 that stand behind composites",
+    )
+    noise: float = Field(0.0, ge=0, le=1, description="sd of Gaussian noise on every pixel, in shares of its range")
+    noise_tokens: float = Field(0.0, ge=0, lt=1, description="share of each image's tiles that noise replaces")
+    noise_tile: int = Field(4, ge=1, description="side of those tiles, pixels: the model's patch_size for whole tokens")
     train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
     test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
     seed: int = Field(0, ge=0, description="draws subsets, placements, backgrounds and patterns")
@@ -106,6 +114,10 @@ class Data(Section):
             )
         if self.scene != "plain" and self.source == "patterns":
             raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
+        if self.exclude and self.source == "patterns":
+            raise ValueError(
+                "exclude: source patterns has no named classes to leave out; patterns.classes says how many"
+            )
         if self.scene == "composite" and self.source in NAMED_SOURCES and self.foreground_size > 32:
             raise ValueError(f"foreground_size: {self.foreground_size} is more than the image side 32")
         return self
@@ -285,6 +297,11 @@ class Recipe(Section):
         part = self.model_dump(mode="json", include={"data", "model", "pruner", "train"})
         if self.data.source != "patterns":
             del part["data"]["patterns"]
+        if not self.data.noise_tokens:
+            del part["data"]["noise_tile"]
+        for key, default in _LATER_KEYS.items():  # at their defaults they leave the identity of older results alone
+            if part["data"][key] == default:
+                del part["data"][key]
         if not self.pruner.removes:
             part["pruner"] = Pruner().model_dump(mode="json")
         for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background")):
@@ -303,6 +320,10 @@ class Recipe(Section):
         part = self.science()
         part["model"]["depth"] = None
         return digest(part)
+
+
+#: Of Data, younger than the first results, with their defaults.
+_LATER_KEYS: dict[str, Any] = {"exclude": [], "noise": 0.0, "noise_tokens": 0.0}
 
 
 @lru_cache
