@@ -35,6 +35,10 @@ ATTENTION_IMAGES = 1000
 LOOK = 20
 
 
+#: Seconds between the checkpoints of two epochs at least: short epochs would spend their time on the disk.
+EPOCHS_APART = 10.0
+
+
 class Reporter(Protocol):
     """Who is told how it goes."""
 
@@ -113,7 +117,7 @@ def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
                 watch.after_step(interrupted(), learner.seconds + time.perf_counter() - started)
             learner.seconds += time.perf_counter() - started
             learner.close_epoch(time.perf_counter() - started, keep, images=(per_epoch - first) * spec.batch_size)
-            watch.save(learner.seconds)
+            watch.after_epoch(interrupted(), learner.seconds)
             reporter.epoch(learner.epochs[-1])
             if interrupted():
                 raise KeyboardInterrupt
@@ -281,6 +285,7 @@ class _Watch:
         self.learner = learner
         self.every = 60 * job.recipe.run.checkpoint_minutes
         self.saved_at = time.monotonic()
+        self.saved = False
 
     def after_step(self, interrupted: bool, seconds: float) -> None:
         due = time.monotonic() - self.saved_at > self.every
@@ -293,6 +298,10 @@ class _Watch:
             self.save(seconds)
         if interrupted:
             raise KeyboardInterrupt
+
+    def after_epoch(self, interrupted: bool, seconds: float) -> None:
+        if interrupted or not self.saved or time.monotonic() - self.saved_at > min(self.every, EPOCHS_APART):
+            self.save(seconds)
 
     def check(self) -> None:
         bad = int(self.learner.bad)
@@ -311,7 +320,7 @@ class _Watch:
     def save(self, seconds: float) -> None:
         if self.job.checkpoint is not None:
             self.job.checkpoint.save(self.learner.state(seconds))
-            self.saved_at = time.monotonic()
+            self.saved_at, self.saved = time.monotonic(), True
 
 
 def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
