@@ -26,7 +26,7 @@ def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> No
     )
     print()
     _messages(rows)
-    measured = sum(len(spec.methods) for row in rows[:1] for spec in row.cell.prune)
+    measured = sum(len(spec.methods) for row in [row for row in rows if row.cell.prune][:1] for spec in row.cell.prune)
     print(f"{len(rows)} cells: {_counts(rows)}; curves after each training: {measured}")
     print(f"training: {_tera(sum(known))} TFLOPs in all, {_tera(sum(left))} left (3 x forward x images x epochs)")
     if len(known) < len(rows):

@@ -54,8 +54,11 @@ def _bytes(dataset: Dataset) -> int:
     return sum(part.nbytes for part in parts if part is not None)
 
 
-def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None) -> Prepared:
-    """The images and the model with the recipe's seed. Raises TokenpruneError, UsageError."""
+def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, weights: Path | None = None) -> Prepared:
+    """The images and the model with the recipe's seed. Raises TokenpruneError, UsageError.
+
+    weights: of the run that it starts from, instead of `model.checkpoint`. Nothing is pretrained here.
+    """
     shelf = shelf or Shelf()
     device = hardware.choose_device(recipe.run.device)
     threads = hardware.set_threads(recipe.run.threads)
@@ -65,8 +68,8 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None) -
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
     models.set_attention(vit, fused=device.type == "cuda")
-    if recipe.model.checkpoint is not None:
-        models.load_weights(vit, recipe.model.checkpoint)
+    if (first := weights or recipe.model.checkpoint) is not None:
+        models.load_weights(vit, first)
     pruner, schedule = None, None
     if recipe.pruner.removes:
         pruner, schedule = (

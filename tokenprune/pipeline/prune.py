@@ -82,6 +82,7 @@ def _trained(
         recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"device": device})})
     bare = recipe.model_copy(
         update={
+            "start": Recipe().start,
             "pruner": Recipe().pruner,
             "model": recipe.model.model_copy(update={"checkpoint": None}),
         }

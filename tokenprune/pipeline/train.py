@@ -13,8 +13,8 @@ from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
-from tokenprune.recipe import Loaded, Recipe, dump_recipe
-from tokenprune.runs import DataFacts, Epoch, ModelFacts, Place, RunFolder, TrainResult, atomic
+from tokenprune.recipe import Loaded, Recipe, dump_recipe, pretraining_of, run_of
+from tokenprune.runs import Busy, DataFacts, Epoch, ModelFacts, Place, RunFolder, TrainResult, atomic
 from tokenprune.training import Checkpoint, Job, Outcome, Reporter
 
 
@@ -30,26 +30,54 @@ def train_run(
 ) -> RunFolder:
     """Train a recipe into its run folder; `shelf` keeps images from one run to the next.
 
+    The pretraining that the recipe starts from is a run in the same folder of runs: it is trained first if it is not
+    finished, gone on with if it was begun, waited for if another process has it, and not touched by `force`.
+
     A finished run is left as it is. Raises TokenpruneError if the run was begun and neither `resume` nor `force`
     is given, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
     """
     recipe, reporter = loaded.recipe, reporter or training.Silent()
-    folder = RunFolder(runs_dir / runs.run_name(loaded.name, recipe.setting(), recipe.run.seed))
+    folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
         if folder.finished and not force:
             reporter.message(f"{folder.path} is finished already; --force trains it again")
             return folder
         if folder.resume.is_file() and not (resume or force):
             raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
-        prepared = prepare(recipe, data_dir, shelf)
+        first = _pretrained(loaded, runs_dir, data_dir, reporter, shelf)
+        prepared = prepare(recipe, data_dir, shelf, first.check_weights() if first else None)
         if force:
             _clear(folder)
-        _describe(folder, loaded, prepared)
+        _describe(folder, loaded, prepared, first)
         with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
             checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
             job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
             outcome = training.train(job, recorder, resume=resume)
             _finish(folder, loaded, prepared, outcome)
+    return folder
+
+
+def _pretrained(
+    loaded: Loaded, runs_dir: Path, data_dir: Path | None, reporter: Reporter, shelf: Shelf | None
+) -> RunFolder | None:
+    """The finished run that a recipe starts from; None from scratch."""
+    first = pretraining_of(loaded)
+    if first is None:
+        return None
+    folder = RunFolder(runs_dir / run_of(first))
+    if not folder.finished:
+        reporter.message(f"{folder.path} is trained first: the pretraining that this run starts from")
+    waiting = False
+    while not folder.finished:
+        try:
+            train_run(first, runs_dir=runs_dir, data_dir=data_dir, resume=True, reporter=reporter, shelf=shelf)
+        except Busy:  # said after a fifth of a second: soon enough to look again, and not too often
+            if not waiting:
+                reporter.message(f"{folder.path}: another process is training it; waiting")
+            waiting = True
+        except TokenpruneError as error:
+            raise type(error)(f"{folder.name}, the pretraining that this run starts from: {error}") from error
+    reporter.message(f"starting from {folder.path}")
     return folder
 
 
@@ -71,7 +99,7 @@ class DryRun:
 
 
 def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
-    """Resolve, build, run one batch forward and backward; writes nothing."""
+    """Resolve, build, run one batch forward and backward, from scratch; writes nothing."""
     prepared = prepare(loaded.recipe, data_dir)
     spec, dataset, model = loaded.recipe.train, prepared.dataset, prepared.model
     batches = data.train_batches(dataset, spec.augment, spec.batch_size, model.patch_size, loaded.recipe.run.seed, 0)
@@ -146,10 +174,12 @@ class _Recorder:
         self.reporter.epoch(record)
 
 
-def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared) -> None:
+def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunFolder | None) -> None:
     folder.set_recipe(loaded.text, loaded.overrides)
     atomic.write_text(folder.resolved, dump_recipe(loaded.recipe))
     record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)
+    if first is not None:
+        record["start"] = {"run": first.name, "weights_sha256": first.result().weights_sha256}
     atomic.write_json(folder.environment, record)
     folder.set_status("running", 0, 0)
 
@@ -186,6 +216,7 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
             pruner=recipe.pruner.name if recipe.pruner.removes else "none",
             keep_ratio=recipe.pruner.keep_ratio if recipe.pruner.removes else 1.0,
             kept_relevance=outcome.scores.kept_relevance,
+            start=None if recipe.start.source is None else recipe.start.label,
             epochs=recipe.train.epochs,
             test_count=len(labels),
             test_correct=outcome.scores.correct,

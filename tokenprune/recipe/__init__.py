@@ -24,10 +24,12 @@ from tokenprune.recipe.schema import (
     Pruner,
     Recipe,
     Run,
+    Start,
     Train,
 )
 from tokenprune.recipe.site import Schedule, kept
 from tokenprune.recipe.spatial import Positional, SpatialDescent, SpatialPatches, SpatialRecipe
+from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.recipe.theory import (
     THEORY_RECIPES,
     AttentionRecipe,
@@ -68,6 +70,7 @@ __all__ = [
     "SpatialDescent",
     "SpatialPatches",
     "SpatialRecipe",
+    "Start",
     "TheoryRecipe",
     "TimeRecipe",
     "Tokens",
@@ -82,9 +85,11 @@ __all__ = [
     "load_recipe",
     "load_theory_recipe",
     "parse_recipe",
+    "pretraining_of",
     "pruner_options",
     "ratios",
     "read_resolved",
+    "run_of",
     "shipped_recipes",
     "summary",
 ]

@@ -22,9 +22,9 @@ those that come with the program, `tokenprune cp shallow mine.yaml` copies one t
 mine.yaml` checks it, and `--set model.depth=6` changes a key for one command. Precedence: defaults, then the file,
 then `--set`. Unknown keys, keys given twice and values out of range are errors, all reported at once.
 
-A run is identified by the sections `data`, `model`, `pruner` and `train` (its *setting*) and `run.seed`. Runs of one
-setting are replicates; runs that differ only in `model.depth` and seed are one *family*, the panels of one figure.
-`evaluate` and the rest of `run` may change without making another run.
+A run is identified by the sections `data`, `model`, `start`, `pruner` and `train` (its *setting*) and `run.seed`. Runs
+of one setting are replicates; runs that differ only in `model.depth` and seed are one *family*, the panels of one
+figure. `evaluate` and the rest of `run` may change without making another run.
 """
 
 THEORY = """

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tokenprune.errors import UsageError, nearest
 from tokenprune.pruners.registry import known_pruners
@@ -262,11 +262,37 @@ class Run(Section):
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
 
 
+class Start(Section):
+    """Pretraining that weights start from, on plain images, without a pruner; all else is as in the recipe itself."""
+
+    source: str | None = Field(
+        None, description="images to pretrain on: as data.source; null: none, weights start from scratch"
+    )
+    exclude: tuple[str, ...] | None = Field(
+        None, strict=False, description="classes left out, as data.exclude; null: plants of cifar100, none of others"
+    )
+    noise: float = Field(0.0, ge=0, le=1, description="sd of Gaussian noise on every pixel, in shares of its range")
+    train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
+    epochs: int = Field(10, ge=1, description="passes over them")
+    seed: int | None = Field(None, ge=0, description="of the pretraining; null: run.seed, a pretraining for each run")
+
+    @property
+    def label(self) -> str:
+        """In a word or two: scratch, cifar100, noisy 0.2 (of CIFAR-10)."""
+        if self.source is None:
+            return "scratch"
+        source = self.source if self.source in NAMED_SOURCES else Path(self.source).stem
+        if not self.noise:
+            return source
+        return f"noisy {self.noise:g}" if source == "cifar10" else f"noisy {source} {self.noise:g}"
+
+
 class Recipe(Section):
     """A whole experiment."""
 
     data: Data = Field(default_factory=lambda: Data())
     model: Model = Field(default_factory=lambda: Model())
+    start: Start = Field(default_factory=lambda: Start())
     pruner: Pruner = Field(default_factory=lambda: Pruner())
     train: Train = Field(default_factory=lambda: Train())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
@@ -288,13 +314,52 @@ class Recipe(Section):
             problems.append(
                 f"pruner.anneal_epochs: {self.pruner.anneal_epochs:g} is more than train.epochs {self.train.epochs}"
             )
+        if self.start.source is not None and self.model.checkpoint is not None:
+            problems.append("start.source: model.checkpoint says already what the weights start from; leave one null")
+        try:
+            self.pretraining()
+        except ValidationError as error:
+            prefix = "start." if error.title == "Data" else "start.source: "
+            problems += [
+                f"{prefix}{line}" for item in error.errors() for line in str(item["ctx"]["error"]).splitlines()
+            ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
+    def pretraining(self) -> "Recipe | None":
+        """The recipe of the run whose weights this one starts from; None from scratch.
+
+        It is the same for all runs that can share it: nothing of this one's images, pruner and length is in it.
+        """
+        start = self.start
+        if start.source is None:
+            return None
+        plants = ("plants",) if start.source == "cifar100" else ()
+        data = Data(
+            source=start.source,
+            exclude=plants if start.exclude is None else start.exclude,
+            noise=start.noise,
+            train_size=start.train_size,
+            test_size=self.data.test_size,
+            seed=self.data.seed,
+            patterns=self.data.patterns,
+        )
+        warmup = round(self.train.warmup_epochs * start.epochs / self.train.epochs, 6)
+        train = self.train.model_copy(update={"epochs": start.epochs, "warmup_epochs": warmup})
+        model = self.model.model_copy(update={"checkpoint": None})
+        run = self.run if start.seed is None else self.run.model_copy(update={"seed": start.seed})
+        return Recipe(data=data, model=model, train=train, evaluate=self.evaluate, run=run)
+
     def science(self) -> dict[str, Any]:
         """What decides the trained weights, less the seed: no paths, no device, nothing of evaluation."""
         part = self.model_dump(mode="json", include={"data", "model", "pruner", "train"})
+        if (first := self.pretraining()) is not None:
+            part["start"] = {
+                "data": first.science()["data"],
+                "epochs": self.start.epochs,
+                "seed": self.start.seed,
+            }
         if self.data.source != "patterns":
             del part["data"]["patterns"]
         if not self.data.noise_tokens:

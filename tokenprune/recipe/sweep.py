@@ -27,7 +27,8 @@ from tokenprune.recipe.load import (
 )
 from tokenprune.recipe.schema import Evaluate, InputScores, Ratio, Recipe, Section, digest
 from tokenprune.recipe.site import Schedule
-from tokenprune.runs.query import run_name
+from tokenprune.recipe.start import pretraining_of, run_of
+from tokenprune.runs.records import PRETRAIN
 
 Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
 Grid = dict[str, Values]
@@ -69,7 +70,8 @@ class Sweep(Section):
 class Cell:
     """One training and what is measured after it.
 
-    what: the grid's keys with this cell's values. label: those that distinguish it, in short.
+    what: the grid's keys with this cell's values. label: those that distinguish it, in short. needs: the run of the
+    pretraining that it starts from, a cell of the same sweep; None from scratch.
     """
 
     loaded: Loaded[Recipe]
@@ -77,11 +79,15 @@ class Cell:
     what: Mapping[str, Any]
     prune: tuple[Evaluate, ...]
     label: str = ""
+    needs: str | None = None
 
 
 @dataclass(frozen=True)
 class LoadedSweep:
-    """A sweep with its cells, in the order of its grids. identity: of what its cells run and measure."""
+    """A sweep with its cells, pretraining first, then in the order of its grids.
+
+    identity: of what its cells run and measure.
+    """
 
     name: str
     path: Path
@@ -118,7 +124,7 @@ def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSweep
     cells = [cell for where, what in _points(sweep) if (cell := _cell(base, sweep, where, what, fixed, found))]
     found.of_twins(cells)
     found.raise_if_any()
-    named = _labelled(cells)
+    named = (*_pretrainings(cells), *_labelled(cells))
     identity = digest([[cell.run, [spec.model_dump(mode="json") for spec in cell.prune]] for cell in named])
     return LoadedSweep(path.stem, path, text, named, identity)
 
@@ -197,8 +203,9 @@ def _cell(
     overrides = tuple(f"{key}={_yaml(value)}" for key, value in changes.values())
     loaded = Loaded(recipe, base.name, base.text, (*base.overrides, *overrides))
     measured = tuple(_measure(recipe, spec, f"prune.{i}", what, found) for i, spec in enumerate(sweep.prune))
-    run = run_name(base.name, recipe.setting(), recipe.run.seed)
-    return Cell(loaded, run, what, tuple(spec for spec in measured if spec))
+    first = pretraining_of(loaded)
+    specs = tuple(spec for spec in measured if spec)
+    return Cell(loaded, run_of(loaded), what, specs, needs=None if first is None else run_of(first))
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> bool:
@@ -279,17 +286,34 @@ class _Problems:
             yield line if cell is None else f"{line} (cell {_words(cell)}{more})"
 
 
-def _labelled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Cells with their labels: keys that vary, by their last word where that is plain."""
-    keys = list(dict.fromkeys(key for cell in cells for key in cell.what))
+def _labelled(cells: Sequence[Cell], but: Sequence[str] = ()) -> tuple[Cell, ...]:
+    """Cells with, after the labels they have, keys that vary, by their last word where that is plain."""
+    keys = [key for key in dict.fromkeys(key for cell in cells for key in cell.what) if key not in but]
     vary = [key for key in keys if len({_yaml(cell.what.get(key, "")) for cell in cells}) > 1] or keys
     last = [key.rpartition(".")[2] for key in vary]
     short = {key: word if last.count(word) == 1 else key for key, word in zip(vary, last, strict=True)}
 
     def label(cell: Cell) -> str:
-        return _words({short[key]: value for key, value in cell.what.items() if key in short})
+        return f"{cell.label} {_words({short[k]: value for k, value in cell.what.items() if k in short})}".strip()
 
     return tuple(replace(cell, label=label(cell)) for cell in cells)
+
+
+def _pretrainings(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """A cell for each run that others start from, with the keys whose values those others share."""
+    sharing: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.needs is not None and all(cell.needs != each.run for each in cells):
+            sharing.setdefault(cell.needs, []).append(cell)
+    found = []
+    for run, those in sharing.items():
+        first, loaded = those[0], pretraining_of(those[0].loaded)
+        assert loaded is not None
+        what = {
+            key: value for key, value in first.what.items() if all(each.what.get(key, ()) == value for each in those)
+        }
+        found.append(Cell(loaded, run, what, (), f"{PRETRAIN} {first.loaded.recipe.start.label}"))
+    return _labelled(found, but=("start.source", "start.noise"))
 
 
 def _words(what: Mapping[str, Any]) -> str:

@@ -10,6 +10,10 @@ SCHEMA = 1
 TIMED_BATCHES = 4
 
 
+#: What the recipe of a run is called that exists for others to start from.
+PRETRAIN = "pretrain"
+
+
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
@@ -76,6 +80,7 @@ class TrainResult(Record):
     pruner: str
     keep_ratio: float
     kept_relevance: float | None = None  # label-relevant share of the test tokens that this pruner keeps: their alpha_*
+    start: str | None = None  # the pretraining, in a word or two (`Start.label`); null: from scratch
     epochs: int
     test_count: int
     test_correct: int
@@ -86,6 +91,11 @@ class TrainResult(Record):
     precision: Literal["fp32", "bf16"]
     device: str
     weights_sha256: str
+
+    @property
+    def pretraining(self) -> bool:
+        """Whether this run is what others start from, and by itself evidence of nothing."""
+        return self.name == PRETRAIN
 
 
 class PrunePoint(Record):

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from tokenprune.errors import TokenpruneError
-from tokenprune.runs.sweeps import SweepFile
-from tokenprune.sweep.progress import Ended, Moved, Row, Watcher
+from tokenprune.runs.sweeps import State, SweepFile
+from tokenprune.sweep.progress import Ended, Moved, Row, Watcher, orphaned
 
 #: Seconds that the launcher waits for a worker's word before it looks at the clock again.
 TICK = 0.2
@@ -55,12 +55,15 @@ def run_local(
     way saved, after SIGINT or SIGTERM; a second one does not wait for that. Raises TokenpruneError if the record
     cannot be saved.
     """
-    queue = _Queue([row for row in rows if row.state == "waiting"])
+    queue = _Queue(rows)
     workers = [_Worker(gpu, runs_dir, data_dir) for gpu in hands.slots[: len(queue.rows)]]
     try:
         with _asked() as asked:
             told = 0
             while True:
+                for orphan in queue.orphans():
+                    watcher.changed(orphan)
+                    file.note({orphan.cell.run: (orphan.state, orphan.message)})
                 for worker in workers:
                     if worker.row is None and not asked() and (row := queue.take(worker.held)):
                         worker.give(row)
@@ -87,20 +90,49 @@ def run_local(
 
 
 class _Queue:
-    """Cells that nobody has yet, largest first: the last ones to end are then small."""
+    """Cells that nobody has yet, largest first: the last ones to end are then small.
+
+    A pretraining counts with the largest cell that starts from it, since that one has to wait for it.
+    """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = sorted(rows, key=lambda row: -(row.flops or 0))
+        self.all = {row.cell.run: row for row in rows}
+        self.rows = [row for row in rows if row.state == "waiting"]
+        self.size = {row.cell.run: row.flops or 0 for row in self.rows}
+        after: dict[str, float] = {}
+        for row in self.rows:
+            if row.cell.needs is not None:
+                after[row.cell.needs] = max(after.get(row.cell.needs, 0), row.flops or 0)
+        for run in after.keys() & self.size.keys():
+            self.size[run] += after[run]
+        self.rows.sort(key=lambda row: -self.size[row.cell.run])
 
     def take(self, held: set[str]) -> Row | None:
-        """The largest; or one nearly as large that needs what a worker holds already."""
-        if not self.rows:
+        """The largest that can begin; or one nearly as large that needs what a worker holds already."""
+        ready = [row for row in self.rows if self._first(row) in (None, "finished")]
+        # What another process pretrains would be waited for, so everything else goes before.
+        ready = ready or [row for row in self.rows if self._first(row) == "elsewhere"]
+        if not ready:
             return None
-        enough = AKIN * (self.rows[0].flops or 0)
-        akin = (row for row in self.rows if (row.flops or 0) >= enough and _needs(row) <= held)
-        row = next(akin, self.rows[0])
+        enough = AKIN * self.size[ready[0].cell.run]
+        akin = (row for row in ready if self.size[row.cell.run] >= enough and _needs(row) <= held)
+        row = next(akin, ready[0])
         self.rows.remove(row)
         return row
+
+    def orphans(self) -> list[Row]:
+        """Cells taken from the queue as failed, because their pretraining did."""
+        lost = [row for row in self.rows if self._first(row) == "failed"]
+        for row in lost:
+            first = self.all[row.cell.needs or ""]
+            row.state, row.message = "failed", orphaned(first.cell.run, first.message)
+            self.rows.remove(row)
+        return lost
+
+    def _first(self, row: Row) -> State | None:
+        """The state of the pretraining that a cell starts from; None if it starts from scratch."""
+        first = self.all.get(row.cell.needs or "")
+        return None if first is None else first.state
 
 
 def _needs(row: Row) -> set[str]:

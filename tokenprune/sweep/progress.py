@@ -60,6 +60,11 @@ class Row:
         return (now - self.began) * (1 - self.share) / gone
 
 
+def orphaned(first: str, why: str | None) -> str:
+    """What is said of a cell whose pretraining, the run `first`, failed."""
+    return f"{first}, the pretraining that this run starts from, failed" + (f": {why}" if why else "")
+
+
 class Watcher(Protocol):
     """Who is shown how it goes."""
 

@@ -29,13 +29,18 @@ class Begun:
 
 
 def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, all_flops: bool = False) -> list[Row]:
-    """Every cell as it stands, with the estimated FLOPs of its training if it waits (or of all). Writes nothing."""
+    """Every cell as it stands, with the estimated FLOPs of its training if it waits (or of all). Writes nothing.
+
+    A pretraining that is not there is left out when all that start from it are finished.
+    """
     rows = []
     for cell in sweep.cells:
         found = standing(cell, runs_dir)
         flops = training_flops(cell.loaded.recipe, data_dir) if all_flops or found.state == "waiting" else None
         rows.append(Row(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun))
-    return rows
+    needed = {row.cell.needs for row in rows if row.state != "finished"}
+    started = {row.cell.needs for row in rows} - needed
+    return [row for row in rows if row.state == "finished" or row.cell.run not in started]
 
 
 def overview(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None) -> list[Row]:
@@ -87,7 +92,10 @@ def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watc
 
 
 def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, object]) -> Sequence[str]:
-    """Hand what waits to Slurm as one job array of `tasks` (default: one a cell); the jobs' names. See `cluster`."""
+    """Hand what waits to Slurm as one job array of `tasks`; the jobs' names. See `cluster`.
+
+    By default a task per cell, or per pretraining with all cells that start from it, since those would wait for it.
+    """
     parts = _parts(begun.waiting, tasks or len(begun.waiting))
     if not parts:
         return []
@@ -101,11 +109,19 @@ def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, obj
 
 
 def _parts(rows: Sequence[Row], count: int) -> list[list[Row]]:
-    """Cells by task, as even in FLOPs as largest-first gets them."""
-    parts: list[list[Row]] = [[] for _ in range(min(count, len(rows)))]
-    for row in sorted(rows, key=lambda row: -(row.flops or 0)):
-        min(parts, key=lambda part: sum(each.flops or 1 for each in part)).append(row)
+    """Cells by task, as even in FLOPs as largest-first gets them; a pretraining is followed by what starts from it."""
+    groups: dict[str, list[Row]] = {row.cell.run: [row] for row in rows if row.cell.needs is None}
+    for row in rows:
+        if row.cell.needs is not None:
+            groups.setdefault(row.cell.needs if row.cell.needs in groups else row.cell.run, []).append(row)
+    parts: list[list[Row]] = [[] for _ in range(min(count, len(groups)))]
+    for group in sorted(groups.values(), key=lambda group: -_flops(group)):
+        min(parts, key=_flops).extend(group)
     return parts
+
+
+def _flops(rows: Sequence[Row]) -> float:
+    return sum(row.flops or 1 for row in rows)
 
 
 def _with_threads(cell: Cell) -> Cell:

@@ -19,7 +19,7 @@ from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import Busy, Epoch, RunFolder
 from tokenprune.runs.sweeps import SweepFile
 from tokenprune.sweep.plan import standing
-from tokenprune.sweep.progress import Ended, Moved
+from tokenprune.sweep.progress import Ended, Moved, orphaned
 
 #: Seconds between two words of a worker on one training.
 SAY = 0.25
@@ -155,15 +155,20 @@ def count_gpus(pipe: Connection) -> None:
 def run_part(cells: tuple[Cell, ...], place: Place, sweep: str) -> list[Ended]:
     """Cells in this process, in their order, for a task of a cluster; each outcome joins the sweep's record."""
     shelf, file, outcomes = Shelf(), SweepFile(place.runs_dir, sweep), []
+    failed: dict[str | None, str | None] = {}
     for cell in cells:
         before = standing(cell, place.runs_dir)
-        if before.state == "waiting":
+        if before.state == "waiting" and cell.needs in failed:
+            ended = Ended("failed", orphaned(str(cell.needs), failed[cell.needs]))
+        elif before.state == "waiting":
             file.note({cell.run: ("training", None)})
             ended = run_cell(cell, place, shelf, lambda moved: None)
         else:
             ended = Ended(before.state, before.message, before.accuracy)
         file.note({cell.run: (ended.state, ended.message)})
         outcomes.append(ended)
+        if ended.state == "failed":
+            failed[cell.run] = ended.message
         if ended.state == "interrupted":
             break
     return outcomes
