@@ -29,6 +29,10 @@ def sweep(
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="KEY=VALUES", help="Run only cells with these values, such as run.seed=0,1."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue cells that were interrupted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and their FLOPs; run nothing.")] = False,
     workers: Annotated[
@@ -51,13 +55,15 @@ def sweep(
         from tokenprune import sweep as sweeps
         from tokenprune.cli import show_sweep
         from tokenprune.cli.cells import cells
+        from tokenprune.recipe.only import chosen
 
     loaded = _load(sweep, settings, device)
+    runs = chosen(loaded, only) if only else None
     if dry_run:
-        show_sweep.dry_run(loaded, sweeps.overview(loaded, runs_dir, data_dir), as_json=as_json)
+        show_sweep.dry_run(loaded, sweeps.overview(loaded, runs_dir, data_dir, runs), as_json=as_json)
         return
     options = _slurm_options(slurm, launcher)
-    begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume)
+    begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume, only=runs)
     if not quiet:
         _say_edit(begun, sweep)
     if launcher == Launcher.slurm:
@@ -70,7 +76,7 @@ def sweep(
                 sweeps.run_here(begun, workers=workers, per_gpu=per_gpu, watcher=watcher)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted; continue with: {_again(sweep, settings, device, runs_dir, data_dir)}"
+                f"interrupted; continue with: {_again(sweep, settings, only, device, runs_dir, data_dir)}"
             ) from None
     show_sweep.outcome(begun, as_json=as_json)
     if any(row.state == "failed" for row in begun.rows):
@@ -117,8 +123,16 @@ def _say_edit(begun: "Begun", source: str) -> None:
         print("  the same cells, measured in another way", file=sys.stderr)
 
 
-def _again(source: str, settings: list[str] | None, device: str | None, runs_dir: Path, data_dir: Path | None) -> str:
+def _again(
+    source: str,
+    settings: list[str] | None,
+    only: list[str] | None,
+    device: str | None,
+    runs_dir: Path,
+    data_dir: Path | None,
+) -> str:
     words = ["tokenprune", "sweep", source, "--runs-dir", str(runs_dir)]
     words += [word for override in overrides(settings, device=device) for word in ("--set", override)]
+    words += [word for option in only or () for word in ("--only", option)]
     words += ["--data-dir", str(data_dir)] if data_dir else []
     return shlex.join([*words, "--resume"])

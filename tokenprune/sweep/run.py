@@ -43,9 +43,12 @@ def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, 
     return [row for row in rows if row.state == "finished" or row.cell.run not in started]
 
 
-def overview(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None) -> list[Row]:
+def overview(
+    sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, only: frozenset[str] | None = None
+) -> list[Row]:
     """As `survey`, with all FLOPs, and for cells that wait what was last heard of them. Writes nothing."""
     rows = survey(sweep, runs_dir, data_dir, all_flops=True)
+    rows = [row for row in rows if only is None or row.cell.run in only]
     record = SweepFile(runs_dir, sweep.name).read()
     heard = {cell.run: cell for cell in record.cells} if record else {}
     for row in rows:
@@ -55,23 +58,31 @@ def overview(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None) -
     return rows
 
 
-def begin(sweep: LoadedSweep, *, runs_dir: Path, data_dir: Path | None = None, resume: bool = False) -> Begun:
-    """Write the sweep's record, and say what there is to run.
+def begin(
+    sweep: LoadedSweep,
+    *,
+    runs_dir: Path,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    only: frozenset[str] | None = None,
+) -> Begun:
+    """Write the sweep's record, and say what there is to run: of the runs in `only`, or of all.
 
     Raises TokenpruneError if a cell was begun and `resume` is not given, or if the record cannot be read or saved.
     """
     rows = survey(sweep, runs_dir, data_dir)
     file = SweepFile(runs_dir, sweep.name)
-    begun = [row for row in rows if row.begun]
+    mine = [row for row in rows if only is None or row.cell.run in only]
+    begun = [row for row in mine if row.begun]
     if begun and not resume:
         some = ", ".join(row.cell.run for row in begun[:3]) + (", ..." if len(begun) > 3 else "")
         raise TokenpruneError(
-            f"{runs_dir}: {len(begun)} of {len(rows)} cells were begun and not finished ({some}): "
+            f"{runs_dir}: {len(begun)} of {len(mine)} cells were begun and not finished ({some}): "
             "--resume continues them"
         )
     cells = [SweepCell(run=r.cell.run, what=dict(r.cell.what), state=r.state, message=r.message) for r in rows]
     edit = file.begin(sweep.identity, sweep.text, cells)
-    return Begun(sweep, tuple(rows), file, edit, runs_dir, data_dir)
+    return Begun(sweep, tuple(mine), file, edit, runs_dir, data_dir)
 
 
 def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watcher: Watcher | None = None) -> None:

@@ -1,0 +1,47 @@
+"""Which cells `--only` leaves, against the product of the grids by hand."""
+
+import pytest
+from sweep_factories import write_sweep
+
+from tokenprune.errors import UsageError
+from tokenprune.recipe.only import chosen
+from tokenprune.recipe.sweep import load_sweep
+
+GRIDS = "grid: {model.depth: [1, 2], run.seed: [0, 1, 2]}\nalso:\n  - {train.epochs: [3], run.seed: [0]}\n"
+
+
+@pytest.mark.parametrize(
+    ("only", "left"),
+    [
+        (["run.seed=0,2"], [(1, 0), (1, 2), (2, 0), (2, 2), (None, 0)]),
+        (["run.seed=0", "model.depth=2"], [(2, 0)]),
+        (["run.seed=0", "run.seed=1", "model.depth=1"], [(1, 0), (1, 1)]),
+        (["train.epochs=3"], [(None, 0)]),
+    ],
+)
+def test_cells_have_a_value_of_every_key(tmp_path, only, left):
+    sweep = load_sweep(write_sweep(tmp_path, GRIDS))
+    runs = chosen(sweep, only)
+    found = [(c.what.get("model.depth"), c.what["run.seed"]) for c in sweep.cells if c.run in runs]
+    assert found == left
+
+
+def test_pretraining_comes_with_what_starts_from_it(tmp_path):
+    sweep = load_sweep(write_sweep(tmp_path, "grid: {start.source: [null, patterns], run.seed: [0, 1]}\n"))
+    runs = chosen(sweep, ["run.seed=1", "start.source=patterns"])
+    (cell,) = [cell for cell in sweep.cells if cell.run in runs and cell.needs]
+    assert runs == {cell.run, cell.needs}
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("run.sed=0", r"--only run\.sed=0: unknown key of its grids 'run\.sed': did you mean 'run\.seed'"),
+        ("run.seed", r"--only 'run\.seed': expected KEY=VALUES, such as run\.seed=0,1"),
+        ("run.seed=7", r"--only run\.seed=7: none of the 7 cells of mine"),
+        ("run.seed=[0", r"--only 'run\.seed=\[0'"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, only, said):
+    with pytest.raises(UsageError, match=said):
+        chosen(load_sweep(write_sweep(tmp_path, GRIDS)), [only])
