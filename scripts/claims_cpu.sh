@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The CPU protocol behind docs/results/claims-cpu: I1 to I8 at depth 1, 2, 4 and 6 on reduced composite CIFAR-10.
+#
+#     ./scripts/claims_cpu.sh [RUNS_DIR]             within three hours on two cores; run it again to go on
+#     STAGES="0,1,2:1,2,4,6" ./scripts/claims_cpu.sh  SEEDS:DEPTHS, separated by spaces, instead of all
+#
+# Fixed before it was run: the sweeps `*-cpu`, whose settings share one recipe, `claims-cpu`; the last epoch's weights;
+# seeds 0 to 4, in an order that does not look at results: 0, 1 and 2 of every depth, then 3 and 4 from shallow to deep.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+runs=${1:-runs-claims}
+out=${OUT_DIR:-docs/results/claims-cpu}
+tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune}
+
+for stage in ${STAGES:-0,1,2:1,2,4,6 3,4:1,2 3,4:4,6}; do
+    for sweep in magnitude samples sparsify spurious noise starts; do
+        $tokenprune sweep "$sweep-cpu" --runs-dir "$runs" --resume >/dev/null \
+            --only run.seed="${stage%%:*}" --only model.depth="${stage##*:}"
+    done
+done
+./scripts/publish.sh "$runs" "$out"

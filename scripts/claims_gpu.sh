@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The GPU protocol for docs/results/claims-h200: I1 to I8 at depth 1 to 12, three seeds, on all of CIFAR-10.
+#
+#     ./scripts/claims_gpu.sh [RUNS_DIR]                 run it again to go on where it stopped
+#     PIECE=540 ./scripts/claims_gpu.sh                  stop by itself after nine minutes, everything saved
+#     STATE=claims.tar PIECE=540 ./scripts/claims_gpu.sh  begin with the results in claims.tar, end by writing it anew:
+#                                                        what goes from machine to machine, without weights
+#     SMALL=1 ./scripts/claims_gpu.sh /tmp/small         the same steps at toy size, on a CPU in a few minutes
+#
+# Fixed before it is run: the sweeps `samples`, `sparsify`, `magnitude`, `spurious`, `noise` and `starts`, whose settings
+# share one recipe, `claims`; the last epoch's weights; seed 0 of everything first, then 1, then 2. PER_GPU models share
+# the GPU. A cell that a piece has not finished goes on from its checkpoint, or, on another machine, from the beginning.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+runs=${1:-runs-claims-gpu}
+out=${OUT_DIR:-docs/results/claims-h200}
+tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune}
+until=$(($(date +%s) + ${PIECE:-1000000}))
+suffix="" options=(--per-gpu "${PER_GPU:-4}") seeds=(0 1 2)
+if [ -n "${SMALL:-}" ]; then
+    suffix=-cpu seeds=(0) out="$runs/report"
+    options=(--only model.depth=1 --set model.dim=12 --set data.test_size=100)
+fi
+
+mkdir -p "$runs"
+[ ! -f "${STATE:-}" ] || tar -xf "$STATE" -C "$runs"
+pack() { # finished runs alone: unfinished ones start anew elsewhere, and pretraining is worth nothing without weights
+    [ -n "${STATE:-}" ] || return 0
+    (cd "$runs" && find . -path './pretrain-*' -prune -o -name result.json -print |
+        while read -r result; do
+            find "$(dirname "$result")" -maxdepth 1 -type f ! -name '*.safetensors' ! -name '*.pt' ! -name '*.lock' ! -name '*.npz'
+        done | sort -u | tar -cf - -T -) >"$STATE.part" && mv "$STATE.part" "$STATE"
+}
+
+for seed in "${seeds[@]}"; do
+    for sweep in magnitude samples sparsify spurious noise starts; do
+        left=$((until - $(date +%s) - 20))
+        if [ "$left" -lt 30 ] || ! timeout --signal=TERM "$left" $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" \
+            --resume --only run.seed="$seed" "${options[@]}" >/dev/null; then
+            pack
+            echo "stopped; run this script again to go on" >&2
+            exit 1
+        fi
+    done
+done
+pack
+./scripts/publish.sh "$runs" "$out"
