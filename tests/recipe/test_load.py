@@ -71,7 +71,8 @@ def test_every_number_survives_being_written_and_read(value):
         ),
         (
             "modle: {depth: 2}",
-            "r.yaml: modle: unknown key: did you mean model? known here: data, model, start, pruner, train, evaluate, run",
+            "r.yaml: modle: unknown key: did you mean model? "
+            "known here: data, model, start, pruner, train, evaluate, run",
         ),
     ],
 )

@@ -36,7 +36,7 @@ def train_run(
     A finished run is left as it is. Raises TokenpruneError if the run was begun and neither `resume` nor `force`
     is given, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
     """
-    recipe, reporter = loaded.recipe, reporter or training.Silent()
+    reporter = reporter or training.Silent()
     folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
         if folder.finished and not force:
@@ -44,17 +44,31 @@ def train_run(
             return folder
         if folder.resume.is_file() and not (resume or force):
             raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
-        first = _pretrained(loaded, runs_dir, data_dir, reporter, shelf)
-        prepared = prepare(recipe, data_dir, shelf, first.check_weights() if first else None)
-        if force:
-            _clear(folder)
-        _describe(folder, loaded, prepared, first)
-        with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
-            checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
-            job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
-            outcome = training.train(job, recorder, resume=resume)
-            _finish(folder, loaded, prepared, outcome)
+        _train(loaded, folder, data_dir, resume, force, reporter, shelf)
     return folder
+
+
+def _train(
+    loaded: Loaded,
+    folder: RunFolder,
+    data_dir: Path | None,
+    resume: bool,
+    force: bool,
+    reporter: Reporter,
+    shelf: Shelf | None,
+) -> None:
+    """Train into a folder whose lock is held."""
+    recipe = loaded.recipe
+    first = _pretrained(loaded, folder.path.parent, data_dir, reporter, shelf)
+    prepared = prepare(recipe, data_dir, shelf, first.check_weights() if first else None)
+    if force:
+        _clear(folder)
+    _describe(folder, loaded, prepared, first)
+    with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
+        checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
+        job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
+        outcome = training.train(job, recorder, resume=resume)
+        _finish(folder, loaded, prepared, outcome)
 
 
 def _pretrained(
@@ -70,7 +84,9 @@ def _pretrained(
     waiting = False
     while not folder.finished:
         try:
-            train_run(first, runs_dir=runs_dir, data_dir=data_dir, resume=True, reporter=reporter, shelf=shelf)
+            with folder.lock():
+                if not folder.finished:
+                    _train(first, folder, data_dir, resume=True, force=False, reporter=reporter, shelf=shelf)
         except Busy:  # said after a fifth of a second: soon enough to look again, and not too often
             if not waiting:
                 reporter.message(f"{folder.path}: another process is training it; waiting")
