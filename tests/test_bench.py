@@ -58,3 +58,9 @@ def test_unknown_benchmark_offers_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'forward'"):
         run(["foward"])
     assert {part.value for part in Part} == set(BENCHMARKS)
+
+
+def test_what_a_sweep_costs_is_more_than_its_steps(capsys) -> None:
+    (ratio,) = run(["sweep"], quick=True)
+    assert ratio.ratio > 1
+    assert ratio.seconds["steps"] > 0

@@ -62,6 +62,17 @@ def _theory(quick: bool) -> list[Ratio]:
     return theory.diagrams(1, 1, rounds=1) if quick else theory.diagrams(20, 1, rounds=3)
 
 
+def _sweep(quick: bool) -> list[Ratio]:
+    import torch
+
+    from tokenprune.bench import sweep
+
+    if quick:
+        return [sweep.overhead(1, cells=2, epochs=1)]
+    shared = [sweep.together(depth, cells=8, epochs=40, per_gpu=4) for depth in (1, 2) if torch.cuda.is_available()]
+    return [sweep.overhead(2, cells=6, epochs=16), *shared]
+
+
 #: By name: what `tokenprune bench NAME` runs.
 BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "step": _steps,
@@ -71,6 +82,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "startup": _startup,
     "report": _report,
     "theory": _theory,
+    "sweep": _sweep,
 }
 
 

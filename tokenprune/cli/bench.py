@@ -17,6 +17,7 @@ class Part(StrEnum):
     startup = "startup"
     report = "report"
     theory = "theory"
+    sweep = "sweep"
 
 
 def bench(
