@@ -10,6 +10,7 @@ from sweep_factories import TINY, write_sweep
 from torch.utils.flop_counter import FlopCounterMode
 
 from tokenprune import models, pipeline
+from tokenprune.data import scene
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import parse_recipe
 from tokenprune.recipe.sweep import load_sweep
@@ -78,6 +79,15 @@ def test_an_npz_is_measured_by_its_headers(tmp_path):
     like = training_flops(parse_recipe(TINY, "tiny", ["data.patterns.train_size=30"]))
     assert training_flops(parse_recipe(TINY, "tiny", [f"data.source={path}"])) == like
     assert training_flops(parse_recipe(TINY, "tiny", ["data.source=absent.npz"])) is None
+
+
+def test_classes_left_out_are_not_trained_on(tmp_path):
+    """85 of CIFAR-100's classes are left without the plants, 500 images each, and a head that is so much smaller."""
+    whole, left = (
+        training_flops(parse_recipe(TINY, "tiny", ["data.source=cifar100", *more]), tmp_path) / (3 * 2)
+        for more in ([], ["data.exclude=[plants]"])
+    )
+    assert whole / 50_000 - left / 42_500 == 2 * 12 * len(scene.PLANTS)
 
 
 def test_a_cell_is_finished_when_every_curve_is_there(tmp_path):

@@ -19,6 +19,9 @@ from tokenprune.runs.sweeps import State
 #: Training images, side in pixels, classes, as published.
 KNOWN = {"cifar10": (50_000, 32, 10), "cifar100": (50_000, 32, 100), "svhn": (73_257, 32, 10)}
 
+#: Classes of CIFAR-100 that `data.exclude` calls plants.
+PLANTS = 15
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -123,6 +126,9 @@ def _images(recipe: Recipe, data_dir: Path | None) -> tuple[int, int, int] | Non
     if known is None:
         return None
     count, side, classes = known
+    if data.exclude:
+        left = classes - sum(PLANTS if name == "plants" else 1 for name in data.exclude)
+        count, classes = count * left // classes, left  # classes are as large as each other
     if data.scene == "spurious":
         count, classes = 2 * count // classes, 2  # birds and airplanes
     return data.train_size or count, side, classes
