@@ -34,6 +34,8 @@ def make_run(
     count: int = 1000,
     epochs: int = 3,
     overrides: Sequence[str] = (),
+    kept_relevance: float | None = None,
+    groups: Mapping[str, float] | None = None,
     finished: bool = True,
 ) -> RunFolder:
     """A finished run and its prunes, every file as the program writes it.
@@ -42,16 +44,18 @@ def make_run(
     methods: curve per method; a `random` curve's plain number below ratio 1 stands for three equal draws.
     attention: share on relevant tokens before and after training, one number or one per block; None for unknown.
     recall: relevant_recall per keep ratio of the oracle (default: the most that `relevant_share` allows).
-    overrides: recipe keys (`train.epochs=7`) that make another family.
+    overrides: recipe keys (`train.epochs=7`) that make another family: a pruner, a train size, a scene, a start.
+    kept_relevance: alpha_* of the tokens that the training pruner keeps. groups: accuracy per group of test images.
     """
     text = f"data: {{source: cifar10, scene: composite}}\nmodel: {{depth: {depth}}}\nrun: {{seed: {seed}}}\n"
     spec = parse_recipe(text, recipe, [f"train.epochs={epochs}", *overrides])
     folder = RunFolder(runs_dir / runs.run_name(recipe, spec.setting(), seed))
     runs.atomic.make_folder(folder.path)
-    folder.recipe.write_text(text)
+    folder.set_recipe(text, overrides)
     folder.resolved.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
     runs.atomic.write_json(folder.environment, runs.describe("cpu", 2, {"source": "cifar10", "official": False}))
     steps = 390
+    epochs = spec.train.epochs
     folder.set_epochs([_epoch(e, epochs, depth, steps, accuracy, attention) for e in range(epochs + 1)])
     folder.set_status("finished" if finished else "interrupted", epochs, epochs * steps)
     if not finished:
@@ -82,20 +86,23 @@ def make_run(
             ),
             data=DataFacts(
                 source="cifar10",
-                scene="composite",
+                scene=spec.data.scene,
                 classes=CLASSES,
-                train_count=50_000,
+                train_count=spec.data.train_size or 50_000,
                 test_count=count,
                 relevant_share=relevant_share,
                 note="CIFAR-10, 20 of 10,000 test images JPEG-restored",
             ),
-            pruner="none",
-            keep_ratio=1.0,
+            pruner=spec.pruner.name if spec.pruner.removes else "none",
+            keep_ratio=spec.pruner.keep_ratio if spec.pruner.removes else 1.0,
+            kept_relevance=kept_relevance,
+            start=None if spec.start.source is None else spec.start.label,
             epochs=epochs,
             test_count=count,
             test_correct=correct,
             test_accuracy=correct / count,
             test_loss=1.2,
+            group_accuracy=dict(groups) if groups is not None else None,
             seconds=69.0,
             precision="fp32",
             device="cpu",
@@ -103,7 +110,8 @@ def make_run(
         )
     )
     for method, curve in (methods or {}).items():
-        make_prune(folder, method, curve, site=site, recall=recall, examples=examples)
+        known = recall if method == "oracle" else None
+        make_prune(folder, method, curve, site=site, recall=known, examples=examples)
     return folder
 
 
@@ -233,9 +241,9 @@ def _relevance(
     """(kept_relevance, relevant_recall): the oracle takes relevant tokens first, the others keep the average."""
     if share is None:
         return None, None
-    found = ratio
-    if method == "oracle":
-        found = recall[ratio] if recall is not None else min(1.0, ratio / share)
+    found = min(1.0, ratio / share) if method == "oracle" else ratio
+    if recall is not None:
+        found = recall[ratio]
     return found * share / ratio, found
 
 

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 #: 0.975 quantile of the standard normal distribution.
 Z = 1.959963984540054
@@ -101,6 +101,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+class Slope(NamedTuple):
+    """low, high, p: None for two points, through which a line passes."""
+
+    slope: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
+    """Least-squares slope of y over x, its Student's t interval (n - 2 degrees of freedom), and p that it is 0.
+
+    None where x holds fewer than two different values. Values of y without any spread decide fully, as in `t_test`.
+    """
+    if len(set(x)) < 2:
+        return None
+    if len(x) > 2 and min(y) == max(y):
+        return Slope(0.0, 0.0, 0.0, 1.0)
+    from scipy.stats import linregress
+
+    fit = linregress(x, y)
+    if len(x) < 3:
+        return Slope(float(fit.slope), None, None, None)
+    half = _t_quantile(len(x) - 2) * float(fit.stderr)
+    return Slope(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, float(fit.pvalue))
 
 
 def seeds_to_decide(values: Sequence[float], against: float = 0.0, power: float = 0.8, most: int = 100) -> int | None:

@@ -183,15 +183,15 @@ def test_no_runs_no_verdicts() -> None:
 
 
 def test_every_claim_says_what_it_is() -> None:
-    assert len({claim.id for claim in all_claims()}) == len(all_claims()) == 4
+    assert len({claim.id for claim in all_claims()}) == len(all_claims()) == 14
     for claim in all_claims():
-        assert all((claim.statement, claim.source, claim.reads, claim.test, claim.unit))
+        assert all((claim.name, claim.statement, claim.source, claim.reads, claim.test, claim.unit))
 
 
 def test_judging_needs_no_torch(tmp_path: Path) -> None:
     three_seeds(tmp_path, magnitude=0.58, random=0.50, oracle=0.6)
     code = (
         "import sys; from pathlib import Path; from tokenprune.claims import judge, read_runs\n"
-        f"assert len(judge(read_runs(Path({str(tmp_path)!r}))[0])) == 4; assert 'torch' not in sys.modules"
+        f"assert len(judge(read_runs(Path({str(tmp_path)!r}))[0])) == 5; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

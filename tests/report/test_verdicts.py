@@ -47,6 +47,9 @@ def test_every_row_names_its_claim_and_its_site(two_sites: Path) -> None:
     assert {tuple(line[:3]) for line in claim_lines(lines)} == {
         ("magnitude-beats-random", "2", "before:0"),
         ("magnitude-beats-random", "2", "after:1"),
+        ("magnitude-keeps-relevant", "2", "before:0"),
+        ("magnitude-keeps-relevant", "2", "after:1"),
+        ("magnitude-keeps-relevant", "2", "before:1"),
         ("oracle-at-least-magnitude", "2", "before:0"),
         ("removing-irrelevant-is-free", "2", "before:0"),  # a single one, in a family of two sites
         ("attention-concentrates", "2", "–"),
@@ -57,8 +60,9 @@ def test_a_comparison_of_one_method_is_a_footnote_and_stays_in_the_data(two_site
     report.write(two_sites, tmp_path / "out")
     page = (tmp_path / "out" / "index.html").read_text()
     shown = re.search(r'<table class="claims">.*?</table>', page, re.DOTALL)[0]  # type: ignore[index]
-    assert shown.count('class="verdict') == 5
-    assert re.findall(r"<small>site ([^<]*)</small>", shown) == ["after:1", "before:0", "before:0", "before:0"]
+    assert shown.count('class="verdict') == 8
+    sites = re.findall(r"<small>site ([^<]*)</small>", shown)
+    assert sites == ["after:1", "before:0", "after:1", "before:0", "before:1", "before:0", "before:0"]
     note = "magnitude-beats-random at before:1; oracle-at-least-magnitude at after:1 and before:1"
     assert note in page
     assert note in " ".join(" ".join(terminal(two_sites)).split())

@@ -1,7 +1,7 @@
 """Claims about accuracy under pruning: findings from prune results."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -13,6 +13,8 @@ from tokenprune.runs import PrunePoint, PruneResult
 
 #: A ratio at which the oracle keeps this share of the relevant area removes label-irrelevant tokens only.
 RECALL = 0.99
+
+UNKNOWN = "this data set does not say which tokens are label-relevant"
 
 
 class Condition(NamedTuple):
@@ -40,6 +42,15 @@ class Points:
     def accuracy(self, ratio: float) -> float:
         """Mean over draws."""
         return fmean(point.accuracy for point in self.by_ratio[ratio])
+
+    def above_chance(self, ratio: float) -> float | None:
+        """Share of the relevant area that is kept less the share of tokens, mean over draws; None if unknown."""
+        excess = [
+            point.relevant_recall - point.realised[-1]
+            for point in self.by_ratio[ratio]
+            if point.relevant_recall is not None
+        ]
+        return fmean(excess) if excess else None
 
 
 def compare(runs: tuple[RunData, ...], subject: str, reference: str) -> list[Finding]:
@@ -86,6 +97,45 @@ def compare(runs: tuple[RunData, ...], subject: str, reference: str) -> list[Fin
     return found
 
 
+def relevance_kept(runs: tuple[RunData, ...]) -> list[Finding]:
+    """Share of the relevant area that magnitude keeps less the share of tokens that it keeps, as chance would have it.
+
+    Mean over the ratios below 1 that all runs share.
+    """
+    found = []
+    for condition in _conditions(runs, ("magnitude",)):
+        for options in _variants(runs, condition, "magnitude"):
+            curves = _curves(runs, condition, "magnitude", options)
+            ratios = _shared(curves.values())
+            above = {seed: [points.above_chance(ratio) for ratio in ratios] for seed, points in curves.items()}
+            known = {seed: [x for x in excess if x is not None] for seed, excess in above.items()}
+            lacking, todo = None, [run for run in runs if run.result.seed not in curves]
+            if not curves:
+                lacking = "no run was measured with magnitude"
+            elif not ratios:
+                lacking, todo = "the runs share no keep ratio below 1", list(runs)
+            elif known != above:
+                lacking, todo, known = UNKNOWN, [], {}
+            found.append(
+                Finding(
+                    runs=runs,
+                    site=condition.site if condition else None,
+                    variant=_variant(condition, "magnitude", options),
+                    values={seed: fmean(excess) for seed, excess in known.items() if excess},
+                    what=f"share of the relevant area that magnitude keeps less the share of tokens{_over(ratios)}",
+                    images=condition.images if condition else None,
+                    lacking=lacking,
+                    todo=tuple(_prune(run, ("magnitude",), condition, ratios) for run in todo),
+                    evidence=tuple(name for points in curves.values() for name in points.evidence),
+                    details={
+                        "keep": ratios,
+                        "per_ratio": [fmean(ratio) for ratio in zip(*known.values(), strict=True)],
+                    },
+                )
+            )
+    return found
+
+
 def irrelevant_removed(runs: tuple[RunData, ...]) -> list[Finding]:
     """Accuracy of the oracle less the unpruned model's, at the smallest ratio that keeps the relevant area.
 
@@ -94,13 +144,8 @@ def irrelevant_removed(runs: tuple[RunData, ...]) -> list[Finding]:
     found = []
     for condition in _conditions(runs, ("oracle",)):
         for options in _variants(runs, condition, "oracle"):
-            oracle = {
-                run.result.seed: points
-                for run in runs
-                if (points := _points(run, condition, "oracle", options)) is not None
-            }
-            shared = set.intersection(*(set(points.by_ratio) for points in oracle.values())) if oracle else set()
-            recall = {ratio: _recall(list(oracle.values()), ratio) for ratio in sorted(shared)}
+            oracle = _curves(runs, condition, "oracle", options)
+            recall = {ratio: _recall(list(oracle.values()), ratio) for ratio in reversed(_shared(oracle.values()))}
             enough = [ratio for ratio, share in recall.items() if share is not None and share >= RECALL]
             ratio = min(enough) if enough else None
             lacking, todo = None, [run for run in runs if run.result.seed not in oracle]
@@ -110,7 +155,7 @@ def irrelevant_removed(runs: tuple[RunData, ...]) -> list[Finding]:
             elif not recall:
                 lacking, todo, add = "the runs share no keep ratio below 1", list(runs), [0.9]
             elif any(share is None for share in recall.values()):
-                lacking, todo = "this data set does not say which tokens are label-relevant", []
+                lacking, todo = UNKNOWN, []
             elif ratio is None:
                 add = [round((1 + max(recall)) / 2, 3)]
                 lacking, todo = (
@@ -186,6 +231,17 @@ def _points(run: RunData, condition: Condition | None, method: str, options: str
     for (ratio, _), point in points.items():
         by_ratio.setdefault(ratio, []).append(point)
     return Points(by_ratio, tuple(evidence)) if by_ratio else None
+
+
+def _curves(runs: tuple[RunData, ...], condition: Condition | None, method: str, options: str) -> dict[int, Points]:
+    """A method's points by seed, of the runs that have some."""
+    found = {run.result.seed: _points(run, condition, method, options) for run in runs}
+    return {seed: points for seed, points in found.items() if points is not None}
+
+
+def _shared(curves: Collection[Points]) -> list[float]:
+    """The ratios that all have, from the largest."""
+    return sorted(set.intersection(*(set(points.by_ratio) for points in curves)), reverse=True) if curves else []
 
 
 def _recall(curves: list[Points], ratio: float) -> float | None:

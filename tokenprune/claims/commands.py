@@ -8,9 +8,14 @@ from tokenprune.recipe import shipped_recipes
 from tokenprune.runs import run_name
 
 
-def train(run: RunData, seed: int) -> tuple[str, str]:
-    """The command that trains the run's recipe with another seed, and the name of the run it makes."""
+def train(run: RunData, seed: int, changes: Sequence[str] = ()) -> tuple[str, str]:
+    """The command that trains the run's recipe with another seed, and the name of the run it makes.
+
+    changes: `pruner.name=oracle` and the like, in place of what the run says of these keys; the name is without them.
+    """
     source, name, overrides = _recipe(run)
+    changed = {_key(change) for change in changes}
+    overrides = [override for override in overrides if _key(override) not in changed] + list(changes)
     words = ["tokenprune", "train", "--recipe", source]
     words += [word for override in overrides for word in ("--set", override)]
     return shlex.join([*words, "--seed", str(seed), *_runs_dir(run)]), run_name(name, run.result.setting, seed)
@@ -50,11 +55,15 @@ def _recipe(run: RunData) -> tuple[str, str, list[str]]:
     lines = text.splitlines(keepends=True)
     given = [line.removeprefix(header).strip() for line in lines if line.startswith(header)]
     body = "".join(line for line in lines if not line.startswith(header))
-    overrides = [override for override in given if override.partition("=")[0].strip() != "run.seed"]
+    overrides = [override for override in given if _key(override) != "run.seed"]
     shipped = shipped_recipes().get(run.result.name)
     if shipped is not None and shipped.read_text(encoding="utf-8") == body:
         return run.result.name, run.result.name, overrides
     return str(run.folder.recipe), run.result.name, overrides
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
 
 
 def _runs_dir(run: RunData) -> list[str]:

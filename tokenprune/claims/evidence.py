@@ -1,21 +1,35 @@
 """What runs left on disk, read with suspicion: what is half written, damaged or a copy is named and not used."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tokenprune.errors import TokenpruneError
+from tokenprune.recipe import Recipe
 from tokenprune.runs import Epoch, PruneResult, RunFolder, TrainResult, all_runs, read_record
+
+#: Sections of a recipe that decide the trained weights.
+_SCIENCE = ("data.", "model.", "start.", "pruner.", "train.")
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where there is one, is many times as fast
 
 
 @dataclass(frozen=True)
 class RunData:
-    """A finished run: its result, its epochs (0 is before training) and its whole prunes with their folders."""
+    """A finished run: its result, its epochs (0 is before training) and its whole prunes with their folders.
+
+    science: what its recipe says of the trained weights, by key; empty where that cannot be read.
+    """
 
     folder: RunFolder
     result: TrainResult
     epochs: list[Epoch]
     prunes: list[tuple[Path, PruneResult]]
+    science: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
@@ -23,6 +37,7 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
     runs: list[RunData] = []
     problems: list[str] = []
     seen: dict[tuple[str, int], str] = {}
+    sciences: dict[str, Mapping[str, Any]] = {}
     for folder in all_runs(runs_dir):
         try:
             if not folder.finished:
@@ -39,8 +54,54 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
         if twin != folder.name:
             problems.append(f"{folder.path}: same setting and seed as {twin}, so no replicate of it: not used")
             continue
-        runs.append(RunData(folder, result, epochs, _read_prunes(folder, problems)))
+        if result.setting not in sciences:  # the same for all seeds of a setting
+            try:
+                sciences[result.setting] = read_science(folder.resolved)
+            except TokenpruneError as error:
+                problems.append(f"{error}: run {folder.name} is not compared with other settings")
+        prunes = _read_prunes(folder, problems)
+        runs.append(RunData(folder, result, epochs, prunes, sciences.get(result.setting, {})))
     return runs, problems
+
+
+def read_science(path: Path) -> dict[str, Any]:
+    """What a resolved.yaml says of the trained weights: `data.scene` -> "composite", and so on.
+
+    Nothing is validated, which would take seconds for hundreds of runs. Keys that an older file lacks have their
+    defaults; so have those without effect: a pruner that removes nothing is no pruner. Raises TokenpruneError.
+    """
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise TokenpruneError(f"{path}: cannot be read: {reason}") from None
+    if not isinstance(tree, dict):
+        raise TokenpruneError(f"{path}: cannot be read: no sections")
+    defaults = _defaults()
+    found = defaults | {key: value for key, value in _flat(tree) if key.startswith(_SCIENCE)}
+    unused = []
+    if found["pruner.name"] == "none" or found["pruner.keep_ratio"] == 1:
+        unused.append("pruner.")
+    if found["data.source"] != "patterns":
+        unused.append("data.patterns.")
+    if not found["data.noise_tokens"]:
+        unused.append("data.noise_tile")
+    if found["start.source"] is None:
+        unused.append("start.")
+    return defaults | {key: value for key, value in found.items() if not key.startswith(tuple(unused))}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {key: value for key, value in _flat(Recipe().model_dump(mode="json")) if key.startswith(_SCIENCE)}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _read_prunes(folder: RunFolder, problems: list[str]) -> list[tuple[Path, PruneResult]]:

@@ -1,13 +1,16 @@
 """Everything there is to say of one claim: statement, source, test, what was run, and why the verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim
 from tokenprune.claims.evidence import read_runs
-from tokenprune.claims.judge import CLAIMS, LEVEL, SEEDS, Verdict, judge
+from tokenprune.claims.judge import LEVEL, SEEDS, Verdict, judge
 from tokenprune.claims.theory import THEORY_CLAIMS, TheoryClaim, TheoryVerdict, judge_theory, read_theory
 from tokenprune.claims.theory.judge import TRIALS
+from tokenprune.claims.trend import Trend, trends
 from tokenprune.errors import unknown
 
 _SEEDS_RULE = (
@@ -18,6 +21,18 @@ _TRIALS_RULE = (
     f"Replicates are trials, at least {TRIALS}; the 95 % interval must lie wholly inside (or outside) the range that "
     f"counts as support, and p, adjusted by Holm over all findings of the claim, below {LEVEL:.0%}."
 )
+
+
+#: The sweep that makes an experiment's runs.
+_SWEEPS = {
+    "I1": "samples-cpu",
+    "I2": "sparsify-cpu",
+    "I3": "magnitude-cpu",
+    "I4": "magnitude-cpu",
+    "I5": "spurious-cpu",
+    "I6": "starts-cpu",
+    "I7": "noise-cpu",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Explanation:
-    """missing: how to get evidence where there is none. problems: what in the folder of runs could not be used."""
+    """published: the authors' numbers, with their mark. trends: how effects change with depth, where several are known.
+
+    missing: how to get evidence where there is none. problems: what in the folder of runs could not be used.
+    """
 
     claim: str
     statement: str
@@ -41,7 +59,9 @@ class Explanation:
     reads: str
     test: str
     rule: str
+    published: tuple[str, ...]
     judged: tuple[Judged, ...]
+    trends: tuple[str, ...]
     missing: str | None
     problems: tuple[str, ...]
 
@@ -58,7 +78,11 @@ def explain(name: str, runs_dir: Path) -> Explanation:
     if claim is None:
         raise unknown("claim", name, known)
     theory = isinstance(claim, TheoryClaim)
-    judged, problems = _theory(claim.id, runs_dir) if theory else _images(claim.id, runs_dir)
+    lines: list[str] = []
+    if theory:
+        judged, problems = _theory(claim.id, runs_dir)
+    else:
+        judged, lines, problems = _images(claim.id, runs_dir)
     return Explanation(
         claim=claim.id,
         statement=claim.statement,
@@ -66,15 +90,24 @@ def explain(name: str, runs_dir: Path) -> Explanation:
         reads=claim.reads,
         test=claim.test,
         rule=_TRIALS_RULE if theory else _SEEDS_RULE,
+        published=() if isinstance(claim, TheoryClaim) else tuple(map(str, claim.published)),
         judged=tuple(judged),
+        trends=tuple(lines),
         missing=None if judged else _missing(claim, runs_dir),
         problems=tuple(problems),
     )
 
 
-def _images(claim: str, runs_dir: Path) -> tuple[list[Judged], list[str]]:
+def _images(claim: str, runs_dir: Path) -> tuple[list[Judged], list[str], list[str]]:
     runs, problems = read_runs(runs_dir)
-    return [_judged(v, _where(v), v.todo) for v in judge(runs) if v.claim == claim], problems
+    verdicts = [verdict for verdict in judge(runs) if verdict.claim == claim]
+    names = _names(verdicts)
+    judged = [
+        _judged(v, ", ".join(filter(None, (names[v.family], f"depth {v.depth}", _at(v)))), v.todo) for v in verdicts
+    ]
+    units = {verdict.claim: verdict.unit for verdict in verdicts}
+    lines = [_trend(each, names[each.family], units[claim]) for each in trends(verdicts) if each.slope is not None]
+    return judged, lines, problems
 
 
 def _theory(claim: str, runs_dir: Path) -> tuple[list[Judged], list[str]]:
@@ -87,9 +120,23 @@ def _judged(verdict: Verdict | TheoryVerdict, where: str, further: str | None) -
     return Judged(where, verdict.verdict, verdict.why, further, tuple(verdict.evidence))
 
 
-def _where(verdict: Verdict) -> str:
-    site = f"site {verdict.site}" if verdict.site else None
-    return ", ".join(dict.fromkeys(filter(None, (verdict.recipe, f"depth {verdict.depth}", site, verdict.variant))))
+def _names(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """By family: recipe and images, and the family where these are not enough."""
+    names = {v.family: f"{v.recipe}, {v.data}" for v in verdicts}
+    shared = [name for name in names.values() if list(names.values()).count(name) > 1]
+    return {family: f"{name}, family {family}" if name in shared else name for family, name in names.items()}
+
+
+def _at(found: Verdict | Trend) -> str | None:
+    return found.variant or (f"site {found.site}" if found.site else None)
+
+
+def _trend(trend: Trend, name: str, unit: str) -> str:
+    where = ", ".join(filter(None, (name, f"depth {', '.join(map(str, trend.depths))}", _at(trend))))
+    said = f"{where}: {trend.slope:+.4f} {unit} per doubling of depth"
+    if trend.low is None or trend.p is None:
+        return said
+    return f"{said} (95 % interval {trend.low:+.4f} to {trend.high:+.4f}, p {trend.p:.3g})"
 
 
 def _setting(verdict: TheoryVerdict) -> str:
@@ -99,4 +146,5 @@ def _setting(verdict: TheoryVerdict) -> str:
 def _missing(claim: Claim | TheoryClaim, runs_dir: Path) -> str:
     if isinstance(claim, TheoryClaim):
         return f"{runs_dir}: nothing here that it reads ({claim.reads}); `tokenprune theory --help` shows what makes it"
-    return f"{runs_dir}: nothing here that it reads ({claim.reads}); start with `tokenprune train --recipe quickstart`"
+    sweep = f"tokenprune sweep {_SWEEPS[claim.experiment]}"
+    return f"{runs_dir}: nothing here that it reads ({claim.reads}); `{sweep}` makes it"

@@ -10,13 +10,13 @@ by the adjusted p at 5 %. The 95 % interval shown is of the single finding, unad
 clear the threshold while the verdict stays undecided.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from tokenprune.claims import commands
-from tokenprune.claims.accuracy import RECALL, compare, irrelevant_removed
-from tokenprune.claims.attention import concentration
+from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim, Finding
+from tokenprune.claims.design import Setting, settings
 from tokenprune.claims.evidence import RunData
 from tokenprune.runs.records import Record
 from tokenprune.statistics import holm, mean_interval, seeds_to_decide, t_test
@@ -25,67 +25,25 @@ from tokenprune.statistics import holm, mean_interval, seeds_to_decide, t_test
 SEEDS = 3
 LEVEL = 0.05
 
-_PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        id="magnitude-beats-random",
-        statement="Keeping the tokens of largest attention loses less accuracy than keeping random ones.",
-        source=f"{_PAPER}, corollary on sparsification: what matters is which tokens are dropped",
-        reads="prune results of magnitude and random",
-        test="mean over common keep ratios below 1 of accuracy(magnitude) - accuracy(random, mean of draws) is above 0",
-        unit="accuracy",
-        find=lambda runs: compare(runs, "magnitude", "random"),
-        methods=("magnitude", "random"),
-    ),
-    Claim(
-        id="oracle-at-least-magnitude",
-        statement="Keeping label-relevant tokens is at least as good as keeping the tokens of largest attention.",
-        source=f"{_PAPER}, corollary: dropping label-irrelevant tokens raises alpha_*",
-        reads="prune results of oracle and magnitude",
-        test="mean over common keep ratios below 1 of accuracy(oracle) - accuracy(magnitude) is above -0.005",
-        unit="accuracy",
-        find=lambda runs: compare(runs, "oracle", "magnitude"),
-        margin=0.005,
-        methods=("oracle", "magnitude"),
-    ),
-    Claim(
-        id="removing-irrelevant-is-free",
-        statement="Dropping label-irrelevant tokens costs nothing or helps.",
-        source=f"{_PAPER}, corollary: dropping label-irrelevant or very noisy tokens raises alpha_* and helps",
-        reads="prune results of oracle",
-        test=(
-            f"at the smallest keep ratio below 1 at which the oracle keeps {RECALL:.0%} of the relevant area, "
-            "accuracy(oracle) - accuracy(unpruned) is above -0.01"
-        ),
-        unit="accuracy",
-        find=irrelevant_removed,
-        margin=0.01,
-        methods=("oracle",),
-    ),
-    Claim(
-        id="attention-concentrates",
-        statement="During training attention concentrates on label-relevant tokens.",
-        source=f"{_PAPER}, Proposition 2: attention summed over label-relevant tokens tends to 1 - eta^C",
-        reads="attention_on_relevant of the epochs",
-        test="attention on label-relevant tokens, mean over blocks, after training less before it is above 0",
-        unit="share of attention",
-        find=concentration,
-    ),
-)
+#: Commands of one verdict that are shown.
+_COMMANDS = 10
 
 
 class Verdict(Record):
     """What the runs say of a claim under one setting, site and method variant.
 
     effect, low, high: mean over seeds with its unadjusted 95 % interval, in `unit`; null where unknown.
+    experiment: "I1" to "I7". data: the images in a few words. published: the authors' numbers, with their mark.
     p, p_adjusted: against -margin, two-sided; Holm's over the claim's findings. seeds: replicates used.
     images: test images behind each replicate. why: one sentence. todo: commands that would help, a line each.
     evidence: runs and prune folders read. values: effect by seed.
     """
 
     claim: str
+    experiment: str
     statement: str
+    data: str
+    published: str | None
     family: str
     setting: str
     recipe: str
@@ -114,14 +72,18 @@ def all_claims() -> tuple[Claim, ...]:
 
 
 def judge(runs: Sequence[RunData]) -> list[Verdict]:
-    """A verdict per claim, setting, site and method variant; claims in their order, then family, depth, site."""
-    settings: dict[tuple[str, int, str], list[RunData]] = {}
-    for run in sorted(runs, key=lambda run: run.result.seed):
-        key = (run.result.family, run.result.model.depth, run.result.setting)
-        settings.setdefault(key, []).append(run)
+    """A verdict per claim, setting, site and method variant; claims in their order, then family, depth, site.
+
+    Runs that others start from are left out.
+    """
+    by_depth: dict[int, list[RunData]] = {}
+    for run in runs:
+        if not run.result.pretraining:
+            by_depth.setdefault(run.result.model.depth, []).append(run)
+    depths = [settings(found) for found in by_depth.values()]
     verdicts = []
     for claim in CLAIMS:
-        findings = [finding for key in sorted(settings) for finding in claim.find(tuple(settings[key]))]
+        findings = sorted((finding for found in depths for finding in claim.find(found)), key=_place)
         p_values = [_p(claim, finding) for finding in findings]
         adjusted = iter(holm([p for p in p_values if p is not None]))
         verdicts += [
@@ -129,6 +91,11 @@ def judge(runs: Sequence[RunData]) -> list[Verdict]:
             for finding, p in zip(findings, p_values, strict=True)
         ]
     return verdicts
+
+
+def _place(finding: Finding) -> tuple[str, int, str]:
+    result = finding.runs[0].result
+    return result.family, result.model.depth, result.setting
 
 
 def _p(claim: Claim, finding: Finding) -> float | None:
@@ -145,7 +112,10 @@ def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | 
     decided = outcome != "undecided"
     return Verdict(
         claim=claim.id,
+        experiment=claim.experiment,
         statement=claim.statement,
+        data=Setting(finding.runs).images,
+        published="; ".join(map(str, claim.published)) or None,
         family=result.family,
         setting=result.setting,
         recipe=result.name,
@@ -186,7 +156,7 @@ def _why(
     said += f", {_seeds(len(finding.values))}"
     said += f", Holm-adjusted p {adjusted:.3g} against {-claim.margin or 0:g})" if adjusted is not None else ")"
     if adjusted is None:
-        return f"{said}; a verdict needs {SEEDS} seeds."
+        return f"{said}; a verdict needs {SEEDS} seeds, {SEEDS - len(finding.values)} more."
     if decided:
         return f"{said}."
     needed = _needed(claim, finding)
@@ -198,18 +168,39 @@ def _why(
 def _todo(claim: Claim, finding: Finding) -> list[str]:
     """Commands: what is missing on the runs that there are, then further seeds (five at most, more can follow)."""
     lines = list(finding.todo)
+    wanted = max(SEEDS, (_needed(claim, finding) or SEEDS) if len(finding.values) >= SEEDS else SEEDS)
+    if finding.needs:
+        return _in_all(finding, wanted)
     if finding.lacking is not None and not lines:
         return []  # no command helps: the data set does not know
     run = finding.runs[0]
     have = {other.result.seed for other in finding.runs}
-    wanted = max(SEEDS, (_needed(claim, finding) or SEEDS) if len(finding.values) >= SEEDS else SEEDS)
-    fresh = [seed for seed in range(len(have) + 200) if seed not in have][: min(5, max(0, wanted - len(have)))]
-    for seed in fresh:
+    for seed in _fresh(have, wanted - len(have)):
         command, name = commands.train(run, seed)
         lines.append(command)
         if claim.methods:
             lines.append(_measured_alike(claim, finding, name))
     return lines
+
+
+def _in_all(finding: Finding, wanted: int) -> list[str]:
+    """Commands that train the same seeds in every setting compared: those begun in some, then fresh ones."""
+    have = set[int]().union(*(need.seeds for need in finding.needs))
+    begun = sorted(seed for seed in have if any(seed not in need.seeds for need in finding.needs))
+    seeds = [*begun, *_fresh(have, wanted - len(finding.values) - len(begun))]
+    lines = [
+        commands.train(need.run, seed, need.overrides)[0]
+        for seed in seeds
+        for need in finding.needs
+        if seed not in need.seeds
+    ]
+    left = len(lines) - _COMMANDS
+    return [*lines[:_COMMANDS], *([f"# and {left} more like these"] if left > 0 else [])]
+
+
+def _fresh(have: Collection[int], count: int) -> list[int]:
+    """Seeds that are not there yet, five at most."""
+    return [seed for seed in range(len(have) + 5) if seed not in have][: min(5, max(0, count))]
 
 
 def _measured_alike(claim: Claim, finding: Finding, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What Li, Wang, Liu & Chen published of the experiments that the theory laboratory repeats.
+"""What Li, Wang, Liu & Chen published of the experiments that are repeated here.
 
 Numbers read from the authors' slides and site; `mark` says how surely. Read off axes means +-1 in the last digit.
 """
@@ -6,9 +6,20 @@ Numbers read from the authors' slides and site; `mark` says how surely. Read off
 from dataclasses import dataclass
 from typing import Literal
 
-Mark = Literal["slides, exact", "slides, read off axes", "recalled"]
+Mark = Literal["slides", "slides, exact", "slides, read off axes", "recalled"]
 
 PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published number or form, in words."""
+
+    text: str
+    mark: Mark
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.mark})"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def explain(
         return
     for name in ("claim", "statement", "source", "reads", "test", "rule"):
         print(_hung(f"{name:<11}", getattr(found, name)))
+    for line in found.published:
+        print(_hung("published  ", line))
     if found.missing:
         print("\n" + _hung("", found.missing))
     for judged in found.judged:
@@ -42,6 +44,8 @@ def explain(
             print(f"  {line}" if line.startswith("tokenprune ") else _hung("  ", line))
         if verbose:
             print(_hung("  runs: ", ", ".join(judged.runs)))
+    for line in found.trends:
+        print("\n" + _hung("TREND  ", line))
 
 
 def _hung(label: str, text: str) -> str:

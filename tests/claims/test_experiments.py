@@ -1,0 +1,379 @@
+"""Claims that compare settings (I1, I2, I5, I6, I7), and which settings the others judge (I3, I4)."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import make_prune, make_run
+
+from tokenprune.claims import Verdict, judge, read_runs
+from tokenprune.claims.evidence import read_science
+from tokenprune.claims.samples import rising, samples_needed
+from tokenprune.recipe import dump_recipe, parse_recipe
+
+SIZES = (250, 1000, 4000)
+
+
+def train(
+    runs_dir: Path, accuracy: float | Sequence[float], *changes: str, method: str = "none", keep: float = 1.0, **options
+) -> None:
+    """A run per seed: three, of equal accuracy or as given."""
+    pruner = [f"pruner.name={method}", f"pruner.keep_ratio={keep}"] if method != "none" else []
+    by_seed = [accuracy] * 3 if isinstance(accuracy, float) else accuracy
+    for seed, each in enumerate(by_seed):
+        make_run(runs_dir, seed=seed, accuracy=each, overrides=[*pruner, *changes], **options)
+
+
+def judged(runs_dir: Path, claim: str) -> list[Verdict]:
+    runs, problems = read_runs(runs_dir)
+    assert problems == []
+    return [verdict for verdict in judge(runs) if verdict.claim == claim]
+
+
+def samples(
+    runs_dir: Path, accuracy: Callable[[int, float], float | Sequence[float]], alphas: Mapping[float, float]
+) -> None:
+    """Runs over N and alpha_* (by keep ratio of the oracle), longer trained on fewer images."""
+    for n, (keep, alpha) in itertools.product(SIZES, alphas.items()):
+        train(
+            runs_dir,
+            accuracy(n, alpha),
+            f"data.train_size={n}",
+            f"train.epochs={24_000 // n}",
+            method="oracle",
+            keep=keep,
+            relevant_share=alphas[1.0],
+            kept_relevance=alpha if keep < 1 else None,
+        )
+
+
+@pytest.mark.parametrize(("power", "verdict"), [(2, "supported"), (-2, "refuted")])
+def test_i1_finds_the_exponent_of_a_law(tmp_path: Path, power: int, verdict: str) -> None:
+    """Accuracy is a function of N alpha^2 (or N alpha^-2): targets fall on the measured N."""
+    samples(tmp_path, lambda n, alpha: 0.1 + 0.05 * math.log2(n * alpha**power / 50), {1.0: 0.5, 0.5: 1.0})
+    (found,) = judged(tmp_path, "fewer-samples")
+    # clipped at 250 (at 4000), the smallest (largest) N: targets at N = 1000 and 4000 need a fourth (four times) of it
+    expected = 2 if power > 0 else -1
+    assert found.values == pytest.approx(dict.fromkeys(range(3), expected), abs=1e-6)
+    assert (found.verdict, found.unit, found.experiment, found.site) == (verdict, "exponent", "I1", "before:0")
+    assert found.details["needed"] == pytest.approx({0.5: 1000, 1.0: 250 if power > 0 else 4000})
+    assert found.published == "N >= Omega(alpha_*^-2) (slides)"
+    assert len(found.evidence) == 18
+
+
+def test_i1_agrees_with_a_slow_reference(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    alphas = {1.0: 0.66, 0.8: 0.82, 0.6: 0.95}
+    drawn = {
+        (n, alpha): [round(0.3 + 0.1 * i + 0.2 * alpha + x, 3) for x in generator.normal(0, 0.06, 3)]
+        for i, n in enumerate(SIZES)
+        for alpha in alphas.values()
+    }
+    samples(tmp_path, lambda n, alpha: drawn[n, alpha], alphas)
+    (found,) = judged(tmp_path, "fewer-samples")
+    grid = np.linspace(math.log(SIZES[0]), math.log(SIZES[-1]), 400_001)
+    for seed in range(3):
+        curves = [_isotonic([drawn[n, alpha][seed] for n in SIZES]) for alpha in alphas.values()]
+        powers = []
+        for target in curves[0][1:]:
+            on_grid = [np.interp(grid, np.log(SIZES), curve) >= target - 1e-12 for curve in curves]
+            needed = [grid[np.argmax(reached)] if reached.any() else grid[-1] for reached in on_grid]
+            powers.append(-np.polyfit(np.log(list(alphas.values())), needed, 1)[0])
+        assert found.values[seed] == pytest.approx(np.mean(powers), abs=1e-3)
+
+
+def _isotonic(y: Sequence[float]) -> list[float]:
+    """By the min-max formula: max over starts up to i of min over ends from i of the mean between."""
+    n = len(y)
+    return [max(min(np.mean(y[j : k + 1]) for k in range(i, n)) for j in range(i + 1)) for i in range(n)]
+
+
+def test_i1_takes_ratios_that_keep_the_same_alpha(tmp_path: Path) -> None:
+    """Twice the same curve at alpha_* 1: the slope is that of one."""
+    samples(tmp_path, lambda n, alpha: 0.1 + 0.05 * math.log2(n * alpha**2 / 50), {1.0: 0.5, 0.5: 1.0, 0.3: 1.0})
+    (found,) = judged(tmp_path, "fewer-samples")
+    assert found.effect == pytest.approx(2, abs=1e-6)
+
+
+def test_samples_needed_are_clipped_and_straight_in_log_n() -> None:
+    curve = rising([0.2, 0.5, 0.4])
+    assert curve == pytest.approx([0.2, 0.45, 0.45])
+    assert samples_needed(SIZES, curve, 0.1) == 250
+    assert samples_needed(SIZES, curve, 0.9) == 4000
+    assert samples_needed(SIZES, curve, 0.325) == pytest.approx(500)
+    assert samples_needed(SIZES, curve, 0.45) == pytest.approx(1000)
+
+
+def test_i1_with_two_seeds_names_every_run_that_a_third_needs(tmp_path: Path) -> None:
+    samples(tmp_path, lambda n, alpha: [0.3 + alpha * n / 10_000] * 2, {1.0: 0.5, 0.5: 1.0})
+    (found,) = judged(tmp_path, "fewer-samples")
+    assert (found.verdict, found.seeds, found.p) == ("undecided", 2, None)
+    assert found.why.endswith("a verdict needs 3 seeds, 1 more.")
+    commands = (found.todo or "").splitlines()
+    assert len(commands) == 6
+    assert all(line.startswith("tokenprune train") and " --seed 2 " in line for line in commands)
+
+
+def test_i1_asks_for_the_cells_that_are_missing(tmp_path: Path) -> None:
+    for n in (250, 1000):
+        train(tmp_path, 0.4, f"data.train_size={n}")
+    train(tmp_path, 0.5, "data.train_size=250", method="oracle", keep=0.5, kept_relevance=1.0)
+    (found,) = judged(tmp_path, "fewer-samples")
+    assert (found.verdict, found.effect) == ("undecided", None)
+    assert found.why == "no two alpha_* were trained on the same two numbers of images."
+    assert (found.todo or "").count(
+        "--set pruner.name=oracle --set pruner.keep_ratio=0.5 --set pruner.site=before:0"
+    ) == 3
+
+
+def test_i1_says_nothing_where_accuracy_does_not_rise_with_n(tmp_path: Path) -> None:
+    samples(tmp_path, lambda n, alpha: 0.4 if alpha < 1 else 0.5, {1.0: 0.5, 0.5: 1.0})
+    (found,) = judged(tmp_path, "fewer-samples")
+    assert (found.verdict, found.effect) == ("undecided", None)
+    assert found.why == "accuracy at alpha_* 0.50 does not rise with N in any seed."
+
+
+def test_i2_compares_at_the_ratio_nearest_alpha(tmp_path: Path) -> None:
+    train(tmp_path, [0.50, 0.51, 0.52])
+    for keep, accuracy in ((0.6, 0.56), (0.3, 0.3)):
+        train(tmp_path, [accuracy, accuracy, accuracy + 0.01], method="oracle", keep=keep, kept_relevance=0.9)
+        train(tmp_path, [accuracy - 0.05, accuracy - 0.045, accuracy - 0.04], method="magnitude", keep=keep)
+        train(tmp_path, accuracy - 0.1, method="random", keep=keep)
+    (oracle,) = judged(tmp_path, "sparsified-training-helps")
+    assert oracle.values == pytest.approx({0: 0.06, 1: 0.05, 2: 0.05})
+    assert (oracle.verdict, oracle.details["keep"], oracle.data) == ("supported", 0.6, "composite")
+    assert {(arm["method"], arm["keep"]) for arm in oracle.details["arms"]} == {
+        ("none", 1.0),
+        *itertools.product(("oracle", "magnitude", "random"), (0.6, 0.3)),
+    }
+    (magnitude,) = judged(tmp_path, "sparsified-by-magnitude-is-free")
+    assert magnitude.values == pytest.approx({0: 0.01, 1: 0.005, 2: 0.0})
+    assert magnitude.verdict == "supported"  # above -.01
+    (against,) = judged(tmp_path, "sparsified-magnitude-beats-random")
+    assert against.values == pytest.approx({0: 0.05, 1: 0.055, 2: 0.06})
+    assert against.details["keep"] == [0.6, 0.3]
+
+
+def test_i2_refutes_and_finishes_what_was_begun(tmp_path: Path) -> None:
+    train(tmp_path, [0.50, 0.51, 0.52])
+    train(tmp_path, [0.40, 0.42, 0.42], method="oracle", keep=0.6, kept_relevance=0.9)
+    train(tmp_path, [0.45], method="magnitude", keep=0.6)
+    (oracle,) = judged(tmp_path, "sparsified-training-helps")
+    assert oracle.verdict == "refuted"
+    (magnitude,) = judged(tmp_path, "sparsified-by-magnitude-is-free")
+    assert (magnitude.verdict, magnitude.seeds) == ("undecided", 1)
+    assert magnitude.why.endswith("a verdict needs 3 seeds, 2 more.")
+    assert [line.split("--seed ")[1][0] for line in (magnitude.todo or "").splitlines()] == ["1", "2"]
+    assert (magnitude.todo or "").count("--set pruner.name=magnitude --set pruner.keep_ratio=0.6") == 2
+    (against,) = judged(tmp_path, "sparsified-magnitude-beats-random")
+    assert against.why == "no keep ratio was trained with both magnitude and random."
+    assert (against.todo or "").count("--set pruner.name=magnitude") == 2
+    assert (against.todo or "").count("--set pruner.name=random") == 3
+
+
+def test_sites_are_never_mixed(tmp_path: Path) -> None:
+    train(tmp_path, 0.5, depth=2)
+    train(tmp_path, 0.6, method="oracle", keep=0.6, kept_relevance=0.9, depth=2)
+    train(tmp_path, 0.4, "pruner.site=before:1", method="oracle", keep=0.6, kept_relevance=0.9, depth=2)
+    found = {verdict.site: verdict for verdict in judged(tmp_path, "sparsified-training-helps")}
+    assert {site: verdict.verdict for site, verdict in found.items()} == {
+        "before:0": "supported",
+        "before:1": "refuted",
+    }
+    assert len({verdict.family for verdict in found.values()}) == 1
+
+
+def test_a_run_without_a_pruner_is_asked_for(tmp_path: Path) -> None:
+    train(tmp_path, [0.6, 0.6], method="oracle", keep=0.6, kept_relevance=0.9)
+    (found,) = judged(tmp_path, "sparsified-training-helps")
+    assert found.why == "no run was trained without a pruner."
+    assert (found.todo or "").count("--set pruner.name=none") == 3
+
+
+def test_a_lone_setting_is_no_comparison(tmp_path: Path) -> None:
+    train(tmp_path, 0.5)
+    runs, _ = read_runs(tmp_path)
+    assert {verdict.experiment for verdict in judge(runs)} == {"I3", "I4"}
+
+
+def test_i5_reads_the_worst_group_between_the_extreme_alphas(tmp_path: Path) -> None:
+    def groups(worst: float) -> dict[str, float]:
+        return {"airplane, scenery": 0.95, "airplane, plants": worst, "bird, scenery": worst + 0.1, "bird, plants": 0.9}
+
+    scene = ("data.scene=spurious",)
+    train(tmp_path, 0.8, *scene, groups=groups(0.5), relevant_share=0.66)
+    train(tmp_path, 0.85, *scene, method="oracle", keep=0.8, kept_relevance=0.8, groups=groups(0.4))
+    train(tmp_path, 0.9, *scene, method="oracle", keep=0.6, kept_relevance=0.95, groups=groups(0.7))
+    train(tmp_path, 0.7, *scene, method="random", keep=0.6, kept_relevance=0.66, groups=groups(0.1))
+    (found,) = judged(tmp_path, "sparsification-cures-spurious")
+    assert found.values == pytest.approx(dict.fromkeys(range(3), 0.2))
+    assert (found.verdict, found.data) == ("supported", "spurious")
+    assert [row["alpha"] for row in found.details["worst"]] == pytest.approx([0.66, 0.8, 0.95])
+    assert [row["worst"] for row in found.details["worst"]] == pytest.approx([0.5, 0.4, 0.7])
+    assert [row["accuracy"] for row in found.details["worst"]] == pytest.approx([0.8, 0.85, 0.9])
+    (random,) = (arm for arm in found.details["arms"] if arm["method"] == "random")
+    assert random["groups"]["airplane, plants"] == dict.fromkeys(range(3), 0.1)
+    assert "0.874 -> 0.997" in (found.published or "")
+    assert "slides, read off axes" in (found.published or "")
+    assert judged(tmp_path, "sparsified-training-helps") == []
+
+
+def test_i6_compares_starts_with_scratch_and_with_each_other(tmp_path: Path) -> None:
+    train(tmp_path, 0.5)
+    train(tmp_path, [0.54, 0.55, 0.56], "start.source=cifar100")
+    train(tmp_path, 0.53, "start.source=cifar10", "start.noise=0.1")
+    train(tmp_path, 0.3, "start.source=cifar10", "start.noise=0.2")
+    train(tmp_path, [0.54, 0.54, 0.53], "start.source=cifar10", "start.noise=0.4")
+    (helps,) = judged(tmp_path, "start-from-cifar100-helps")
+    assert helps.values == pytest.approx({0: 0.04, 1: 0.05, 2: 0.06})
+    assert (helps.verdict, helps.site) == ("supported", None)
+    assert {arm["start"] for arm in helps.details["arms"]} == {
+        "scratch", "cifar100", "noisy 0.1", "noisy 0.2", "noisy 0.4"
+    }  # fmt: skip
+    (worse,) = judged(tmp_path, "noisier-start-is-worse")
+    assert worse.values == pytest.approx({0: -0.01, 1: -0.01, 2: 0.0})
+    assert worse.verdict == "undecided"
+    assert worse.setting == helps.setting  # said of the runs from scratch
+    assert [line for line in (worse.todo or "").splitlines() if "noise=0.2" in line] == []
+
+
+def test_i6_asks_for_the_start_that_is_missing(tmp_path: Path) -> None:
+    train(tmp_path, 0.5)
+    train(tmp_path, 0.53, "start.source=cifar10", "start.noise=0.2")
+    (helps,) = judged(tmp_path, "start-from-cifar100-helps")
+    assert helps.why == "no run starts from CIFAR-100."
+    assert (helps.todo or "").count("--set start.source=cifar100") == 3
+    (worse,) = judged(tmp_path, "noisier-start-is-worse")
+    assert worse.why == "all starts are equally noisy."
+    assert (worse.todo or "").count("--set start.noise=0.1") == 3
+
+
+def test_i7_is_about_noise_tokens_alone(tmp_path: Path) -> None:
+    noise = ("data.scene=plain", "data.noise_tokens=0.5")
+    train(tmp_path, 0.5, *noise, relevant_share=0.5)
+    for keep, accuracy in ((0.5, 0.6), (0.9, 0.1)):
+        train(tmp_path, accuracy, *noise, method="oracle", keep=keep, kept_relevance=1.0)
+        train(tmp_path, accuracy - 0.2, *noise, method="magnitude", keep=keep, kept_relevance=1.0)
+    (oracle,) = judged(tmp_path, "dropping-noise-helps")
+    (magnitude,) = judged(tmp_path, "magnitude-drops-noise")
+    assert (oracle.verdict, magnitude.verdict) == ("supported", "refuted")
+    assert (oracle.effect, magnitude.effect) == pytest.approx((0.1, -0.1))
+    assert oracle.data == "plain, noise tokens 0.5"
+    assert judged(tmp_path, "sparsified-training-helps") == []
+
+
+def test_i4_judges_the_most_images_from_scratch_without_a_pruner(tmp_path: Path) -> None:
+    train(tmp_path, 0.4, "data.train_size=250", "train.epochs=96")
+    train(tmp_path, 0.5, "data.train_size=4000", "train.epochs=6")
+    train(tmp_path, 0.5, "data.train_size=4000", "train.epochs=6", method="oracle", keep=0.6)
+    train(tmp_path, 0.5, "data.train_size=4000", "train.epochs=6", "start.source=cifar100")
+    train(tmp_path, 0.5, "data.train_size=250", "data.scene=spurious")
+    found = judged(tmp_path, "attention-concentrates")
+    assert sorted((verdict.data, verdict.seeds) for verdict in found) == [("composite", 3), ("spurious", 3)]
+    (large,) = (verdict for verdict in found if verdict.data == "composite")
+    runs = {run.folder.name: run.result for run in read_runs(tmp_path)[0]}
+    assert {runs[name].data.train_count for name in large.evidence} == {4000}
+    assert {runs[name].pruner for name in large.evidence} == {"none"}
+
+
+def test_i3_judges_what_was_measured_and_misses_it_only_where_i4_looks(tmp_path: Path) -> None:
+    prunes = {"magnitude": {1.0: 0.4, 0.5: 0.39}, "random": {1.0: 0.4, 0.5: 0.3}}
+    train(tmp_path, 0.4, "data.train_size=250", methods=prunes)
+    train(tmp_path, 0.45, "data.train_size=1000")
+    train(tmp_path, 0.5, "data.train_size=4000")
+    train(tmp_path, 0.5, "data.train_size=4000", method="random", keep=0.6)
+    found = judged(tmp_path, "magnitude-beats-random")
+    runs = {run.result.setting: run.result for run in read_runs(tmp_path)[0]}
+    said = {runs[verdict.setting].data.train_count: verdict for verdict in found}
+    assert {n: verdict.verdict for n, verdict in said.items()} == {250: "supported", 4000: "undecided"}
+    assert said[4000].why == "no run was measured with both magnitude and random."
+
+
+def test_magnitude_must_keep_more_relevant_tokens_than_chance(tmp_path: Path) -> None:
+    for seed in range(3):
+        run = make_run(tmp_path, seed=seed, methods={"random": {1.0: 0.6, 0.75: 0.6, 0.5: 0.5}})
+        kept = {1.0: 1.0, 0.75: 0.9 + 0.01 * seed, 0.5: 0.8}
+        make_prune(run, "magnitude", {1.0: 0.6, 0.75: 0.6, 0.5: 0.55}, recall=kept)
+    (found,) = judged(tmp_path, "magnitude-keeps-relevant")
+    assert found.values == pytest.approx({0: 0.225, 1: 0.23, 2: 0.235})
+    assert (found.verdict, found.unit) == ("supported", "share of relevant tokens")
+    assert found.details["per_ratio"] == pytest.approx([0.16, 0.3])
+
+
+def test_pretraining_is_no_evidence(tmp_path: Path) -> None:
+    prunes = {"magnitude": {1.0: 0.6, 0.5: 0.5}, "random": {1.0: 0.6, 0.5: 0.4}}
+    train(tmp_path, 0.6, "data.scene=plain", recipe="pretrain", methods=prunes)
+    runs, _ = read_runs(tmp_path)
+    assert len(runs) == 3
+    assert judge(runs) == []
+
+
+def test_the_order_of_runs_does_not_matter(tmp_path: Path) -> None:
+    samples(tmp_path, lambda n, alpha: 0.3 + alpha * n / 10_000, {1.0: 0.5, 0.5: 1.0})
+    runs, _ = read_runs(tmp_path)
+    assert judge(runs[::-1]) == judge(runs)
+
+
+def test_a_verdict_goes_to_json_and_back(tmp_path: Path) -> None:
+    samples(tmp_path, lambda n, alpha: 0.3 + alpha * n / 10_000, {1.0: 0.5, 0.5: 1.0})
+    (found,) = judged(tmp_path, "fewer-samples")
+    again = Verdict.model_validate_json(found.model_dump_json())
+    assert (again.values, again.published) == (found.values, found.published)
+    assert {float(alpha): n for alpha, n in again.details["needed"].items()} == found.details["needed"]
+
+
+def test_an_older_recipe_is_read_with_the_defaults_of_what_it_lacks(tmp_path: Path) -> None:
+    train(tmp_path, 0.5)
+    train(tmp_path, 0.6, method="oracle", keep=0.6, kept_relevance=0.9)
+    for run, _ in zip(sorted(tmp_path.iterdir()), range(3), strict=False):
+        text = (run / "resolved.yaml").read_text()
+        lines = [
+            line for line in text.splitlines() if line.strip().partition(":")[0] not in ("noise_tokens", "exclude")
+        ]
+        start = lines.index("start:")
+        (run / "resolved.yaml").write_text("\n".join(lines[:start] + lines[lines.index("pruner:") :]))
+    (found,) = judged(tmp_path, "sparsified-training-helps")
+    assert found.verdict == "supported"
+
+
+@pytest.mark.parametrize("damage", [None, "data: [", "nothing"])
+def test_a_run_whose_recipe_is_lost_is_named_and_compared_with_no_other(tmp_path: Path, damage: str | None) -> None:
+    train(tmp_path, 0.5)
+    train(tmp_path, 0.6, method="oracle", keep=0.6, kept_relevance=0.9)
+    for run in read_runs(tmp_path)[0]:
+        if run.result.pruner == "oracle":
+            run.folder.resolved.unlink() if damage is None else run.folder.resolved.write_text(damage)
+    runs, problems = read_runs(tmp_path)
+    assert len(runs) == 6
+    assert all("resolved.yaml: cannot be read: " in line for line in problems)
+    assert {verdict.claim for verdict in judge(runs)} >= {"attention-concentrates"}
+    assert "sparsified-training-helps" not in {verdict.claim for verdict in judge(runs)}
+
+
+def test_reading_fast_tells_recipes_apart_as_the_schema_does(tmp_path: Path) -> None:
+    changes = [
+        [],
+        ["pruner.name=oracle"],
+        ["pruner.name=oracle", "pruner.keep_ratio=0.6"],
+        ["pruner.site=input", "pruner.keep_ratio=0.6"],
+        ["data.patterns.count=30"],
+        ["data.noise_tile=8"],
+        ["data.noise_tokens=0.5"],
+        ["start.epochs=3", "start.noise=0.2"],
+        ["start.source=cifar100", "start.epochs=3"],
+        ["train.augment.crop=0"],
+        ["train.learning_rate=1e-3"],
+        ["model.depth=2"],
+        ["run.seed=5", "evaluate.keep=[0.5]"],
+    ]
+    recipes = [parse_recipe("data: {source: cifar10, scene: composite}", "mine", change) for change in changes]
+    read = []
+    for i, recipe in enumerate(recipes):
+        path = tmp_path / f"{i}.yaml"
+        path.write_text(dump_recipe(recipe))
+        read.append(read_science(path))
+    for (a, fast), (b, other) in itertools.combinations(zip(recipes, read, strict=True), 2):
+        assert (fast == other) == (a.science() == b.science())

@@ -1,0 +1,53 @@
+"""The trend of an effect over depth."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import make_run
+from scipy import stats
+
+from tokenprune.claims import judge, read_runs, trends
+from tokenprune.statistics import slope
+
+
+def attention(runs_dir: Path, rises: dict[int, list[float]]) -> None:
+    for depth, by_seed in rises.items():
+        for seed, rise in enumerate(by_seed):
+            make_run(runs_dir, depth=depth, seed=seed, attention=(0.4, 0.4 + rise))
+
+
+def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tmp_path: Path) -> None:
+    rises = {1: [0.1, 0.12, 0.11], 2: [0.14, 0.13], 6: [0.2, 0.16, 0.21]}
+    attention(tmp_path, rises)
+    found = trends(judge(read_runs(tmp_path)[0]))
+    (trend,) = (trend for trend in found if trend.claim == "attention-concentrates")
+    x = np.concatenate([[math.log2(depth)] * len(by_seed) for depth, by_seed in rises.items()])
+    y = np.concatenate(list(rises.values()))
+    b, a = np.polyfit(x, y, 1)
+    residual = ((y - a - b * x) ** 2).sum() / (len(x) - 2)
+    half = stats.t.ppf(0.975, len(x) - 2) * math.sqrt(residual / ((x - x.mean()) ** 2).sum())
+    assert (trend.slope, trend.low, trend.high) == pytest.approx((b, b - half, b + half))
+    assert (trend.depths, trend.seeds, trend.site) == ((1, 2, 6), 2, None)
+    assert trend.p == pytest.approx(2 * stats.t.sf(abs(b) / half * stats.t.ppf(0.975, len(x) - 2), len(x) - 2))
+
+
+def test_one_depth_has_no_trend_and_two_effects_no_interval(tmp_path: Path) -> None:
+    attention(tmp_path / "one", {1: [0.1, 0.2, 0.3]})
+    (one,) = trends(judge(read_runs(tmp_path / "one")[0]))
+    assert (one.slope, one.low, one.p, one.depths) == (None, None, None, (1,))
+    attention(tmp_path / "two", {1: [0.1], 4: [0.2]})
+    (two,) = trends(judge(read_runs(tmp_path / "two")[0]))
+    assert (two.slope, two.low, two.high, two.p) == (pytest.approx(0.05), None, None, None)
+
+
+def test_effects_without_spread_have_no_trend_for_sure() -> None:
+    assert slope([0, 1, 2], [0.3, 0.3, 0.3]) == (0, 0, 0, 1)
+
+
+def test_where_depth_does_not_matter_the_interval_holds_zero_at_its_rate() -> None:
+    generator = np.random.default_rng(0)
+    x = np.repeat(np.log2([1, 2, 4, 6]), 3)
+    held = [low <= 0 <= high for _ in range(1000) for _, low, high, _ in [slope(x, generator.normal(0.2, 0.03, 12))]]
+    assert np.mean(held) == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 1000))

@@ -1,0 +1,194 @@
+"""Settings of one depth beside each other: what replicates share, and which settings differ in chosen keys only."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tokenprune.claims.evidence import RunData
+
+#: How many images, and how long they are trained on: varied together, so that the images seen in all stay the same.
+SAMPLES = ("data.train_size", "train.epochs", "train.warmup_epochs")
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Replicates: runs that differ by their seed alone."""
+
+    runs: tuple[RunData, ...]
+
+    @property
+    def science(self) -> Mapping[str, Any]:
+        return self.runs[0].science
+
+    @property
+    def method(self) -> str:
+        """The pruner in training and test, or none."""
+        return self.runs[0].result.pruner
+
+    @property
+    def keep(self) -> float:
+        return self.runs[0].result.keep_ratio
+
+    @property
+    def samples(self) -> int:
+        """N: training images."""
+        return self.runs[0].result.data.train_count
+
+    @cached_property
+    def alpha(self) -> float | None:
+        """alpha_* of the tokens that are kept in test, mean over seeds; None where relevance is unknown."""
+        shares = [run.result.kept_relevance for run in self.runs if run.result.kept_relevance is not None]
+        return fmean(shares) if shares else self.runs[0].result.data.relevant_share
+
+    @property
+    def accuracy(self) -> dict[int, float]:
+        """Test accuracy by seed."""
+        return {run.result.seed: run.result.test_accuracy for run in self.runs}
+
+    @property
+    def groups(self) -> dict[str, dict[int, float]] | None:
+        """Accuracy by group of test images and seed; None where there are none."""
+        known = {run.result.seed: run.result.group_accuracy for run in self.runs if run.result.group_accuracy}
+        names = dict.fromkeys(name for groups in known.values() for name in groups)
+        return {name: {seed: groups[name] for seed, groups in known.items()} for name in names} or None
+
+    @property
+    def start(self) -> str:
+        """scratch, cifar100, noisy 0.2 (of CIFAR-10)."""
+        return self.runs[0].result.start or "scratch"
+
+    @property
+    def scene(self) -> str:
+        return self.runs[0].result.data.scene
+
+    @property
+    def noise_tokens(self) -> float:
+        return self.science.get("data.noise_tokens", 0.0)
+
+    @property
+    def images(self) -> str:
+        """The images in a few words: scene, tokens replaced by noise, and the source if it is not CIFAR-10."""
+        data = self.runs[0].result.data
+        words = [self.scene]
+        words += [f"noise tokens {self.noise_tokens:g}"] if self.noise_tokens else []
+        words += [Path(data.source).stem] if data.source != "cifar10" else []
+        return ", ".join(words)
+
+    def fixed(self, vary: Collection[str]) -> str:
+        """The recipe without the keys and sections in `vary`, as text that is equal for equal recipes."""
+        if not self.science:
+            return self.runs[0].result.setting
+        sections = tuple(f"{name}." for name in vary)
+        kept = {k: value for k, value in self.science.items() if k not in vary and not k.startswith(sections)}
+        return json.dumps(kept, sort_keys=True)
+
+    def as_arm(self) -> dict[str, Any]:
+        """For a verdict's details."""
+        return {
+            "method": self.method,
+            "keep": self.keep,
+            "alpha": self.alpha,
+            "samples": self.samples,
+            "start": self.start,
+            "accuracy": self.accuracy,
+            "groups": self.groups,
+            "runs": [run.folder.name for run in self.runs],
+        }
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """Settings that differ in their pruner, which works at one site, and in the keys that were asked for.
+
+    variant: the site, with what else places the pruner, in words.
+    """
+
+    site: str
+    variant: str
+    settings: tuple[Setting, ...]
+
+    def of(self, *methods: str) -> list[Setting]:
+        return [setting for setting in self.settings if setting.method in methods]
+
+    @property
+    def base(self) -> Setting | None:
+        """Without a pruner, on the most images; of several as long trained the last."""
+        return max(self.of("none"), key=lambda setting: (setting.samples, _epochs(setting)), default=None)
+
+
+def settings(runs: Sequence[RunData]) -> list[Setting]:
+    """The runs by setting, seeds in order."""
+    found: dict[str, list[RunData]] = {}
+    for run in sorted(runs, key=lambda run: run.result.seed):
+        found.setdefault(run.result.setting, []).append(run)
+    return [Setting(tuple(found[name])) for name in sorted(found)]
+
+
+def alike(found: Sequence[Setting], vary: Collection[str]) -> list[list[Setting]]:
+    """Groups of settings that differ in `vary` alone, which names keys (`train.epochs`) and sections (`start`)."""
+    groups: dict[str, list[Setting]] = {}
+    for setting in found:
+        groups.setdefault(setting.fixed(vary), []).append(setting)
+    return list(groups.values())
+
+
+def pruned(found: Sequence[Setting], vary: Collection[str] = ()) -> list[Pruned]:
+    """Groups, each with one site, of settings that differ in their pruner and in `vary`; none where nobody prunes."""
+    groups = []
+    for group in alike([setting for setting in found if setting.science], ("pruner", *vary)):
+        sites: dict[str, list[Setting]] = {}
+        for setting in group:
+            if setting.method != "none":
+                sites.setdefault(_placed(setting.science), []).append(setting)
+        whole = [setting for setting in group if setting.method == "none"]
+        groups += [
+            Pruned(arms[0].science["pruner.site"], variant, tuple(whole + sorted(arms, key=_order)))
+            for variant, arms in sorted(sites.items())
+        ]
+    return groups
+
+
+def observed(found: Sequence[Setting]) -> list[Setting]:
+    """The settings that speak for a trained model as such: no pruner, no start, and the most images."""
+    plain = [setting for setting in found if setting.method == "none" and setting.start == "scratch"]
+    return [
+        setting
+        for group in alike(plain, SAMPLES)
+        for setting in group
+        if setting.samples == max(other.samples for other in group)
+    ]
+
+
+def measured(found: Sequence[Setting]) -> list[Setting]:
+    """The settings on which pruners were measured, and those on which they ought to be."""
+    ought = observed(found)
+    return [setting for setting in found if setting in ought or any(run.prunes for run in setting.runs)]
+
+
+def each(
+    find: Callable[[tuple[RunData, ...]], list[Any]], chosen: Callable[[Sequence[Setting]], list[Setting]]
+) -> Callable[[Sequence[Setting]], list[Any]]:
+    """A claim's `find` from one that reads a single setting."""
+    return lambda found: [finding for setting in chosen(found) for finding in find(setting.runs)]
+
+
+def _order(setting: Setting) -> tuple[str, float, int]:
+    return setting.method, -setting.keep, setting.samples
+
+
+def _epochs(setting: Setting) -> int:
+    return setting.runs[0].result.epochs
+
+
+def _placed(science: Mapping[str, Any]) -> str:
+    site, epochs = science["pruner.site"], science["pruner.anneal_epochs"]
+    words = [f"site {site}"]
+    words += [f"scores {science['pruner.input_scores']}"] if site == "input" else []
+    words += [f"annealed over {epochs:g} epochs"] if epochs else []
+    options = "pruner.options."
+    words += [f"{key.removeprefix(options)} {value}" for key, value in science.items() if key.startswith(options)]
+    return ", ".join(words)

@@ -1,0 +1,121 @@
+"""The claim about sample complexity: findings from test accuracy over alpha_* and the number of training images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import itemgetter
+from statistics import fmean, linear_regression
+
+from tokenprune.claims.accuracy import UNKNOWN
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.design import SAMPLES, Pruned, Setting, pruned
+from tokenprune.claims.training import finding, shared
+
+#: Alphas that differ by less are one.
+_SAME = 1e-6
+#: Of accuracies: means of pooled points differ in the last digits.
+_ROUNDING = 1e-12
+
+
+def fewer_samples(found: Sequence[Setting]) -> list[Finding]:
+    """k in N ~ alpha_*^-k, N the images needed for the accuracies that the curve of least alpha_* reaches."""
+    findings = []
+    for group in pruned(found, SAMPLES):
+        cells = _cells(group)
+        one_length = tuple(setting for row in cells.values() for setting in row.values())
+        if group.of("oracle") and len({setting.samples for setting in one_length}) > 1:
+            findings.append(_finding(replace(group, settings=one_length), cells))
+    return findings
+
+
+def exponent(needed: Sequence[float], alphas: Sequence[float]) -> float:
+    """k of N ~ alpha^-k: minus the least-squares slope of log N over log alpha."""
+    return -linear_regression([math.log(alpha) for alpha in alphas], [math.log(n) for n in needed]).slope
+
+
+def samples_needed(samples: Sequence[int], accuracy: Sequence[float], target: float) -> float:
+    """Smallest N that reaches the target: the curve, rising over N, is straight in log N between its points.
+
+    Clipped to the range of `samples`, which rise.
+    """
+    reached = next((i for i, value in enumerate(accuracy) if value >= target - _ROUNDING), None)
+    if reached is None:
+        return samples[-1]
+    if reached == 0:
+        return samples[0]
+    low, high = accuracy[reached - 1], accuracy[reached]
+    share = (target - low) / (high - low)
+    return math.exp((1 - share) * math.log(samples[reached - 1]) + share * math.log(samples[reached]))
+
+
+def rising(accuracy: Sequence[float]) -> list[float]:
+    """The nearest curve, by least squares, that never falls."""
+    from scipy.optimize import isotonic_regression
+
+    return [float(value) for value in isotonic_regression(accuracy).x]
+
+
+#: By method and keep ratio, then by N.
+_Cells = dict[tuple[str, float], dict[int, Setting]]
+
+
+def _cells(group: Pruned) -> _Cells:
+    """Of several trainings on as many images, the length that most settings share; of those the longest."""
+    there = group.of("none", "oracle")
+    common = {length: sum(_length(setting) == length for setting in there) for length in map(_length, there)}
+    cells: _Cells = {}
+    for setting in sorted(there, key=lambda setting: (common[_length(setting)], setting.runs[0].result.epochs)):
+        cells.setdefault((setting.method, setting.keep), {})[setting.samples] = setting
+    return cells
+
+
+def _length(setting: Setting) -> tuple[object, ...]:
+    return tuple(setting.science[key] for key in SAMPLES)
+
+
+def _finding(group: Pruned, cells: _Cells) -> Finding:
+    curves = [row for row in cells.values() if len(row) > 1]
+    samples = sorted(set.intersection(*map(set, curves))) if curves else []
+    arms = [row[n] for row in curves for n in samples]
+    lacking = "no two alpha_* were trained on the same two numbers of images"
+    if len(samples) < 2:
+        return finding(group, group.of("none", "oracle"), {}, "", lacking, missing=_missing(group, cells))
+    if any(arm.alpha is None for arm in arms):
+        return finding(group, (), {}, "", UNKNOWN)
+    by_alpha = sorted(((fmean(row[n].alpha or 0 for n in samples), row) for row in curves), key=itemgetter(0))
+    alphas = [alpha for alpha, _ in by_alpha]
+    if alphas[-1] - alphas[0] < _SAME:
+        return finding(group, group.of("none", "oracle"), {}, "", lacking, missing=_missing(group, cells))
+    needed: dict[int, list[list[float]]] = {}  # by seed: a row per target, N at each alpha
+    for seed in shared(arm.accuracy for arm in arms):
+        least, *others = (rising([row[n].accuracy[seed] for n in samples]) for _, row in by_alpha)
+        if least[-1] > least[0]:
+            needed[seed] = [[samples_needed(samples, c, target) for c in (least, *others)] for target in least[1:]]
+    values = {seed: fmean(exponent(row, alphas) for row in rows) for seed, rows in needed.items()}
+    what = (
+        f"exponent k in N ~ alpha_*^-k, alpha_* {alphas[0]:.2f} to {alphas[-1]:.2f}, "
+        f"N {samples[0]:,} to {samples[-1]:,}, mean over {len(samples) - 1} target accuracies"
+    )
+    trained = bool(shared(arm.accuracy for arm in arms))
+    flat = f"accuracy at alpha_* {alphas[0]:.2f} does not rise with N in any seed" if trained and not values else None
+    middle = [rows[(len(rows) - 1) // 2] for rows in needed.values()]
+    at_middle = {
+        alpha: _geometric_mean(column) for alpha, column in zip(alphas, zip(*middle, strict=True), strict=False)
+    }
+    return finding(group, arms, values, what, flat, needed=at_middle)
+
+
+def _missing(group: Pruned, cells: _Cells) -> list[tuple[Setting, tuple[str, ...]]]:
+    """What fills the table of methods and train sizes."""
+    table = {("none", 1.0): {}, **cells}
+    there = {n: setting for row in cells.values() for n, setting in row.items()}
+    found = []
+    for (method, keep), row in table.items():
+        change = [f"pruner.name={method}"]
+        change += [f"pruner.keep_ratio={keep:g}", f"pruner.site={group.site}"] if method != "none" else []
+        found += [(there[n], tuple(change)) for n in sorted(there) if n not in row]
+    return found
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(fmean(map(math.log, values)))

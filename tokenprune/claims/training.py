@@ -1,0 +1,147 @@
+"""Claims about models that are trained and tested with a pruner: findings from the runs' test accuracy."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from tokenprune.claims.accuracy import UNKNOWN
+from tokenprune.claims.claim import Finding, Need
+from tokenprune.claims.design import Pruned, Setting, pruned
+
+_NO_BASE = "no run was trained without a pruner"
+_WITHOUT = ("pruner.name=none",)
+
+
+def clean(setting: Setting) -> bool:
+    """Whether nothing but the background is in the model's way."""
+    return setting.scene != "spurious" and not setting.noise_tokens
+
+
+def noisy(setting: Setting) -> bool:
+    return setting.noise_tokens > 0
+
+
+def spurious(setting: Setting) -> bool:
+    return setting.scene == "spurious"
+
+
+def grouped(
+    find: Callable[[Pruned], list[Finding]], images: Callable[[Setting], bool]
+) -> Callable[[Sequence[Setting]], list[Finding]]:
+    """A claim's `find` from one that reads settings which differ in their pruner, of such images."""
+    return lambda found: [
+        each for group in pruned([setting for setting in found if images(setting)]) for each in find(group)
+    ]
+
+
+def against_none(group: Pruned, method: str) -> list[Finding]:
+    """Accuracy with `method` at the measured ratio nearest alpha_* of all tokens, less that without a pruner.
+
+    Of two ratios as near, the larger.
+    """
+    arms, base = group.of(method), group.base
+    if not arms:
+        return []
+    if base is None:
+        return [finding(group, arms, {}, "", _NO_BASE, missing=[(arms[0], _WITHOUT)])]
+    alpha = base.alpha
+    if alpha is None:
+        return [finding(group, (), {}, "", UNKNOWN)]
+    arm = min(arms, key=lambda arm: abs(arm.keep - alpha))
+    what = f"accuracy trained and tested with {method} at keep ratio {arm.keep:g} less that with all tokens"
+    return [finding(group, (base, arm), difference(arm.accuracy, base.accuracy), what, keep=arm.keep)]
+
+
+def magnitude_against_random(group: Pruned) -> list[Finding]:
+    """Accuracy with magnitude less that with random, trained and tested so, mean over their common ratios."""
+    magnitude, random = group.of("magnitude"), group.of("random")
+    if not magnitude and not random:
+        return []
+    pairs = [(first, second) for first in magnitude for second in random if first.keep == second.keep]
+    if not pairs:
+        lone = [(arm, "random") for arm in magnitude] + [(arm, "magnitude") for arm in random]
+        lacking = "no keep ratio was trained with both magnitude and random"
+        missing = [(arm, (f"pruner.name={other}",)) for arm, other in lone]
+        return [finding(group, (*magnitude, *random), {}, "", lacking, missing=missing)]
+    by_ratio = [difference(first.accuracy, second.accuracy) for first, second in pairs]
+    ratios = [first.keep for first, _ in pairs]
+    over = f"at keep ratio {ratios[0]:g}" if len(ratios) == 1 else f"mean over {len(ratios)} keep ratios"
+    what = f"accuracy trained and tested with magnitude less that with random, {over}"
+    arms = [arm for pair in pairs for arm in pair]
+    return [finding(group, arms, mean_by_seed(by_ratio), what, keep=ratios)]
+
+
+def worst_group(group: Pruned) -> list[Finding]:
+    """Accuracy of the worst group of test images at the largest alpha_* less at the smallest, by the oracle."""
+    arms, base = group.of("none", "oracle"), group.base
+    if not group.of("oracle"):
+        return []
+    if base is None:
+        return [finding(group, arms, {}, "", _NO_BASE, missing=[(arms[0], _WITHOUT)])]
+    if any(arm.alpha is None or arm.groups is None for arm in arms):
+        return [finding(group, (), {}, "", "accuracy by group, or alpha_*, was not recorded")]
+    known = {arm: {seed: min(found.values()) for seed, found in _by_seed(arm).items()} for arm in arms}
+    ordered = sorted(arms, key=lambda arm: arm.alpha or 0)
+    least, most = ordered[0], ordered[-1]
+    seeds = shared(known.values())
+    values = {seed: known[most][seed] - known[least][seed] for seed in seeds}
+    what = f"accuracy of the worst group at alpha_* {most.alpha:.2f} less that at {least.alpha:.2f}"
+    worst = [
+        {
+            "alpha": arm.alpha,
+            "accuracy": fmean(arm.accuracy[seed] for seed in seeds),
+            "worst": fmean(known[arm][seed] for seed in seeds),
+        }
+        for arm in ordered
+        if seeds
+    ]
+    return [finding(group, arms, values, what, worst=worst)]
+
+
+def finding(
+    group: Pruned,
+    arms: Sequence[Setting],
+    values: Mapping[int, float],
+    what: str,
+    lacking: str | None = None,
+    missing: Sequence[tuple[Setting, tuple[str, ...]]] = (),
+    **details: Any,
+) -> Finding:
+    """About the group's base. arms: the settings compared. missing: settings to train, as changes of those there."""
+    runs = (group.base or group.settings[0]).runs
+    return Finding(
+        runs=runs,
+        site=group.site,
+        variant=group.variant,
+        values=dict(values),
+        what=what,
+        images=runs[0].result.test_count,
+        lacking=lacking if lacking or values else "no seed was trained in all the settings compared",
+        needs=(*needed(arms), *(Need(arm.runs[0], overrides) for arm, overrides in missing)),
+        evidence=tuple(run.folder.name for setting in group.settings for run in setting.runs),
+        details={**details, "arms": [setting.as_arm() for setting in group.settings]},
+    )
+
+
+def needed(arms: Iterable[Setting]) -> list[Need]:
+    """Further seeds of settings that are there."""
+    return [Need(arm.runs[0], seeds=frozenset(arm.accuracy)) for arm in arms]
+
+
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
+    return {seed: first[seed] - second[seed] for seed in shared((first, second))}
+
+
+def mean_by_seed(effects: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    return {seed: fmean(effect[seed] for effect in effects) for seed in shared(effects)}
+
+
+def shared(by_seed: Iterable[Mapping[int, Any]]) -> list[int]:
+    """The seeds that all have."""
+    return sorted(set.intersection(*map(set, by_seed)))
+
+
+def _by_seed(setting: Setting) -> dict[int, dict[str, float]]:
+    groups = setting.groups or {}
+    seeds = dict.fromkeys(seed for found in groups.values() for seed in found)
+    return {seed: {name: found[seed] for name, found in groups.items()} for seed in seeds}

@@ -1,0 +1,57 @@
+"""Whether an effect grows or falls with depth."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenprune.claims.judge import Verdict
+from tokenprune.statistics import slope
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Change of a claim's effect per doubling of depth, under one family, site and method variant.
+
+    slope: of a least-squares line through the effects of single seeds over log2 of depth, in the claim's unit; None
+    below two depths. low, high, p: Student's t, 95 %, unadjusted, against no change; None below three effects.
+    seeds: at the depth that has fewest.
+    """
+
+    claim: str
+    family: str
+    site: str | None
+    variant: str | None
+    slope: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    depths: tuple[int, ...]
+    seeds: int
+
+
+def trends(verdicts: Sequence[Verdict]) -> list[Trend]:
+    """One for each claim, family, site and variant of which any effect is known, in the order of the verdicts."""
+    series: dict[tuple[str, str, str | None, str | None], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.values:
+            key = (verdict.claim, verdict.family, verdict.site, verdict.variant)
+            series.setdefault(key, []).append(verdict)
+    return [_trend(key, found) for key, found in series.items()]
+
+
+def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verdict]) -> Trend:
+    points = [(math.log2(verdict.depth), value) for verdict in verdicts for value in verdict.values.values()]
+    fit = slope([x for x, _ in points], [y for _, y in points])
+    claim, family, site, variant = key
+    return Trend(
+        claim,
+        family,
+        site,
+        variant,
+        slope=fit.slope if fit else None,
+        low=fit.low if fit else None,
+        high=fit.high if fit else None,
+        p=fit.p if fit else None,
+        depths=tuple(sorted({verdict.depth for verdict in verdicts})),
+        seeds=min(len(verdict.values) for verdict in verdicts),
+    )
