@@ -164,11 +164,15 @@ class SparseViT(nn.Module):
     @torch.no_grad()
     def attention_by_block(self, images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "l b n"]:
         """Class attention (received attention without a class token) over patch tokens at every block, unpruned."""
+        return self.watch(images)[0]
+
+    def watch(self, images: Float[Tensor, "b 3 y x"]) -> tuple[Float[Tensor, "l b n"], Float[Tensor, "b classes"]]:
+        """`attention_by_block`, and the unpruned model's logits, in one pass."""
         state, rows = self.embed(images), []
         for i in range(self.depth):
             rows.append(SiteSignals(self.vit, state, 2 * i).attention())
             state = self.advance(state, 2 * i, 2 * i + 2)
-        return torch.stack(rows)
+        return torch.stack(rows), self.head(state)
 
     def _pruner(self) -> Pruner:
         if self.pruner is None:

@@ -257,7 +257,9 @@ class Run(Section):
     compile: bool = Field(False, description="torch.compile the training step")
     checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints within an epoch")
     observe_every: int = Field(
-        1, ge=1, description="epochs between two measurements of test accuracy and attention; first and last always"
+        1,
+        ge=1,
+        description="epochs between two measurements of test accuracy and attention; the last is always measured",
     )
     tensorboard: bool = Field(False, description="also write TensorBoard event files")
 

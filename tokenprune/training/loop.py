@@ -28,9 +28,6 @@ from tokenprune.runs import Epoch
 from tokenprune.training.checkpoint import Checkpoint
 from tokenprune.training.observe import Scores, attention_on_relevant, score
 
-#: Images whose attention is recorded each epoch: the share's standard error is then below 0.005.
-ATTENTION_IMAGES = 1000
-
 #: Steps between two looks at the device for a loss that is not finite: each look waits for it.
 LOOK = 20
 
@@ -184,7 +181,7 @@ class Learner:
         hints = None
         if self.model.pruner is not None:
             hints = Hints(batch.relevance, batch.labels, batch.index, seed=(seed << 16) + self.epoch)
-        with torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+        with self._autocast():
             logits = self.forward(batch.images, keep, hints)
         loss = _loss(logits.float(), batch, spec.label_smoothing)
         self.optimizer.zero_grad()
@@ -224,12 +221,12 @@ class Learner:
         job = self.job
         due = self.epoch % job.recipe.run.observe_every == 0 or self.epoch == job.recipe.train.epochs
         observe = job.observe and due
-        self.last = self._score(1.0 if keep is None else keep) if observe else None
-        attention = None
-        if observe:
-            model = self.evaluated()
-            batches = test_batches(job.dataset, 250, model.patch_size, count=ATTENTION_IMAGES)
-            attention = attention_on_relevant(model, batches)
+        self.last, attention = None, None
+        if observe and (started or job.recipe.run.observe_every == 1):
+            self.last = self._score(1.0 if keep is None else keep)
+            attention = self.last.attention
+        elif observe:  # an untrained model's accuracy is chance; where it attends is what training starts from
+            attention = self._attention()
         loss, accuracy = self.running() if started else (None, None)
         self.epochs.append(
             Epoch(
@@ -251,9 +248,18 @@ class Learner:
     def _score(self, keep: float) -> Scores:
         job = self.job
         model = self.evaluated()
-        batches = test_batches(job.dataset, job.recipe.evaluate.batch_size, model.patch_size)
-        autocast = torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16")
-        return score(model, batches, keep, job.recipe.run.seed, autocast)
+        with self._autocast():
+            return score(model, self._test_batches(), keep, job.recipe.run.seed)
+
+    def _attention(self) -> tuple[float, ...] | None:
+        with self._autocast():
+            return attention_on_relevant(self.evaluated(), self._test_batches())
+
+    def _test_batches(self) -> Iterator[Batch]:
+        return test_batches(self.job.dataset, self.job.recipe.evaluate.batch_size, self.model.patch_size)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.job.device.type, torch.bfloat16, enabled=self.job.precision == "bf16")
 
     def state(self, seconds: float) -> dict[str, Any]:
         return {

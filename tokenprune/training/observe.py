@@ -3,7 +3,6 @@
 Shapes: b images, l blocks, n patch tokens, t patches.
 """
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,9 @@ from torch.nn import functional as F
 from tokenprune.data import Batch
 from tokenprune.models import Hints, SparseViT, Trace
 
+#: Images whose attention is recorded: the share's standard error is then below 0.005.
+WATCHED = 1000
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -22,12 +24,15 @@ class Scores:
 
     kept_relevance: label-relevant share of the tokens that the model's own pruner leaves; None without a pruner, where
     relevance is not known, and where tokens are fused.
+    attention: share of attention on label-relevant tokens per block, of the model without its pruner, on the first
+    WATCHED images; None where relevance is not known.
     """
 
     loss: float
     correct: int
     predictions: Int[Tensor, " images"]
     kept_relevance: float | None = None
+    attention: tuple[float, ...] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -35,31 +40,31 @@ class Scores:
 
 
 @torch.no_grad()
-def score(
-    model: SparseViT, batches: Iterable[Batch], keep: float, seed: int, autocast: torch.autocast | None = None
-) -> Scores:
-    """Loss and accuracy of the model as it trains: with its own pruner at ratio `keep`, if it has one."""
+def score(model: SparseViT, batches: Iterable[Batch], keep: float, seed: int) -> Scores:
+    """Loss and accuracy of the model as it trains: with its own pruner at ratio `keep`, if it has one.
+
+    One pass, unless there is a pruner: attention is that of the unpruned model, which is then run on its own.
+    """
     losses, predictions, correct, relevance = [], [], [], []
+    focus = _Focus()
     for batch in batches:
         hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
-        with autocast or contextlib.nullcontext():
+        if focus.wants(batch) and model.pruner is None:
+            rows, logits = model.watch(batch.images)
+            focus.add(rows, batch)
+        else:
             trace = model.run(batch.images, keep, hints)
-        logits = trace.logits
+            logits = trace.logits
+            relevance.append(_kept_relevance(trace, batch))
+            if focus.wants(batch):
+                focus.add(model.attention_by_block(batch.images), batch)
         losses.append(F.cross_entropy(logits.float(), batch.labels, reduction="none"))
         predictions.append(logits.argmax(1))
         correct.append(predictions[-1] == batch.labels)
-        relevance.append(_kept_relevance(trace, batch))
     loss = torch.cat(losses).double().mean().item()
     known = [share for share in relevance if share is not None]
     kept = torch.cat(known).double().mean().item() if known and len(known) == len(relevance) else None
-    return Scores(loss, int(torch.cat(correct).sum()), torch.cat(predictions).cpu(), kept)
-
-
-def _kept_relevance(trace: Trace, batch: Batch) -> Float[Tensor, " b"] | None:
-    """Mean relevance of each image's patch tokens after the last pruning site."""
-    if not trace.states or batch.relevance is None or bool((trace.states[-1].position < 0).any()):
-        return None
-    return batch.relevance.gather(1, trace.states[-1].position).mean(1)
+    return Scores(loss, int(torch.cat(correct).sum()), torch.cat(predictions).cpu(), kept, focus.shares())
 
 
 @torch.no_grad()
@@ -67,20 +72,45 @@ def attention_on_relevant(model: SparseViT, batches: Iterable[Batch]) -> tuple[f
     """Share of class (or received) attention over patch tokens that falls on label-relevant area, per block.
 
     A token of which a part is relevant counts by that part, so uniform attention scores the mean relevance alpha_*.
-    Mean over images (Li et al., ICLR 2023, Proposition 2, whose sum is over label-relevant tokens). None where no
-    image's relevance is known.
+    Mean over the first WATCHED images (Li et al., ICLR 2023, Proposition 2, whose sum is over label-relevant tokens).
+    None where no image's relevance is known.
     """
-    total: Tensor | None = None
-    count = 0
+    focus = _Focus()
     for batch in batches:
-        if batch.relevance is None:
-            return None
-        shares = share_on(model.attention_by_block(batch.images), batch.relevance).double().sum(1)
-        total = shares if total is None else total + shares
-        count += len(batch.labels)
-    return None if total is None else tuple((total / count).tolist())
+        if not focus.wants(batch):
+            break
+        focus.add(model.attention_by_block(batch.images), batch)
+    return focus.shares()
+
+
+class _Focus:
+    """Where attention falls: the sum over images, up to WATCHED of them."""
+
+    def __init__(self) -> None:
+        self.total: Float[Tensor, " l"] | None = None
+        self.count = 0
+
+    def wants(self, batch: Batch) -> bool:
+        return batch.relevance is not None and self.count < WATCHED
+
+    def add(self, attention: Float[Tensor, "l b n"], batch: Batch) -> None:
+        assert batch.relevance is not None
+        few = min(len(batch.labels), WATCHED - self.count)
+        shares = share_on(attention[:, :few].float(), batch.relevance[:few]).double().sum(1)
+        self.total = shares if self.total is None else self.total + shares
+        self.count += few
+
+    def shares(self) -> tuple[float, ...] | None:
+        return None if self.total is None else tuple((self.total / self.count).tolist())
 
 
 def share_on(attention: Float[Tensor, "l b n"], relevance: Float[Tensor, "b n"]) -> Float[Tensor, "l b"]:
     """Attention-weighted mean relevance of each image at each block."""
     return (attention * relevance).sum(2) / attention.sum(2)
+
+
+def _kept_relevance(trace: Trace, batch: Batch) -> Float[Tensor, " b"] | None:
+    """Mean relevance of each image's patch tokens after the last pruning site."""
+    if not trace.states or batch.relevance is None or bool((trace.states[-1].position < 0).any()):
+        return None
+    return batch.relevance.gather(1, trace.states[-1].position).mean(1)
