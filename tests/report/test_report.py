@@ -170,7 +170,7 @@ def test_figures_are_whole_and_name_their_methods(written: tuple[report.Report, 
     figures = written[1] / "figures"
     names = sorted(path.stem for path in figures.glob("*.svg"))
     assert names == sorted(path.stem for path in figures.glob("*.png"))
-    kinds = ["accuracy", "attention", "compute", "kept-relevance", "mosaic", "mosaic"]
+    kinds = ["accuracy", "attention", "claims-matrix", "compute", "kept-relevance", "mosaic", "mosaic"]
     assert [re.split(r"-[0-9a-f]{8}", name)[0] for name in names] == kinds
     for name in names:
         content = (figures / f"{name}.png").read_bytes()
@@ -178,8 +178,8 @@ def test_figures_are_whole_and_name_their_methods(written: tuple[report.Report, 
         assert content.endswith(b"IEND\xaeB`\x82")
         svg = xml.etree.ElementTree.parse(figures / f"{name}.svg")
         words = {element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")}
-        expected = {"first block", "last"} if name.startswith("attention") else {"magnitude", "oracle", "random"}
-        assert expected <= words
+        expected = {"attention": {"first block", "last"}, "claims": {"depth 1", "depth 6", "attention concentrates"}}
+        assert expected.get(name.partition("-")[0], {"magnitude", "oracle", "random"}) <= words
 
 
 def test_the_same_runs_give_the_same_bytes(runs_dir: Path, written: tuple[report.Report, Path], tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_missing_numbers_are_dashes_and_null_never_zero(tmp_path: Path) -> None:
     cells = re.findall(r"<td>([^<]*)</td>", (tmp_path / "out" / "index.html").read_text())
     assert cells.count("–") == 2 * 3  # relevance, measured speed-up, images/s at two ratios
     names = {path.name.partition("-")[0] for path in (tmp_path / "out" / "figures").glob("*.png")}
-    assert names == {"accuracy", "compute", "mosaic"}
+    assert names == {"accuracy", "claims", "compute", "mosaic"}
 
 
 def test_runs_without_prunes_make_a_report_that_says_so(tmp_path: Path) -> None:
@@ -317,7 +317,8 @@ def test_runs_without_prunes_make_a_report_that_says_so(tmp_path: Path) -> None:
     found = report.write(tmp_path / "runs", tmp_path / "out")
     assert found.measured == ()
     assert "tokenprune prune" in Page((tmp_path / "out" / "index.html").read_text()).text
-    assert [path.name.partition("-")[0] for path in (tmp_path / "out" / "figures").glob("*.png")] == ["attention"]
+    names = {path.name.partition("-")[0] for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert names == {"attention", "claims"}
     assert (tmp_path / "out" / "points.csv").read_text() == ""
 
 

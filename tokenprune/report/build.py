@@ -8,13 +8,16 @@ from pathlib import Path
 
 from tokenprune.errors import TokenpruneError
 from tokenprune.report import workers
+from tokenprune.report.arms import experiments
 from tokenprune.report.collect import Report, collect
-from tokenprune.report.export import as_json, claim_rows, point_rows, run_rows, to_csv, to_json
-from tokenprune.report.figures import attention_figure, curve_figures, slug, styles_of
+from tokenprune.report.experiments import experiment_figure
+from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_csv, to_json
+from tokenprune.report.figures import attention_figure, curve_figures, styles_of, suffixes
+from tokenprune.report.matrix_figure import matrix_figure
 from tokenprune.report.mosaic import EXAMPLES, Examples, mosaic, read_examples
 from tokenprune.report.page import page
 from tokenprune.report.series import Curves, Group, Measured, attention, by_method
-from tokenprune.report.style import Drawing, load, style
+from tokenprune.report.style import Drawing, load, slug, style
 from tokenprune.report.theory.figures import figures as laboratory_figures
 from tokenprune.report.theory.layout import PREFIX
 from tokenprune.report.theory.page import page as laboratory_page
@@ -22,7 +25,9 @@ from tokenprune.report.theory.rows import points as laboratory_rows
 from tokenprune.runs import RunFolder, atomic
 
 _MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
+_EXPERIMENTS = 12
 _MOSAICS = 6
+_ATTENTION = "attention-concentrates"
 _PAGES_AND_TABLES = {"index.html", "points.csv", "runs.csv", "claims.csv", "theory.html", "theory.csv"}
 _CHOOSE = "--site, --method and --run of `tokenprune report` choose what is drawn"
 
@@ -48,7 +53,7 @@ def write(
     report = collect(runs_dir, runs, sites, methods)
     drawn = _draw(report)
     points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
-    tables = {"points": points, "runs": run_rows(report), "claims": claim_rows(report)} if report.trained else {}
+    tables = {"points": points, "runs": run_rows(report), "claims": claim_table(report)} if report.trained else {}
     tables |= {"theory": laboratory_points} if report.laboratory else {}
     drawings, problems = drawn()
     report = replace(
@@ -70,22 +75,30 @@ def write(
 def _draw(report: Report) -> Callable[[], _Drawn]:
     """Start to draw all figures; what is returned waits for them, and says what stood in their way."""
     styles = styles_of(line for curves in report.curves for panel in curves.panels for line in panel.lines)
-    suffixes = _suffixes(report.curves)
-    shown = attention(report.attention, report.trained)
-    single = [
+    endings = suffixes(report.curves)
+    concentrates = {verdict.setting for verdict in report.verdicts if verdict.claim == _ATTENTION}
+    shown = attention(report.attention, [run for run in report.trained if run.result.setting in concentrates])
+    compared = [draw for each in experiments(report.verdicts, report.trained) if (draw := experiment_figure(each))]
+    single: list[Callable[[], Drawing]] = [partial(matrix_figure, report.matrix)] if report.matrix.rows else []
+    single += compared[:_EXPERIMENTS]
+    single += [
         draw
-        for curves, suffix in list(zip(report.curves, suffixes, strict=True))[:_MOST]
+        for curves, suffix in list(zip(report.curves, endings, strict=True))[:_MOST]
         for draw in curve_figures(curves, suffix, styles)
     ]
     single += [partial(attention_figure, *found) for found in shown[:_MOST]]
     single += laboratory_figures(report.laboratory)
     load()
     # The mosaics are the longest job: the next one is drawn only where the one before could not be.
-    started = workers.begin([partial(_mosaics, report, suffixes), *(partial(_styled, draw) for draw in single)])
+    started = workers.begin([partial(_mosaics, report, endings), *(partial(_styled, draw) for draw in single)])
     capped = [
-        f"figures: only {_MOST} of {count} {what} are drawn; all are in the tables and CSV; {_CHOOSE}"
-        for what, count in (("groups of curves", len(report.curves)), ("families' attention", len(shown)))
-        if count > _MOST
+        f"figures: only {most} of {count} {what} are drawn; all are in the tables and CSV; {_CHOOSE}"
+        for what, count, most in (
+            ("groups of curves", len(report.curves), _MOST),
+            ("families' attention", len(shown), _MOST),
+            ("experiments", len(compared), _EXPERIMENTS),
+        )
+        if count > most
     ]
 
     def wait() -> _Drawn:
@@ -100,7 +113,7 @@ def _styled(draw: Callable[[], Drawing]) -> _Drawn:
         return [draw()], []
 
 
-def _mosaics(report: Report, suffixes: Sequence[str]) -> _Drawn:
+def _mosaics(report: Report, endings: Sequence[str]) -> _Drawn:
     """One mosaic per group and depth, of the first seed's run that kept examples."""
     folders = {folder.name: folder for folder in report.folders}
     prunes: dict[str, dict[str, list[Measured]]] = {}
@@ -108,7 +121,7 @@ def _mosaics(report: Report, suffixes: Sequence[str]) -> _Drawn:
         prunes.setdefault(measured.folder, {}).setdefault(measured.prune_id, []).append(measured)
     wanted = [
         (curves, panel, suffix)
-        for curves, suffix in zip(report.curves, suffixes, strict=True)
+        for curves, suffix in zip(report.curves, endings, strict=True)
         for panel in curves.panels
         if any(_kept_examples(folders[name], curves, list(prunes[name].values())) for name in panel.runs)
     ]
@@ -175,13 +188,3 @@ def _mosaic(
         return mosaic(depth, run.name, curves.group.describe(), suffix, examples, run.data.classes)
     except (ValueError, IndexError) as error:
         raise TokenpruneError(f"{folder.path}: no mosaic: {error}") from None
-
-
-def _suffixes(found: Sequence[Curves]) -> list[str]:
-    """What the file names of each group end in: family and site, and a number where that is not unique."""
-    suffixes: list[str] = []
-    for curves in found:
-        base = slug(curves.group.family, curves.group.site)
-        same = sum(suffix == base or suffix.startswith(f"{base}-variant-") for suffix in suffixes)
-        suffixes.append(f"{base}-variant-{same + 1}" if same else base)
-    return suffixes

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from tokenprune.report.arms import Arm, Experiment
 from tokenprune.report.series import AttentionPanel, Curves, Line, Mark
 
 
@@ -78,3 +79,41 @@ def say_attention(panels: Sequence[AttentionPanel]) -> str:
         f"{100 * panel.blocks[-1][-1].value:.0f} % at epoch {panel.epochs[-1]}."
         for panel in panels
     )
+
+
+def experiment_conditions(experiment: Experiment) -> str:
+    """Seeds, bars, images and notes of an experiment's figure."""
+    seeds = ", ".join(f"{panel.seeds} at depth {panel.depth}" for panel in experiment.panels)
+    bars = (
+        " Bars: 95 % t interval of the mean over seeds." if max(panel.seeds for panel in experiment.panels) > 1 else ""
+    )
+    images = " or ".join(f"{count:,}" for count in experiment.images)
+    notes = "".join(f" {note.rstrip('.')}." for note in experiment.notes)
+    data = f"{experiment.data[:1].upper()}{experiment.data[1:]}"
+    parts = [
+        f"{data} images" + (f", {experiment.variant}" if experiment.variant else ""),
+        f"{experiment.samples[0]:,} training images" if len(experiment.samples) == 1 else None,
+        f"{images} test images" if images else None,
+    ]
+    return f"Seeds: {seeds}.{bars} {'; '.join(part for part in parts if part)}.{notes}"
+
+
+def say_experiment(experiment: Experiment) -> str:
+    return " ".join(
+        f"Depth {panel.depth}: "
+        + "; ".join(f"{_say_arm(arm, experiment)} {100 * arm.mean.value:.1f} %" for arm in panel.arms)
+        + "".join(f"; N needed at α* {alpha:.2f}: {count:,.0f}" for alpha, count in sorted(panel.needed.items()))
+        + "."
+        for panel in experiment.panels
+    )
+
+
+def _say_arm(arm: Arm, experiment: Experiment) -> str:
+    """What makes these models differ from the experiment's others."""
+    arms = [other for panel in experiment.panels for other in panel.arms]
+    parts = [
+        "all tokens" if arm.method == "none" else f"{arm.method} at keep {arm.keep:g}",
+        f"{arm.samples:,} images" if len({other.samples for other in arms}) > 1 else None,
+        f"start {arm.start}" if len({other.start for other in arms}) > 1 else None,
+    ]
+    return ", ".join(part for part in parts if part)

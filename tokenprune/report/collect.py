@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import CLAIMS, Verdict, judge, read_runs
+from tokenprune.claims import CLAIMS, Trend, Verdict, judge, read_runs, trends
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.recipe import Schedule
 from tokenprune.report import environment, theory
+from tokenprune.report.matrix import Matrix, matrix
 from tokenprune.report.series import Curves, Measured, Trained, curves
 from tokenprune.runs import RunFolder, all_runs, theory_runs
 from tokenprune.statistics import wilson
@@ -20,6 +21,7 @@ class Report:
 
     folders: of the finished training runs, in the order of `trained`. attention: (epoch, share per block) by folder
     name. environments: environment.json by folder name. problems: a line for each thing that could not be used.
+    trends: of the verdicts over depth. matrix: verdicts and trends as they are shown.
     curves: of all that was measured. laboratory: what `tokenprune theory` left. figures: names of those drawn, none
     before they are.
     """
@@ -30,6 +32,8 @@ class Report:
     attention: dict[str, list[tuple[int, tuple[float, ...]]]]
     environments: dict[str, dict[str, Any]]
     verdicts: tuple[Verdict, ...]
+    trends: tuple[Trend, ...]
+    matrix: Matrix
     problems: tuple[str, ...]
     curves: tuple[Curves, ...]
     laboratory: theory.Laboratory
@@ -71,19 +75,23 @@ def collect(
     at = [str(Schedule.parse(site)) for site in sites] if sites else None
     by = list(methods) if methods else None
     shown = tuple(_chosen(measured, at, by))
+    trained = tuple(
+        Trained(run.folder.name, run.result, *wilson(run.result.test_correct, run.result.test_count)) for run in runs
+    )
+    verdicts = tuple(verdict for verdict in judge(runs) if _is_of(verdict, at, by))
+    found_trends = tuple(trends(verdicts))
     return Report(
         folders=tuple(run.folder for run in runs),
-        trained=tuple(
-            Trained(run.folder.name, run.result, *wilson(run.result.test_correct, run.result.test_count))
-            for run in runs
-        ),
+        trained=trained,
         measured=shown,
         attention={
             run.folder.name: [(e.epoch, e.attention_on_relevant) for e in run.epochs if e.attention_on_relevant]
             for run in runs
         },
         environments=environments,
-        verdicts=tuple(verdict for verdict in judge(runs) if _is_of(verdict, at, by)),
+        verdicts=verdicts,
+        trends=found_trends,
+        matrix=matrix(verdicts, found_trends, trained),
         problems=(*problems, *unread, *laboratory.problems),
         curves=tuple(curves(shown)),
         laboratory=laboratory,

@@ -3,15 +3,15 @@
 import csv
 import io
 import json
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tokenprune.report.collect import Report
 from tokenprune.report.environment import different
 from tokenprune.report.series import Measured
 from tokenprune.report.theory.rows import as_json as laboratory_as_json
-from tokenprune.runs import SCHEMA, PruneResult
+from tokenprune.runs import SCHEMA
 
 _POINT_FIRST = (
     "run",
@@ -38,6 +38,8 @@ _POINT_FIRST = (
     "draw",
 )
 
+_TREND = ("slope", "low", "high", "p")
+
 
 def as_json(
     report: Report, points: list[dict[str, Any]] | None = None, theory: list[dict[str, Any]] | None = None
@@ -51,6 +53,7 @@ def as_json(
         "runs": run_rows(report),
         "points": point_rows(report) if points is None else points,
         "claims": claim_rows(report),
+        "trends": [asdict(trend) for trend in report.trends],
         "environments": [{"runs": runs, **environment} for environment, runs in different(report.environments)],
         "theory": laboratory_as_json(report.laboratory, theory),
         "problems": list(report.problems),
@@ -87,7 +90,21 @@ def point_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def claim_rows(report: Report) -> list[dict[str, Any]]:
+    """A row per verdict, with all that is behind it."""
     return [verdict.model_dump(mode="json") for verdict in report.verdicts]
+
+
+def claim_table(report: Report) -> list[dict[str, Any]]:
+    """The same for CSV: the trend over depth beside each verdict, the compared models left to report.json."""
+    trends = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in report.trends}
+    rows = []
+    for verdict in report.verdicts:
+        row = verdict.model_dump(mode="json")
+        row["details"].pop("arms", None)
+        trend = trends.get((verdict.claim, verdict.family, verdict.site, verdict.variant))
+        row |= {f"trend_{name}": getattr(trend, name) if trend else None for name in _TREND}
+        rows.append(row)
+    return rows
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -111,29 +128,6 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
         writer.writerow(rows[0])
         writer.writerows(map(_cell, row.values()) for row in rows)
     return text.getvalue()
-
-
-def prune_command(prune: PruneResult) -> str:
-    """What measures this prune again."""
-    words = ["tokenprune", "prune", "--run", prune.run, "--method", prune.method, "--site", prune.site]
-    words += ["--keep", ",".join(f"{ratio:g}" for ratio in _distinct(point.keep_ratio for point in prune.points))]
-    draws = len(_distinct(point.seed for point in prune.points if point.seed is not None))
-    if draws:
-        words += ["--seeds", str(draws)]
-    if prune.finetune_epochs:
-        words += ["--finetune-epochs", str(prune.finetune_epochs)]
-    if prune.site == "input" and prune.input_scores:
-        words += ["--input-scores", prune.input_scores]
-    words += ["--batch-size", str(prune.batch_size)]
-    return shlex.join(words)
-
-
-def train_command(environment: Mapping[str, Any]) -> str | None:
-    """The command that the run was started with, where it is known."""
-    words = environment.get("command")
-    if not isinstance(words, list) or len(words) < 2:
-        return None
-    return shlex.join(["tokenprune", *map(str, words[1:])])
 
 
 def _point(measured: Measured) -> dict[str, Any]:
@@ -172,7 +166,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value, sort_keys=True) if value else ""
     return value
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokenprune.report import captions
+from tokenprune.report.panels import (
+    draw_band,
+    draw_legend,
+    in_percent,
+    in_row,
+    label_outer,
+    mark_alpha,
+    panel_width,
+    percent_kept,
+)
 from tokenprune.report.series import AttentionPanel, Curves, Interval, Line, Mark, Panel
-from tokenprune.report.style import INK, MUTED, PAPER, Drawing, grid, looks, render
+from tokenprune.report.style import INK, PAPER, Drawing, grid, looks, render, slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLUMNS = 3
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))  # a method's second and third set of options
 
 
@@ -34,9 +43,14 @@ def styles_of(lines: Iterable[Line]) -> Styles:
     return styles
 
 
-def slug(*parts: str) -> str:
-    """A file name of the parts: `accuracy-ab12cd34-before-0`."""
-    return "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-") for part in parts if part)
+def suffixes(found: Sequence[Curves]) -> list[str]:
+    """What the file names of each group end in: family and site, and a number where that is not unique."""
+    names: list[str] = []
+    for curves in found:
+        base = slug(curves.group.family, curves.group.site)
+        same = sum(suffix == base or suffix.startswith(f"{base}-variant-") for suffix in names)
+        names.append(f"{base}-variant-{same + 1}" if same else base)
+    return names
 
 
 def curve_figures(curves: Curves, suffix: str, styles: Styles) -> list[Callable[[], Drawing]]:
@@ -52,10 +66,10 @@ def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     for ax, panel in zip(axes, curves.panels, strict=False):
         _curve_lines(ax, panel, styles, lambda mark: 100 * mark.kept, lambda mark: mark.accuracy)
         ax.axhline(100 * panel.unpruned.value, color=INK, linestyle=":", linewidth=1.2, zorder=1.5)
-        _alpha(ax, panel.relevant_share)
-    _label(axes, len(curves.panels), "patch tokens kept, %", "test accuracy, %")
+        mark_alpha(ax, panel.relevant_share)
+    label_outer(axes, len(curves.panels), "patch tokens kept, %", "test accuracy, %")
     _accuracy_limits(axes, curves.panels)
-    _percent_kept(axes[: _columns(len(curves.panels))])
+    percent_kept(axes[: in_row(len(curves.panels))])
     svg, png = render(figure)
     extra = (
         " The thin vertical mark α* is the label-relevant share of the image." if captions.shows_alpha(curves) else ""
@@ -77,7 +91,7 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     measured = any(mark.images_per_second is not None for mark in marks)
     figure, axes = _panels(curves, styles, rows=2 if measured else 1)
     columns = len(curves.panels)
-    wide = _columns(columns)
+    wide = in_row(columns)
     for i, panel in enumerate(curves.panels):
         row, column = divmod(i, wide)
         ax = axes[row * wide * (2 if measured else 1) + column]
@@ -119,8 +133,8 @@ def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         _curve_lines(ax, panel, styles, lambda mark: 100 * mark.kept, lambda mark: mark.kept_relevance)
         if panel.relevant_share is not None:
             ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
-    _label(axes, len(curves.panels), "patch tokens kept, %", "label-relevant area of kept, %")
-    _percent_kept(axes[: _columns(len(curves.panels))])
+    label_outer(axes, len(curves.panels), "patch tokens kept, %", "label-relevant area of kept, %")
+    percent_kept(axes[: in_row(len(curves.panels))])
     axes[0].set_ylim(top=min(103, axes[0].get_ylim()[1]))
     svg, png = render(figure)
     return Drawing(
@@ -139,17 +153,17 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    columns = _columns(len(panels))
+    columns = in_row(len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid_axes = grid(rows, columns, width=_width(columns), height=2.3, top=0.56, share_x=False)
+    figure, grid_axes = grid(rows, columns, width=panel_width(columns), height=2.3, top=0.56, share_x=False)
     axes = [ax for row in grid_axes for ax in row]
     for ax, panel in zip(axes, panels, strict=False):
         depth = len(panel.blocks)
         for block, shares in enumerate(panel.blocks):
             color = _block_color(block / max(1, depth - 1))
             ax.plot(panel.epochs, [100 * share.value for share in shares], color=color)
-            if len(bounded := _bounded(panel.epochs, shares)) > 1:
-                _band(ax, bounded, color, 0.13)
+            if len(limits := in_percent(panel.epochs, shares)) > 1:
+                draw_band(ax, limits, color, 0.13)
         if panel.relevant_share is not None:
             ax.axhline(100 * panel.relevant_share, color=INK, linestyle="--", linewidth=1)
         ax.set_title(f"depth {panel.depth}")
@@ -161,10 +175,10 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
         low, high = ax.get_ylim()
         if high - low < 1:  # a point: less is not worth a scale of its own, nor labels of many digits
             ax.set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
-    _label(axes, len(panels), "epochs trained", "attention on relevant tokens, %")
+    label_outer(axes, len(panels), "epochs trained", "attention on relevant tokens, %")
     if max(len(panel.blocks) for panel in panels) > 1:
         handles = [Line2D([], [], color=_block_color(share)) for share in (0.0, 0.5, 1.0)]
-        _legend(figure, handles, ["first block", "middle", "last"])
+        draw_legend(figure, handles, ["first block", "middle", "last"])
     svg, png = render(figure)
     seeds = ", ".join(f"{panel.seeds} at depth {panel.depth}" for panel in panels)
     return Drawing(
@@ -181,10 +195,10 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
 
 def _panels(curves: Curves, styles: Styles, rows: int = 1) -> tuple["Figure", "list[Axes]"]:
     """Axes per depth (below one another `rows` times), with titles and one legend above them all."""
-    columns = _columns(len(curves.panels))
+    columns = in_row(len(curves.panels))
     deep = -(-len(curves.panels) // columns)
     figure, axes = grid(
-        deep * rows, columns, width=_width(columns), height=2.3 if rows == 1 else 2.0, top=0.56, share_x=rows == 1
+        deep * rows, columns, width=panel_width(columns), height=2.3 if rows == 1 else 2.0, top=0.56, share_x=rows == 1
     )
     for i, panel in enumerate(curves.panels):
         row, column = divmod(i, columns)
@@ -199,7 +213,7 @@ def _panels(curves: Curves, styles: Styles, rows: int = 1) -> tuple["Figure", "l
         Line2D([], [], color=color, marker=marker, linestyle=dash, markeredgecolor=PAPER, markeredgewidth=0.6)
         for color, marker, dash in (styles[name] for name in names)
     ]
-    _legend(figure, handles, names)
+    draw_legend(figure, handles, names)
     return figure, [ax for row in axes for ax in row]
 
 
@@ -232,34 +246,11 @@ def _curve_lines(
             markeredgewidth=0.6,
             zorder=3,
         )
-        bounded = _bounded(xs, values)
-        if not bars and len(bounded) > 1 and min(seeds for _, _, seeds in drawn) > 1:
-            _band(ax, bounded, color, 0.18)
-        elif bounded:
-            ax.vlines(*np.transpose(bounded), color=color, linewidth=1.1, alpha=0.75, zorder=2.5)
-
-
-def _bounded(xs: Sequence[float], values: Sequence[Interval]) -> list[tuple[float, float, float]]:
-    """(x, low, high) in percent of the intervals that have bounds."""
-    return [
-        (x, 100 * v.low, 100 * v.high)
-        for x, v in zip(xs, values, strict=True)
-        if v.low is not None and v.high is not None
-    ]
-
-
-def _band(ax: "Axes", bounded: Sequence[tuple[float, float, float]], color: Any, alpha: float) -> None:
-    ax.fill_between(*np.transpose(bounded), color=color, alpha=alpha, linewidth=0, zorder=2)
-
-
-def _alpha(ax: "Axes", share: float | None) -> None:
-    if share is None:
-        return
-    ax.axvline(100 * share, color=MUTED, linewidth=0.8, zorder=1)
-    ax.annotate(
-        "α*", (100 * share, 0), xycoords=("data", "axes fraction"), xytext=(3, 4), textcoords="offset points",
-        color=MUTED, fontsize=8,
-    )  # fmt: skip
+        limits = in_percent(xs, values)
+        if not bars and len(limits) > 1 and min(seeds for _, _, seeds in drawn) > 1:
+            draw_band(ax, limits, color, 0.18)
+        elif limits:
+            ax.vlines(*np.transpose(limits), color=color, linewidth=1.1, alpha=0.75, zorder=2.5)
 
 
 def _star(ax: "Axes", x: float | None, accuracy: float) -> None:
@@ -278,47 +269,8 @@ def _accuracy_limits(axes: Sequence["Axes"], panels: Sequence[Panel]) -> None:
         ax.set_ylim(max(-1.0, low - room), min(101.0, high + room))
 
 
-def _percent_kept(axes: Sequence["Axes"]) -> None:
-    """axes: of the first row, with which those below share x."""
-    for ax in axes:
-        ax.set_xlim(0, 103)
-        ax.set_xticks([0, 20, 40, 60, 80, 100])
-
-
-def _label(axes: Sequence["Axes"], count: int, x: str, y: str) -> None:
-    columns = _columns(count)
-    for i, ax in enumerate(axes[:count]):
-        if i % columns == 0:
-            ax.set_ylabel(y)
-        if i + columns >= count:
-            ax.set_xlabel(x)
-            ax.tick_params(labelbottom=True)
-
-
-def _legend(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
-    width, height = figure.get_size_inches()
-    columns = max(1, min(len(handles), int(width / (0.55 + 0.085 * max(map(len, names))))))
-    figure.legend(
-        handles,
-        names,
-        loc="upper left",
-        bbox_to_anchor=(0.55 / width, 1 - 0.02 / height),
-        ncols=columns,
-        borderaxespad=0.2,
-        columnspacing=1.6,
-    )
-
-
 def _block_color(share: float) -> Any:
     """Colour of a block by its place between the first (0) and the last (1); it shows on white and on black."""
     import matplotlib
 
     return matplotlib.colormaps["viridis"](0.24 + 0.6 * share)
-
-
-def _columns(count: int) -> int:
-    return 2 if count == 4 else min(count, _COLUMNS)
-
-
-def _width(columns: int) -> float:
-    return {1: 4.6, 2: 3.6}.get(columns, 2.75)

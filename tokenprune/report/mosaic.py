@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from tokenprune.errors import TokenpruneError
-from tokenprune.report.figures import slug
-from tokenprune.report.style import GREEN, RED, Drawing, blank, render
+from tokenprune.report.style import GREEN, RED, Drawing, blank, render, slug
 
 EXAMPLES = "examples.npz"  # in a prune's folder
 _IMAGES, _RATIOS = 4, 6

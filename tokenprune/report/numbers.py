@@ -4,6 +4,9 @@ from tokenprune.report.series import Interval
 
 DASH = "–"
 
+#: The unit of effects that are no share and so are not told in points.
+EXPONENT = "exponent"
+
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage without its sign: 0.7312 -> 73.1"""
@@ -29,6 +32,18 @@ def signed_bounds(interval: Interval, digits: int = 1) -> str:
     if interval.low is None or interval.high is None:
         return DASH
     return f"{signed(interval.low, digits)} to {signed(interval.high, digits)}"
+
+
+def effect(value: float | None, unit: str) -> str:
+    """A claim's effect, in points unless it is an exponent: 0.123 -> +12.3, or +0.12"""
+    return signed(value) if unit != EXPONENT else plain(value, "+.2f")
+
+
+def effect_bounds(interval: Interval, unit: str) -> str:
+    """+10.1 to +14.5"""
+    if interval.low is None or interval.high is None:
+        return DASH
+    return f"{effect(interval.low, unit)} to {effect(interval.high, unit)}"
 
 
 def plain(value: float | None, form: str = ".3g") -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import tokenprune
-from tokenprune.report import captions
+from tokenprune.report import behind, captions
 from tokenprune.report.collect import Report
-from tokenprune.report.export import prune_command, train_command
+from tokenprune.report.commands import Commands
+from tokenprune.report.figures import suffixes
 from tokenprune.report.html import count, figure, machines, resolved, template
 from tokenprune.report.numbers import (
     bounds,
@@ -18,23 +19,33 @@ from tokenprune.report.numbers import (
     signed,
     signed_bounds,
 )
-from tokenprune.report.series import Curves, Interval, Mark, Panel, Trained
+from tokenprune.report.series import Curves, Interval, Mark, Panel, Trained, over_seeds
 from tokenprune.report.style import Drawing
-from tokenprune.report.verdicts import blocks
 from tokenprune.runs import RunFolder
 
 
 def page(report: Report, drawings: Sequence[Drawing]) -> str:
     """index.html"""
+    commands = Commands(report)
+    experiments = behind.behind(report, drawings, commands)
+    placed = behind.shown(experiments)
+    matrix = next((drawing for drawing in drawings if drawing.name == "claims-matrix"), None)
     return template("page.html.j2").render(
         title="May these tokens go?",
         lead=_lead(report),
         notes=sorted({run.result.data.note for run in report.trained if run.result.data.note}),
-        claims=blocks(report.verdicts),
-        figures=[figure(drawing) for drawing in drawings],
+        depths=report.matrix.depths,
+        matrix=behind.head(report.matrix),
+        matrix_figure=figure(matrix) if matrix else None,
+        paper=any(row.claim.published for row in report.matrix.rows),
+        trends=len(report.matrix.depths) > 1,
+        left_out=report.matrix.left_out,
+        silent=report.matrix.silent,
+        experiments=experiments,
+        figures=[figure(drawing) for drawing in drawings if drawing is not matrix and drawing.name not in placed],
         no_curves=None if report.measured else "Nothing here was pruned yet: `tokenprune prune` measures the curves.",
-        tables=[_table(curves) for curves in report.curves],
-        settings=_settings(report),
+        tables=[_table(*each) for each in zip(report.curves, suffixes(report.curves), strict=True)],
+        settings=_settings(report, commands),
         environments=machines(report.environments),
         theory=bool(report.laboratory),
         problems=report.problems,
@@ -62,11 +73,12 @@ def _data(source: str, scene: str) -> str:
     return name if scene == "plain" else f"{name} ({scene})"
 
 
-def _table(curves: Curves) -> dict[str, Any]:
+def _table(curves: Curves, ending: str) -> dict[str, Any]:
     ratios = sorted(
         {mark.keep_ratio for panel in curves.panels for line in panel.lines for mark in line.marks}, reverse=True
     )
     return {
+        "anchor": behind.numbers_anchor(ending),
         "title": f"{curves.title}, site {curves.group.site}",
         "conditions": captions.conditions(curves),
         "untimed": [f"{why[0].upper()}{why[1:]} to tokenprune prune." for why in curves.untimed],
@@ -111,16 +123,16 @@ def _full(mark: Mark) -> list[str]:
     ]
 
 
-def _settings(report: Report) -> list[dict[str, Any]]:
+def _settings(report: Report, commands: Commands) -> list[dict[str, Any]]:
     """Runs of one setting together: they share the recipe, so it is shown once."""
     folders = {folder.name: folder for folder in report.folders}
     groups: dict[tuple[str, int, str], list[Trained]] = {}
     for run in report.trained:
         groups.setdefault((run.result.name, run.result.model.depth, run.result.setting), []).append(run)
-    return [_setting(report, runs, folders) for _, runs in sorted(groups.items())]
+    return [_setting(runs, folders, commands) for _, runs in sorted(groups.items())]
 
 
-def _setting(report: Report, runs: Sequence[Trained], folders: dict[str, RunFolder]) -> dict[str, Any]:
+def _setting(runs: Sequence[Trained], folders: dict[str, RunFolder], commands: Commands) -> dict[str, Any]:
     result = runs[0].result
     model, data = result.model, result.data
     facts = [
@@ -132,8 +144,11 @@ def _setting(report: Report, runs: Sequence[Trained], folders: dict[str, RunFold
         f"trained with {result.pruner} at keep {result.keep_ratio:g}" if result.pruner != "none" else None,
         count(result.epochs, "epoch"),
     ]
+    accuracy = over_seeds([run.result.test_accuracy for run in runs], (runs[0].low, runs[0].high))
     return {
-        "title": f"{result.name}, depth {model.depth}",
+        "anchor": behind.setting_anchor(runs[0]),
+        "title": f"{result.name}, {behind.describe(runs[0])}",
+        "accuracy": f"{percent(accuracy.value)} % ({bounds(accuracy)}), {count(len(runs), 'seed')}",
         "facts": " · ".join(fact for fact in facts if fact),
         "runs": [_run(run) for run in runs],
         "groups": [
@@ -144,7 +159,7 @@ def _setting(report: Report, runs: Sequence[Trained], folders: dict[str, RunFold
             for run in runs
             if run.result.group_accuracy
         ],
-        "commands": _commands(report, runs),
+        "commands": commands.all_of(runs),
         "recipe": resolved(folders[runs[0].folder]),
     }
 
@@ -160,12 +175,3 @@ def _run(run: Trained) -> dict[str, Any]:
         "duration": duration(result.seconds),
         "device": f"{result.precision}, {result.device}",
     }
-
-
-def _commands(report: Report, runs: Sequence[Trained]) -> str:
-    """What trained and pruned these runs, a line each, every line once."""
-    names = {run.folder for run in runs}
-    prunes = {(m.folder, m.prune_id): m.prune for m in report.measured if m.folder in names}
-    lines = [train_command(report.environments[run.folder]) for run in runs]
-    lines += map(prune_command, prunes.values())
-    return "\n".join(dict.fromkeys(line for line in lines if line))

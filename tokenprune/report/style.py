@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,16 @@ _OTHERS = [(color, marker) for marker in "DvPX*" for color in (PURPLE, RED, SKY)
 
 _DPI = 160  # of the PNG
 
+#: (ink, ground) of what was found.
+VERDICTS = {
+    "supported": ("#00694c", "#e1f3ec"),
+    "refuted": ("#a33c00", "#fcebe1"),
+    "undecided": ("#4d5a66", "#eceff2"),
+}
+
 _THEMED = {PAPER: "--paper", INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue", GREEN: "--green"}
+for (_ink, _ground), _name in zip(VERDICTS.values(), ("yes", "no", "open"), strict=True):
+    _THEMED |= {_ink: f"--{_name}", _ground: f"--{_name}-soft"}
 
 _RC = {
     "font.family": "DejaVu Sans",
@@ -94,6 +103,11 @@ class Drawing:
         )
 
 
+def slug(*parts: str) -> str:
+    """A file name of the parts: `accuracy-ab12cd34-before-0`."""
+    return "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-") for part in parts if part)
+
+
 def load() -> None:
     """Import what figures are drawn with: once, before processes share it."""
     from matplotlib.backends import backend_agg, backend_svg  # noqa: F401
@@ -131,17 +145,25 @@ def blank(width: float, height: float) -> "Figure":
 
 
 def grid(
-    rows: int, columns: int, *, width: float, height: float, top: float, share_x: bool = True
+    rows: int,
+    columns: int,
+    *,
+    width: float,
+    height: float,
+    top: float,
+    share_x: bool = True,
+    share_y: Literal["row", "all"] = "row",
+    left: float = 0.62,
 ) -> tuple["Figure", "list[list[Axes]]"]:
-    """Axes of `width` x `height` inches each, `top` inches free above them; y is shared along a row."""
-    left, right, bottom, across, down = 0.62, 0.15, 0.5, 0.22, 0.62
+    """Axes of `width` x `height` inches each, `top` inches free above them and `left` beside; y is shared."""
+    right, bottom, across, down = 0.15, 0.5, 0.22, 0.62
     total_width = left + columns * width + (columns - 1) * across + right
     total_height = top + rows * height + (rows - 1) * down + bottom
     figure = blank(total_width, total_height)
     axes = figure.subplots(
         rows,
         columns,
-        sharey="row",
+        sharey=share_y,
         sharex="col" if share_x else False,
         squeeze=False,
         gridspec_kw={

@@ -1,34 +1,43 @@
 """The report for an 80-column terminal."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.judge import LEVEL, SEEDS
 from tokenprune.report.collect import Report
-from tokenprune.report.numbers import DASH, bounds, percent
+from tokenprune.report.matrix import Cell, Matrix, Row
+from tokenprune.report.numbers import EXPONENT, bounds, percent
 from tokenprune.report.series import Curves, Interval
 from tokenprune.report.theory.tables import table as laboratory_table
-from tokenprune.report.verdicts import Block, blocks
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 _RATIOS = 10
-_CLAIM = 27  # the longest name of a claim
+_RUNS = 24  # more are too many for a table; the page and runs.csv have them
+_DEPTHS, _CELL = 6, 7  # of a table of claims, and columns of the terminal for each
+_MARKS = {"supported": "*", "refuted": "!", "undecided": "?"}
 _COLORS = {"supported": "green", "refuted": "red", "undecided": "bright_black"}
 
 
 def table(report: Report) -> list[Any]:
     """Renderables for a rich console of 80 columns: runs, accuracy at each ratio, verdicts."""
     trained = (
-        [_runs(report), *(_curves(curves) for curves in report.curves), *_claims(report)] if report.trained else []
+        [_runs(report), *(_curves(curves) for curves in report.curves), *_claims(report.matrix)]
+        if report.trained
+        else []
     )
     return [*trained, *([laboratory_table(report.laboratory)] if report.laboratory else [])]
 
 
-def _runs(report: Report) -> "Table":
+def _runs(report: Report) -> Any:
     from rich.text import Text
 
+    if len(report.trained) > _RUNS:
+        settings = {run.result.setting for run in report.trained}
+        return Text(f"{len(report.trained)} runs of {len(settings)} settings: see runs.csv and the page.")
     found = _table("Runs (test accuracy in %, Wilson 95 %)")
     found.add_column("run", overflow="fold", ratio=1)
     for name in ("depth", "accuracy", "95 %"):
@@ -72,51 +81,82 @@ def _curves(curves: Curves) -> "Table":
     return found
 
 
-def _claims(report: Report) -> list["Table"]:
+def _claims(matrix: Matrix) -> list["Table"]:
+    """Claims down, depths across, an effect per cell; several tables where so many depths do not fit 80 columns."""
+    found = [
+        _part(matrix, range(first, min(first + _DEPTHS, len(matrix.depths))))
+        for first in range(0, len(matrix.depths), _DEPTHS)
+    ]
     from rich.text import Text
 
-    tables = []
-    for block in blocks(report.verdicts):
-        found = _table(f"Claims, {block.title}", gap=0)
-        found.caption = Text(_legend(block))
-        found.add_column(
-            "claim", overflow="fold", width=_CLAIM if block.several else None, ratio=None if block.several else 1
-        )
-        found.add_column("depth", justify="right", no_wrap=True)
-        if block.several:
-            found.add_column("site", overflow="fold", ratio=1)
-        found.add_column("verdict", no_wrap=True)
-        found.add_column("effect", justify="right", no_wrap=True)
-        found.add_column("95 %", overflow="fold", max_width=14)
-        found.add_column("n", justify="right", no_wrap=True)
-        for row in block.rows:
-            for depth, cells in zip(block.depths, row.cells, strict=True):
-                for cell in cells:
-                    found.add_row(
-                        row.id,
-                        str(depth),
-                        *([Text(cell.where or DASH)] if block.several else []),
-                        Text(cell.verdict, style=_COLORS[cell.verdict]),
-                        cell.effect,
-                        cell.interval,
-                        str(cell.seeds),
-                    )
-        tables.append(found)
-    return tables
+    if found:
+        found[-1].caption = Text(_legend(matrix))
+    return found
 
 
-def _legend(block: Block) -> str:
-    lines = ["effect: in points, mean of n training seeds, with its 95 % interval."]
-    if any(cell.verdict == "undecided" for _, cell in block.cells):
-        lines.append(
-            f"undecided: fewer than {SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more; the page and --json have "
-            "the commands that would decide."
-        )
-    if block.left_out:
-        lines.append(
-            f"Left out, for one of the two methods alone was measured there: {'; '.join(block.left_out)}; --json has "
-            "them."
-        )
+def _part(matrix: Matrix, columns: range) -> "Table":
+    from rich.text import Text
+
+    trend = columns.stop == len(matrix.depths) > 1
+    found = _table(f"Claims by depth{_shared(matrix)}", gap=0)
+    found.add_column("claim", overflow="fold", ratio=1)
+    for column in columns:
+        depth = matrix.depths[column]
+        found.add_column(f"depth {depth}" if column == columns.start else str(depth), justify="right", no_wrap=True)
+    if trend:
+        found.add_column("trend", justify="right", no_wrap=True)
+    width = 80 - _CELL * (len(columns) + trend) - 1
+    for number, claims in matrix.experiments:
+        for claim, rows in claims:
+            heading = textwrap.fill(f"{number} {claim.id}", width, subsequent_indent="   ")
+            if len(rows) > 1:
+                found.add_row(Text(heading))
+            for row in rows:
+                beside = textwrap.fill(", ".join(row.beside), width, initial_indent="   ", subsequent_indent="   ")
+                found.add_row(
+                    Text(beside if len(rows) > 1 else heading),
+                    *(_effect(row.cells[column]) for column in columns),
+                    *([_slope(row)] if trend else []),
+                )
+    return found
+
+
+def _shared(matrix: Matrix) -> str:
+    """Images and site, where all rows share them."""
+    data, sites = {row.data for row in matrix.rows}, {row.where for row in matrix.rows if row.where}
+    parts = [*(data if len(data) == 1 else []), *(f"site {site}" for site in sites if len(sites) == 1)]
+    return f": {', '.join(parts)}" if parts else ""
+
+
+def _effect(cell: Cell | None) -> "Text":
+    from rich.text import Text
+
+    if cell is None:
+        return Text("")
+    effect = "" if cell.judged.effect is None else cell.effect
+    return Text(f"{effect}{_MARKS[cell.judged.verdict]}", style=_COLORS[cell.judged.verdict])
+
+
+def _slope(row: Row) -> "Text":
+    from rich.text import Text
+
+    if row.trend is None or row.trend.slope is None:
+        return Text("")
+    return Text(row.slope + ("*" if row.direction in ("rises", "falls") else "\N{NO-BREAK SPACE}"))
+
+
+def _legend(matrix: Matrix) -> str:
+    units = {row.claim.id for row in matrix.rows if row.claim.unit == EXPONENT}
+    exponents = f" ({', '.join(sorted(units))}: an exponent)" if units else ""
+    lines = [
+        f"Effects in points{exponents}, means over training seeds: * supported, ! refuted, ? undecided (fewer than "
+        f"{SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more)."
+    ]
+    if len(matrix.depths) > 1:
+        lines.append("trend: change per doubling of depth, * where its 95 % interval leaves out 0.")
+    lines.append("Intervals, runs and the commands that would decide: the page, claims.csv, --json.")
+    if matrix.left_out:
+        lines.append(f"Not compared: {'; '.join(matrix.left_out)}; --json has them.")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tokenprune
-from tokenprune.report.export import train_command
+from tokenprune.report.commands import train_command
 from tokenprune.report.html import count, figure, machines, resolved, template
 from tokenprune.report.numbers import duration
 from tokenprune.report.style import Drawing

@@ -1,0 +1,76 @@
+"""Verdicts with chosen numbers, for tests of what shows them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenprune.claims import CLAIMS, Verdict
+from tokenprune.statistics import mean_interval
+
+CLAIM = {claim.id: claim for claim in CLAIMS}
+
+
+def verdict(
+    claim: str,
+    depth: int = 1,
+    effects: Sequence[float] = (0.03, 0.04, 0.05),
+    *,
+    outcome: str = "supported",
+    site: str | None = None,
+    data: str = "composite",
+    family: str = "fa111111",
+    evidence: Sequence[str] = (),
+    details: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """effects: one per seed; none where nothing was measured."""
+    effect, low, high = mean_interval(effects) if effects else (None, None, None)
+    return Verdict(
+        claim=claim,
+        experiment=CLAIM[claim].experiment,
+        statement=CLAIM[claim].statement,
+        data=data,
+        published="; ".join(map(str, CLAIM[claim].published)) or None,
+        family=family,
+        setting=f"{family}-{depth}",
+        recipe="shallow",
+        depth=depth,
+        site=site,
+        variant=f"site {site}" if site else None,
+        verdict=outcome,
+        effect=effect,
+        low=low,
+        high=high,
+        margin=CLAIM[claim].margin,
+        unit=CLAIM[claim].unit,
+        p=0.01 if effects else None,
+        p_adjusted=0.02 if effects else None,
+        seeds=len(effects),
+        images=None,
+        why="what was found.",
+        todo=None if outcome != "undecided" else "tokenprune train --recipe shallow --seed 3",
+        evidence=tuple(evidence),
+        values=dict(enumerate(effects)),
+        details=dict(details or {}),
+    )
+
+
+def arm(
+    method: str,
+    keep: float,
+    alpha: float | None,
+    accuracy: Sequence[float],
+    *,
+    samples: int = 4000,
+    start: str = "scratch",
+    groups: Mapping[str, Sequence[float]] | None = None,
+) -> dict[str, Any]:
+    """As a verdict's details hold it. accuracy, groups: a value per seed."""
+    return {
+        "method": method,
+        "keep": keep,
+        "alpha": alpha,
+        "samples": samples,
+        "start": start,
+        "accuracy": dict(enumerate(accuracy)),
+        "groups": {name: dict(enumerate(values)) for name, values in groups.items()} if groups else None,
+        "runs": [f"{method}-{keep:g}-{samples}-{start}-s{seed}" for seed in range(len(accuracy))],
+    }

@@ -1,0 +1,205 @@
+"""Verdicts as one matrix: claims down, for each kind of images and each site; depths across, then the trend."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenprune.claims import CLAIMS, Claim, Trend, Verdict
+from tokenprune.report.numbers import DASH, effect, effect_bounds
+from tokenprune.report.series import Interval, Trained
+from tokenprune.report.style import slug
+
+#: A sign for each verdict, so that none is told by its colour alone.
+SIGNS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
+
+EXPERIMENTS = {
+    "I1": "Samples needed",
+    "I2": "Training with fewer tokens",
+    "I3": "Is magnitude justified?",
+    "I4": "Does attention concentrate?",
+    "I5": "Spurious correlation",
+    "I6": "Where training starts",
+    "I7": "Noise tokens",
+}
+
+_CLAIMS = {claim.id: claim for claim in CLAIMS}
+_ORDER = {claim.id: place for place, claim in enumerate(sorted(CLAIMS, key=lambda claim: claim.experiment))}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One verdict. anchor: where the page says more of it."""
+
+    judged: Verdict
+    anchor: str
+
+    @property
+    def effect(self) -> str:
+        return effect(self.judged.effect, self.judged.unit)
+
+    @property
+    def interval(self) -> str:
+        return _interval(self.judged.effect, self.judged.low, self.judged.high, self.judged.unit)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim on one family of runs, at one site and variant of its methods: a cell per depth, None where none.
+
+    where: the site, with what else makes the variant. beside: what tells this row from the claim's others, a part
+    of it the images or the site where these differ.
+    """
+
+    claim: Claim
+    data: str
+    where: str | None
+    recipe: str
+    family: str
+    beside: tuple[str, ...]
+    cells: tuple[Cell | None, ...]
+    trend: Trend | None
+
+    @property
+    def slope(self) -> str:
+        return effect(self.trend.slope if self.trend else None, self.claim.unit)
+
+    @property
+    def slope_interval(self) -> str:
+        return _interval(self.trend.slope, self.trend.low, self.trend.high, self.claim.unit) if self.trend else DASH
+
+    @property
+    def direction(self) -> str:
+        """Of the trend, as far as its interval tells."""
+        if self.trend is None or self.trend.low is None or self.trend.high is None:
+            return ""
+        return "rises" if self.trend.low > 0 else "falls" if self.trend.high < 0 else "not told"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """left_out: comparisons that were not made although others of their claim were. silent: claims without any run."""
+
+    depths: tuple[int, ...]
+    rows: tuple[Row, ...]
+    left_out: tuple[str, ...]
+    silent: tuple[str, ...]
+
+    @property
+    def experiments(self) -> list[tuple[str, list[tuple[Claim, list[Row]]]]]:
+        """Experiments in order, the claims of each, the rows of each."""
+        found: dict[str, dict[str, list[Row]]] = {}
+        for row in self.rows:
+            found.setdefault(row.claim.experiment, {}).setdefault(row.claim.id, []).append(row)
+        return [(name, [(rows[0].claim, rows) for rows in claims.values()]) for name, claims in found.items()]
+
+    def told(self, verdict: str) -> list[tuple[Row, Cell]]:
+        return [(row, cell) for row in self.rows for cell in row.cells if cell and cell.judged.verdict == verdict]
+
+
+def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], trained: Iterable[Trained]) -> Matrix:
+    """All verdicts, those aside that compare nothing where others of their claim do. trained: the runs judged."""
+    shown, left_out = _compared(verdicts)
+    sizes = {run.result.setting: (run.result.data.train_count, run.result.epochs) for run in trained}
+    depths = sorted({verdict.depth for verdict in shown})
+    known = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in trends}
+    lines = _lines(shown, sizes)
+    anchors: dict[str, int] = {}
+    rows = []
+    for claim in dict.fromkeys(verdict.claim for line in lines for verdict in line.values()):
+        alike = [line for line in lines if next(iter(line.values())).claim == claim]
+        firsts = [next((v for v in line.values() if v.effect is not None), next(iter(line.values()))) for line in alike]
+        for line, first, beside in zip(alike, firsts, _apart(firsts, sizes), strict=True):
+            rows.append(
+                Row(
+                    _CLAIMS[claim],
+                    first.data,
+                    _where(first),
+                    " + ".join(dict.fromkeys(line[depth].recipe for depth in sorted(line))),
+                    first.family,
+                    beside,
+                    tuple(
+                        Cell(line[depth], _anchor(line[depth], anchors)) if depth in line else None for depth in depths
+                    ),
+                    known.get((claim, first.family, first.site, first.variant)),
+                )
+            )
+    said = {verdict.claim for verdict in verdicts}
+    return Matrix(tuple(depths), tuple(rows), tuple(left_out), tuple(claim for claim in _ORDER if claim not in said))
+
+
+def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
+    """(those to show, words for the others): a claim without any comparison keeps one verdict per depth.
+
+    Where something of a claim was compared on a family, its empty sites go; where nothing of a family was and
+    something of another's, the family goes.
+    """
+    shown: list[Verdict] = []
+    aside: list[Verdict] = []
+    for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
+        found = [verdict for verdict in verdicts if verdict.claim == claim]
+        measured = {verdict.family for verdict in found if verdict.effect is not None}
+        for verdict in found:
+            alike = [v for v in found if (v.family, v.depth) == (verdict.family, verdict.depth)]
+            best = [v for v in alike if v.effect is not None or v.evidence or not v.site] or alike[:1]
+            keep = any(v is verdict for v in best) and (verdict.family in measured or not measured)
+            (shown if keep else aside).append(verdict)
+    words: dict[str, set[str]] = {}
+    for v in aside:
+        words.setdefault(v.claim, set()).add(_where(v) or f"{v.data} ({v.recipe}, family {v.family})")
+    return shown, [f"{claim} at {' and '.join(sorted(places))}" for claim, places in words.items()]
+
+
+def _lines(verdicts: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> list[dict[int, Verdict]]:
+    """Verdicts of one row each, by depth. What was measured nowhere joins a row of its family that lacks its depth."""
+    lines: dict[tuple[int, str, int, str, str], list[dict[int, Verdict]]] = {}
+    for verdict in sorted(verdicts, key=lambda v: v.effect is None):  # what a row is of, before what only joins one
+        images, _ = sizes.get(verdict.setting, (0, 0))
+        key = (_ORDER[verdict.claim], verdict.data, -images, verdict.family, _site_order(verdict))
+        empty = verdict.effect is None and verdict.site is None
+        near = [found for other in sorted(lines) if other[:4] == key[:4] for found in lines[other]] if empty else []
+        free = [line for line in [*lines.get(key, []), *near] if verdict.depth not in line]
+        if free:
+            free[0][verdict.depth] = verdict
+        else:
+            lines.setdefault(key, []).append({verdict.depth: verdict})
+    return [line for key in sorted(lines) for line in lines[key]]
+
+
+def _site_order(verdict: Verdict) -> str:
+    """Sites from the input to the last block, then their variants."""
+    where = _where(verdict) or ""
+    return " " + where if where.startswith("input") else re.sub(r"\d+", lambda digits: digits[0].zfill(3), where)
+
+
+def _where(verdict: Verdict) -> str | None:
+    return verdict.variant.removeprefix("site ") if verdict.variant else verdict.site
+
+
+def _apart(rows: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
+    """What tells each of a claim's rows from the others: images and site, and as much more as it takes."""
+    sized = [sizes.get(verdict.setting, (0, 0)) for verdict in rows]
+    kinds = [
+        [verdict.data for verdict in rows],
+        [_where(verdict) or "" for verdict in rows],
+        [f"{images:,} images" for images, _ in sized],
+        [f"{epochs} epochs" for _, epochs in sized],
+        [verdict.recipe for verdict in rows],
+        [verdict.family for verdict in rows],
+    ]
+    used: list[list[str]] = []
+    for place, kind in enumerate(kinds):
+        told = len(set(zip(*used, strict=True))) == len(rows) if used else len(rows) == 1
+        if len(set(kind)) > 1 and (place < 2 or not told):
+            used.append(kind)
+    return [tuple(filter(None, parts)) for parts in zip(*used, strict=True)] if used else [() for _ in rows]
+
+
+def _anchor(verdict: Verdict, taken: dict[str, int]) -> str:
+    """An id of the page, of its own."""
+    name = slug("cell", verdict.claim, verdict.family, _where(verdict) or "", f"depth-{verdict.depth}")
+    taken[name] = taken.get(name, 0) + 1
+    return name if taken[name] == 1 else f"{name}-again-{taken[name]}"
+
+
+def _interval(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    return DASH if value is None else effect_bounds(Interval(value, low, high), unit)

@@ -1,0 +1,123 @@
+"""The matrix of claims as a figure: what the report says, on one picture."""
+
+from typing import TYPE_CHECKING
+
+from tokenprune.report.matrix import SIGNS, Cell, Matrix, Row
+from tokenprune.report.numbers import DASH, EXPONENT
+from tokenprune.report.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
+from tokenprune.report.theory.words import pretty
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Inches: number of the experiment, a depth, the trend; heights of a row, of what stands above, between experiments.
+_NUMBER, _CELL, _TREND, _ROW, _HEAD, _GAP, _EDGE = 0.3, 0.98, 1.1, 0.335, 0.62, 0.09, 0.08
+_SMALL = 7.0  # points
+
+
+def matrix_figure(matrix: Matrix) -> Drawing:
+    """Claims down, depths across: sign, effect and interval of each verdict. Call inside `style()`."""
+    names = max((len(pretty(row.claim.name)) for row in matrix.rows), default=0)
+    beside = max((len(_beside(row)) for row in matrix.rows), default=0)
+    left = _EDGE + _NUMBER + 0.073 * names + 0.056 * beside + 0.25
+    trend = len(matrix.depths) > 1
+    width = left + _CELL * len(matrix.depths) + (_TREND if trend else 0) + _EDGE
+    height = _HEAD + sum(_ROW * len(rows) for _, claims in matrix.experiments for _, rows in claims)
+    height += _GAP * len(matrix.experiments) + _EDGE
+    figure = blank(width, height)
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+    _heading(ax, matrix, left, trend)
+    y = _HEAD
+    for number, claims in matrix.experiments:
+        ax.plot([_EDGE, width - _EDGE], [y, y], color=GRID, linewidth=0.8)
+        y += _GAP
+        ax.text(_EDGE, y + _ROW / 2, number, fontweight="bold", va="center")
+        for place, (claim, rows) in enumerate(claims):
+            if place:
+                ax.plot([_EDGE + _NUMBER, width - _EDGE], [y, y], color=GRID, linewidth=0.4)
+            ax.text(_EDGE + _NUMBER, y + _ROW / 2, pretty(claim.name), va="center")
+            for row in rows:
+                ax.text(left - 0.1, y + _ROW / 2, _beside(row), fontsize=_SMALL, color=MUTED, ha="right", va="center")
+                _row(ax, row, left, y, trend)
+                y += _ROW
+    svg, png = render(figure)
+    return Drawing(
+        "claims-matrix",
+        "Claims by depth",
+        "Each cell: the verdict's sign, the effect (points, or the exponent k where that is said) as the mean over "
+        "training seeds, and its 95 % interval below. Verdicts go by Holm-adjusted p at 5 % over all findings of a "
+        "claim and need three seeds. Trend: change of the effect per doubling of depth (I8).",
+        _say(matrix),
+        svg,
+        png,
+    )
+
+
+def _heading(ax: "Axes", matrix: Matrix, left: float, trend: bool) -> None:
+    x = _EDGE
+    for word, sign in SIGNS.items():
+        ax.text(x, 0.17, f"{sign} {word}", color=VERDICTS[word][0], fontweight="bold", va="center")
+        x += 0.4 + 0.083 * len(word)
+    ax.text(x, 0.17, "effect in points, 95 % interval over seeds below", color=MUTED, fontsize=8, va="center")
+    for column, depth in enumerate(matrix.depths):
+        ax.text(left + (column + 0.5) * _CELL, 0.47, f"depth {depth}", fontweight="bold", ha="center", va="center")
+    if trend:
+        x = left + len(matrix.depths) * _CELL + _TREND / 2
+        ax.text(x, 0.4, "trend", fontweight="bold", ha="center", va="center")
+        ax.text(x, 0.53, "per doubling of depth", color=MUTED, fontsize=_SMALL, ha="center", va="center")
+
+
+def _row(ax: "Axes", row: Row, left: float, y: float, trend: bool) -> None:
+    for column, cell in enumerate(row.cells):
+        x = left + column * _CELL
+        if cell is None:
+            ax.text(x + _CELL / 2, y + _ROW / 2, DASH, color=MUTED, ha="center", va="center")
+        else:
+            _cell(ax, cell, x, y)
+    if trend and row.slope != DASH:
+        x = left + len(row.cells) * _CELL + _TREND / 2
+        weight = "bold" if row.direction in ("rises", "falls") else "normal"
+        arrow = {"rises": "↗ ", "falls": "↘ "}.get(row.direction, "")
+        _two_lines(ax, x, y, f"{arrow}{row.slope}", row.slope_interval, INK, weight)
+
+
+def _cell(ax: "Axes", cell: Cell, x: float, y: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    ink, ground = VERDICTS[cell.judged.verdict]
+    ax.add_patch(Rectangle((x + 0.02, y + 0.015), _CELL - 0.04, _ROW - 0.03, facecolor=ground, linewidth=0))
+    sign = SIGNS[cell.judged.verdict]
+    if cell.judged.effect is None:
+        _two_lines(ax, x + _CELL / 2, y, sign, "not measured", ink, "bold")
+        return
+    k = "k " if cell.judged.unit == EXPONENT else ""
+    below = cell.interval if cell.judged.low is not None else "1 seed"
+    _two_lines(ax, x + _CELL / 2, y, f"{sign} {k}{cell.effect}", below, ink, "bold")
+
+
+def _two_lines(ax: "Axes", x: float, y: float, text: str, below: str, color: str, weight: str) -> None:
+    ax.text(x, y + 0.115, text, color=color, fontsize=8.5, fontweight=weight, ha="center", va="center")
+    ax.text(x, y + 0.245, below, color=INK, fontsize=_SMALL, ha="center", va="center")
+
+
+def _beside(row: Row) -> str:
+    text = ", ".join(row.beside)
+    return text if len(text) <= 34 else text[:33] + "…"
+
+
+def _say(matrix: Matrix) -> str:
+    lines = []
+    for row in matrix.rows:
+        cells = [
+            f"depth {depth} {cell.judged.verdict} {cell.effect}"
+            for depth, cell in zip(matrix.depths, row.cells, strict=True)
+            if cell
+        ]
+        name = f"{row.claim.experiment} {pretty(row.claim.name)}" + (
+            f" ({', '.join(row.beside)})" if row.beside else ""
+        )
+        lines.append(f"{name}: {', '.join(cells)}.")
+    return "Matrix of claims by depth. " + " ".join(lines)
