@@ -101,6 +101,14 @@ def test_runs_that_share_a_pretraining_train_it_once_and_force_leaves_it(five, b
     assert {first_of(loaded, tmp_path).name for loaded in fixed} == {first.name}
 
 
+def test_from_scratch_leaves_no_trace_of_a_start(five, tmp_path):
+    resolved = [
+        pipeline.train_run(tiny(five, "start.source=null", *more), runs_dir=tmp_path / name).resolved.read_text()
+        for name, more in (("a", []), ("b", ["start.epochs=7", "start.noise=0.5"]))
+    ]
+    assert resolved[0] == resolved[1]
+
+
 class Stops(training.Silent):
     """Asks to stop after an epoch, as Ctrl-C does."""
 

@@ -192,7 +192,10 @@ class _Recorder:
 
 def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunFolder | None) -> None:
     folder.set_recipe(loaded.text, loaded.overrides)
-    atomic.write_text(folder.resolved, dump_recipe(loaded.recipe))
+    recipe = loaded.recipe
+    if first is None:  # what a start from scratch says of others has no effect, and is not to tell runs apart
+        recipe = recipe.model_copy(update={"start": Recipe().start})
+    atomic.write_text(folder.resolved, dump_recipe(recipe))
     record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)
     if first is not None:
         record["start"] = {"run": first.name, "weights_sha256": first.result().weights_sha256}
