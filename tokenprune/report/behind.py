@@ -109,7 +109,8 @@ def describe(run: Trained) -> str:
         f"depth {result.model.depth}",
         f"{result.pruner} at keep {result.keep_ratio:g}" if result.pruner != "none" else None,
         f"{result.data.train_count:,} training images",
-        result.data.scene if result.data.scene != "plain" else None,
+        run.images,
+        f"start {run.start}" if run.start != "scratch" else None,
     ]
     return ", ".join(part for part in parts if part)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import CLAIMS, Trend, Verdict, judge, read_runs, trends
+from tokenprune.claims import CLAIMS, RunData, Trend, Verdict, judge, read_runs, trends
+from tokenprune.claims.design import Setting
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.recipe import Schedule
 from tokenprune.report import environment, theory
@@ -75,9 +76,7 @@ def collect(
     at = [str(Schedule.parse(site)) for site in sites] if sites else None
     by = list(methods) if methods else None
     shown = tuple(_chosen(measured, at, by))
-    trained = tuple(
-        Trained(run.folder.name, run.result, *wilson(run.result.test_correct, run.result.test_count)) for run in runs
-    )
+    trained = tuple(map(_trained, runs))
     verdicts = tuple(verdict for verdict in judge(runs) if _is_of(verdict, at, by))
     found_trends = tuple(trends(verdicts))
     return Report(
@@ -96,6 +95,12 @@ def collect(
         curves=tuple(curves(shown)),
         laboratory=laboratory,
     )
+
+
+def _trained(run: RunData) -> Trained:
+    words = Setting((run,))
+    bounds = wilson(run.result.test_correct, run.result.test_count)
+    return Trained(run.folder.name, run.result, *bounds, words.images, words.start)
 
 
 def _chosen(measured: Iterable[Measured], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[Measured]:

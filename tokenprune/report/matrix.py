@@ -134,19 +134,21 @@ def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
     something of another's, the family goes.
     """
     shown: list[Verdict] = []
-    aside: list[Verdict] = []
+    aside: dict[str, set[str]] = {}
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         found = [verdict for verdict in verdicts if verdict.claim == claim]
-        measured = {verdict.family for verdict in found if verdict.effect is not None}
+        measured = {v.family for v in found if v.effect is not None} or {v.family for v in found if v.evidence}
         for verdict in found:
             alike = [v for v in found if (v.family, v.depth) == (verdict.family, verdict.depth)]
             best = [v for v in alike if v.effect is not None or v.evidence or not v.site] or alike[:1]
-            keep = any(v is verdict for v in best) and (verdict.family in measured or not measured)
-            (shown if keep else aside).append(verdict)
-    words: dict[str, set[str]] = {}
-    for v in aside:
-        words.setdefault(v.claim, set()).add(_where(v) or f"{v.data} ({v.recipe}, family {v.family})")
-    return shown, [f"{claim} at {' and '.join(sorted(places))}" for claim, places in words.items()]
+            if any(v is verdict for v in best) and (verdict.family in measured or not measured):
+                shown.append(verdict)
+            else:
+                aside.setdefault(claim, set()).add(_where(verdict) or f"{verdict.data} images")
+    places: dict[str, list[str]] = {}
+    for claim, names in aside.items():
+        places.setdefault(" and ".join(sorted(names)), []).append(claim)
+    return shown, [f"{', '.join(claims)} at {place}" for place, claims in places.items()]
 
 
 def _lines(verdicts: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> list[dict[int, Verdict]]:

@@ -126,9 +126,11 @@ def _full(mark: Mark) -> list[str]:
 def _settings(report: Report, commands: Commands) -> list[dict[str, Any]]:
     """Runs of one setting together: they share the recipe, so it is shown once."""
     folders = {folder.name: folder for folder in report.folders}
-    groups: dict[tuple[str, int, str], list[Trained]] = {}
+    groups: dict[tuple[Any, ...], list[Trained]] = {}
     for run in report.trained:
-        groups.setdefault((run.result.name, run.result.model.depth, run.result.setting), []).append(run)
+        result = run.result
+        trained = (run.images, run.start, result.data.train_count, result.pruner, -result.keep_ratio)
+        groups.setdefault((result.name, result.model.depth, *trained, result.setting), []).append(run)
     return [_setting(runs, folders, commands) for _, runs in sorted(groups.items())]
 
 

@@ -16,12 +16,14 @@ _Key = TypeVar("_Key")
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run as the report shows it. `folder` is its folder's name."""
+    """A finished run as the report shows it. `folder` is its folder's name; images, start: in a few words."""
 
     folder: str
     result: TrainResult
     low: float  # Wilson 95 % of the test accuracy
     high: float
+    images: str
+    start: str
 
 
 @dataclass(frozen=True)
