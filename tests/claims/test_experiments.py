@@ -279,17 +279,29 @@ def test_i4_judges_the_most_images_from_scratch_without_a_pruner(tmp_path: Path)
     assert {runs[name].pruner for name in large.evidence} == {"none"}
 
 
-def test_i3_judges_what_was_measured_and_misses_it_only_where_i4_looks(tmp_path: Path) -> None:
+def test_i2_reads_the_most_images_alone(tmp_path: Path) -> None:
+    for n, gain in ((250, 0.3), (4000, 0.02)):
+        train(tmp_path, 0.4, f"data.train_size={n}")
+        train(tmp_path, [0.4 + gain, 0.41 + gain, 0.4 + gain], f"data.train_size={n}", method="oracle", keep=0.6)
+    (found,) = judged(tmp_path, "sparsified-training-helps")
+    assert found.effect == pytest.approx(0.07 / 3)
+    assert {arm["samples"] for arm in found.details["arms"]} == {4000}
+
+
+def test_i3_judges_what_was_measured_and_where_nothing_was_misses_it_where_i4_looks(tmp_path: Path) -> None:
     prunes = {"magnitude": {1.0: 0.4, 0.5: 0.39}, "random": {1.0: 0.4, 0.5: 0.3}}
-    train(tmp_path, 0.4, "data.train_size=250", methods=prunes)
     train(tmp_path, 0.45, "data.train_size=1000")
     train(tmp_path, 0.5, "data.train_size=4000")
     train(tmp_path, 0.5, "data.train_size=4000", method="random", keep=0.6)
-    found = judged(tmp_path, "magnitude-beats-random")
-    runs = {run.result.setting: run.result for run in read_runs(tmp_path)[0]}
-    said = {runs[verdict.setting].data.train_count: verdict for verdict in found}
-    assert {n: verdict.verdict for n, verdict in said.items()} == {250: "supported", 4000: "undecided"}
-    assert said[4000].why == "no run was measured with both magnitude and random."
+
+    def said() -> list[tuple[int, str, str]]:
+        found = judged(tmp_path, "magnitude-beats-random")
+        sizes = {run.result.setting: run.result.data.train_count for run in read_runs(tmp_path)[0]}
+        return [(sizes[verdict.setting], verdict.verdict, verdict.why) for verdict in found]
+
+    assert said() == [(4000, "undecided", "no run was measured with both magnitude and random.")]
+    train(tmp_path, 0.4, "data.train_size=250", methods=prunes)
+    assert [found[:2] for found in said()] == [(250, "supported")]
 
 
 def test_magnitude_must_keep_more_relevant_tokens_than_chance(tmp_path: Path) -> None:

@@ -154,19 +154,19 @@ def pruned(found: Sequence[Setting], vary: Collection[str] = ()) -> list[Pruned]
 
 def observed(found: Sequence[Setting]) -> list[Setting]:
     """The settings that speak for a trained model as such: no pruner, no start, and the most images."""
-    plain = [setting for setting in found if setting.method == "none" and setting.start == "scratch"]
-    return [
-        setting
-        for group in alike(plain, SAMPLES)
-        for setting in group
-        if setting.samples == max(other.samples for other in group)
-    ]
+    return largest([setting for setting in found if setting.method == "none" and setting.start == "scratch"])
+
+
+def largest(found: Sequence[Setting]) -> list[Setting]:
+    """Of settings that differ in pruner, number of images and length alone, those on the most images."""
+    groups = alike(found, ("pruner", *SAMPLES))
+    most = {id(setting): max(other.samples for other in group) for group in groups for setting in group}
+    return [setting for setting in found if setting.samples == most[id(setting)]]
 
 
 def measured(found: Sequence[Setting]) -> list[Setting]:
-    """The settings on which pruners were measured, and those on which they ought to be."""
-    ought = observed(found)
-    return [setting for setting in found if setting in ought or any(run.prunes for run in setting.runs)]
+    """The settings on which pruners were measured; where there are none, those on which they ought to be."""
+    return [setting for setting in found if any(run.prunes for run in setting.runs)] or observed(found)
 
 
 def each(

@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenprune.claims.accuracy import UNKNOWN
 from tokenprune.claims.claim import Finding, Need
-from tokenprune.claims.design import Pruned, Setting, pruned
+from tokenprune.claims.design import Pruned, Setting, largest, pruned
 
 _NO_BASE = "no run was trained without a pruner"
 _WITHOUT = ("pruner.name=none",)
@@ -28,9 +28,9 @@ def spurious(setting: Setting) -> bool:
 def grouped(
     find: Callable[[Pruned], list[Finding]], images: Callable[[Setting], bool]
 ) -> Callable[[Sequence[Setting]], list[Finding]]:
-    """A claim's `find` from one that reads settings which differ in their pruner, of such images."""
+    """A claim's `find` from one that reads settings which differ in their pruner, of such images, on the most."""
     return lambda found: [
-        each for group in pruned([setting for setting in found if images(setting)]) for each in find(group)
+        each for group in pruned(largest([setting for setting in found if images(setting)])) for each in find(group)
     ]
 
 
