@@ -156,7 +156,10 @@ class _Parts:
             "images": None if verdict.images is None else count(verdict.images, "test image"),
             "why": _written(verdict.why),
             "todo": verdict.todo,
-            "figures": [{"name": name, "title": self.drawn[name].title} for name in self.figures.get(_place(row), ())],
+            "figures": [
+                {"name": name, "title": self.drawn[name].title.partition(":")[0]}
+                for name in self.figures.get(_place(row), ())
+            ],
             "numbers": self.numbers.get(_place(row)),
             "count": count(len(names), "run"),
             "settings": [

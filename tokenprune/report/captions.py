@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Sequence
 
-from tokenprune.report.arms import Arm, Experiment
-from tokenprune.report.series import AttentionPanel, Curves, Line, Mark
+from tokenprune.report.arms import Arm, Compared, Experiment
+from tokenprune.report.series import AttentionPanel, Curves, Line, Mark, Panel
 
 
 def shows_alpha(curves: Curves) -> bool:
     return any(panel.relevant_share is not None for panel in curves.panels)
 
 
+def seeds(panels: Sequence[Panel | AttentionPanel | Compared]) -> str:
+    counts = {panel.seeds for panel in panels}
+    if len(counts) == 1 and len(panels) > 1:
+        return f"Seeds: {counts.pop()} at every depth."
+    return f"Seeds: {', '.join(f'{panel.seeds} at depth {panel.depth}' for panel in panels)}."
+
+
 def spread(curves: Curves, wilson: bool = True) -> str:
     """What the bands or bars are, and of how many seeds."""
     counts = [panel.seeds for panel in curves.panels]
-    seeds = ", ".join(f"{panel.seeds} at depth {panel.depth}" for panel in curves.panels)
-    text = f"Seeds: {seeds}."
+    text = seeds(curves.panels)
     if max(counts) > 1:
         text += " Bands: 95 % t interval of the mean over seeds."
     if min(counts) == 1 and wilson:
@@ -83,7 +89,6 @@ def say_attention(panels: Sequence[AttentionPanel]) -> str:
 
 def experiment_conditions(experiment: Experiment) -> str:
     """Seeds, bars, images and notes of an experiment's figure."""
-    seeds = ", ".join(f"{panel.seeds} at depth {panel.depth}" for panel in experiment.panels)
     bars = (
         " Bars: 95 % t interval of the mean over seeds." if max(panel.seeds for panel in experiment.panels) > 1 else ""
     )
@@ -95,7 +100,7 @@ def experiment_conditions(experiment: Experiment) -> str:
         f"{experiment.samples[0]:,} training images" if len(experiment.samples) == 1 else None,
         f"{images} test images" if images else None,
     ]
-    return f"Seeds: {seeds}.{bars} {'; '.join(part for part in parts if part)}.{notes}"
+    return f"{seeds(experiment.panels)}{bars} {'; '.join(part for part in parts if part)}.{notes}"
 
 
 def say_experiment(experiment: Experiment) -> str:

@@ -98,8 +98,8 @@ def _ratios(experiment: Experiment) -> Drawing:
         experiment,
         figure,
         "Accuracy of models trained and tested with fewer tokens",
-        "Test accuracy of models that are trained and tested at each share of patch tokens, a line per method. Dotted: "
-        "all tokens. The thin vertical mark α* is the label-relevant share of all tokens.",
+        "Test accuracy of models that are trained and tested at each share of patch tokens, a line per method. Dotted, "
+        "with its interval in grey: all tokens. The thin vertical mark α* is the label-relevant share of all tokens.",
     )
 
 

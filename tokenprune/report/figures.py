@@ -76,7 +76,7 @@ def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     )
     return Drawing(
         slug("accuracy", suffix),
-        f"Accuracy against kept tokens: {curves.title}",
+        f"Accuracy against kept tokens: {curves.title}, site {curves.group.site}",
         f"Test accuracy against the share of patch tokens left after the last site. {captions.spread(curves)} "
         f"Dotted: the unpruned model.{extra} {captions.conditions(curves)}",
         "Accuracy against the share of patch tokens kept. " + captions.say_accuracy(curves),
@@ -115,7 +115,7 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     svg, png = render(figure)
     return Drawing(
         slug("compute", suffix),
-        f"Accuracy against computation: {curves.title}",
+        f"Accuracy against computation: {curves.title}, site {curves.group.site}",
         "Test accuracy against FLOPs per image (2 per multiply-add, scores included)"
         + (" and against measured images/s" if measured else "; images/s were not measured")
         + f". The star is the unpruned model. {captions.spread(curves)}"
@@ -139,7 +139,7 @@ def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     svg, png = render(figure)
     return Drawing(
         slug("kept-relevance", suffix),
-        f"What the kept tokens are: {curves.title}",
+        f"What the kept tokens are: {curves.title}, site {curves.group.site}",
         "Share of the kept patch tokens' area that is label-relevant. Dashed: the share among all tokens (α*), which "
         f"is what a blind choice keeps. {captions.spread(curves, wilson=False)} {captions.conditions(curves)}",
         "Label-relevant share of the kept tokens against the share of tokens kept. " + captions.say_relevance(curves),
@@ -180,13 +180,12 @@ def attention_figure(family: str, names: Sequence[str], panels: Sequence[Attenti
         handles = [Line2D([], [], color=_block_color(share)) for share in (0.0, 0.5, 1.0)]
         draw_legend(figure, handles, ["first block", "middle", "last"])
     svg, png = render(figure)
-    seeds = ", ".join(f"{panel.seeds} at depth {panel.depth}" for panel in panels)
     return Drawing(
         slug("attention", family),
         f"Attention on relevant tokens over training: {' + '.join(names)}",
         "Share of class (or received) attention that falls on label-relevant tokens, on test images, a line per block "
         "from the first (dark) to the last (light). Dashed: the share that uniform attention would have. "
-        f"Seeds: {seeds}; bands are 95 % t intervals of the mean where there are two or more.",
+        f"{captions.seeds(panels)} Bands are 95 % t intervals of the mean where there are two or more.",
         "Share of attention on label-relevant tokens by epoch. " + captions.say_attention(panels),
         svg,
         png,

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 #: Inches: number of the experiment, a depth, the trend; heights of a row, of what stands above, between experiments.
 _NUMBER, _CELL, _TREND, _ROW, _HEAD, _GAP, _EDGE = 0.3, 0.98, 1.1, 0.335, 0.62, 0.09, 0.08
-_SMALL = 7.0  # points
+_SMALL = 7.4  # points
 
 
 def matrix_figure(matrix: Matrix) -> Drawing:
     """Claims down, depths across: sign, effect and interval of each verdict. Call inside `style()`."""
     names = max((len(pretty(row.claim.name)) for row in matrix.rows), default=0)
     beside = max((len(_beside(row)) for row in matrix.rows), default=0)
-    left = _EDGE + _NUMBER + 0.073 * names + 0.056 * beside + 0.25
+    left = _EDGE + _NUMBER + 0.073 * names + 0.059 * beside + 0.25
     trend = len(matrix.depths) > 1
     width = left + _CELL * len(matrix.depths) + (_TREND if trend else 0) + _EDGE
     height = _HEAD + sum(_ROW * len(rows) for _, claims in matrix.experiments for _, rows in claims)

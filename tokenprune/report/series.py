@@ -171,7 +171,10 @@ def curves(measured: Iterable[Measured]) -> list[Curves]:
 def attention(
     runs: Mapping[str, Sequence[tuple[int, tuple[float, ...]]]], trained: Iterable[Trained]
 ) -> list[tuple[str, tuple[str, ...], tuple[AttentionPanel, ...]]]:
-    """(family, recipe names, panels) wherever relevance is known. `runs`: (epoch, share per block) by folder."""
+    """(family, recipe names with the images, panels) wherever relevance is known.
+
+    runs: (epoch, share per block) by folder.
+    """
     found = []
     known = [run for run in trained if runs.get(run.folder)]
     for family, members in sorted(_by(known, lambda run: run.result.family).items()):
@@ -179,7 +182,8 @@ def attention(
             _attention_panel(depth, replicates, runs)
             for depth, replicates in sorted(_by(members, lambda run: run.result.model.depth).items())
         ]
-        found.append((family, recipe_names(run.result for run in members), tuple(panels)))
+        names = tuple(f"{name}, {members[0].images}" for name in recipe_names(run.result for run in members))
+        found.append((family, names, tuple(panels)))
     return found
 
 
