@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: Inches: number of the experiment, a depth, the trend; heights of a row, of what stands above, between experiments.
 _NUMBER, _CELL, _TREND, _ROW, _HEAD, _GAP, _EDGE = 0.3, 0.98, 1.1, 0.335, 0.62, 0.09, 0.08
+_LEGEND = 6.4  # inches
 _SMALL = 7.4  # points
 
 
@@ -21,7 +22,9 @@ def matrix_figure(matrix: Matrix) -> Drawing:
     beside = max((len(_beside(row)) for row in matrix.rows), default=0)
     left = _EDGE + _NUMBER + 0.073 * names + 0.059 * beside + 0.25
     trend = len(matrix.depths) > 1
-    width = left + _CELL * len(matrix.depths) + (_TREND if trend else 0) + _EDGE
+    right = _CELL * len(matrix.depths) + (_TREND if trend else 0) + _EDGE
+    left = max(left, _LEGEND - right)
+    width = left + right
     height = _HEAD + sum(_ROW * len(rows) for _, claims in matrix.experiments for _, rows in claims)
     height += _GAP * len(matrix.experiments) + _EDGE
     figure = blank(width, height)
@@ -32,7 +35,7 @@ def matrix_figure(matrix: Matrix) -> Drawing:
     _heading(ax, matrix, left, trend)
     y = _HEAD
     for number, claims in matrix.experiments:
-        ax.plot([_EDGE, width - _EDGE], [y, y], color=GRID, linewidth=0.8)
+        ax.plot([_EDGE, width - _EDGE], [y + 0.03, y + 0.03], color=GRID, linewidth=0.8)
         y += _GAP
         ax.text(_EDGE, y + _ROW / 2, number, fontweight="bold", va="center")
         for place, (claim, rows) in enumerate(claims):
