@@ -60,7 +60,8 @@ def five_sites(elsewhere):
     return elsewhere
 
 
-def test_the_warning_of_too_many_figures_names_an_option_that_draws_the_rest(five_sites, capsys):
+def test_the_warning_of_too_many_figures_names_an_option_that_draws_the_rest(five_sites, capsys, monkeypatch):
+    monkeypatch.setattr("tokenprune.report.build._PANELS", 4)  # a depth each
     ended = run(capsys, "report")
     assert "figures: only 4 of 5 groups of curves are drawn" in ended.err
     assert "--site, --method and --run of `tokenprune report` choose what is drawn" in ended.err

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from tokenprune.errors import TokenpruneError
@@ -24,7 +25,8 @@ from tokenprune.report.theory.page import page as laboratory_page
 from tokenprune.report.theory.rows import points as laboratory_rows
 from tokenprune.runs import RunFolder, atomic
 
-_MOST = 4  # groups of curves and families of attention that are drawn; all are in the tables and files
+_PANELS = 32  # of curves that are drawn, in whole groups; all are in the tables and files
+_MOST = 4  # families of attention
 _EXPERIMENTS = 12
 _MOSAICS = 6
 _ATTENTION = "attention-concentrates"
@@ -81,9 +83,10 @@ def _draw(report: Report) -> Callable[[], _Drawn]:
     compared = [draw for each in experiments(report.verdicts, report.trained) if (draw := experiment_figure(each))]
     single: list[Callable[[], Drawing]] = [partial(matrix_figure, report.matrix)] if report.matrix.rows else []
     single += compared[:_EXPERIMENTS]
+    groups = sum(total <= _PANELS for total in accumulate(len(curves.panels) for curves in report.curves))
     single += [
         draw
-        for curves, suffix in list(zip(report.curves, endings, strict=True))[:_MOST]
+        for curves, suffix in zip(report.curves[:groups], endings, strict=False)
         for draw in curve_figures(curves, suffix, styles)
     ]
     single += [partial(attention_figure, *found) for found in shown[:_MOST]]
@@ -94,7 +97,7 @@ def _draw(report: Report) -> Callable[[], _Drawn]:
     capped = [
         f"figures: only {most} of {count} {what} are drawn; all are in the tables and CSV; {_CHOOSE}"
         for what, count, most in (
-            ("groups of curves", len(report.curves), _MOST),
+            ("groups of curves", len(report.curves), groups),
             ("families' attention", len(shown), _MOST),
             ("experiments", len(compared), _EXPERIMENTS),
         )
