@@ -5,7 +5,10 @@
 #     PIECE=540 ./scripts/claims_gpu.sh                  stop by itself after nine minutes, everything saved
 #     STATE=claims.tar PIECE=540 ./scripts/claims_gpu.sh  begin with the results in claims.tar, end by writing it anew:
 #                                                        what goes from machine to machine, without weights
-#     SMALL=1 ./scripts/claims_gpu.sh /tmp/small         the same steps at toy size, on a CPU in a few minutes
+#     SMALL=1 ./scripts/claims_gpu.sh /tmp/small         the same steps at toy size, on a CPU in about five minutes
+#
+# Status 75: the piece is over and there is more to do. 4: some cells failed, everything else is done. Paths are from the
+# project's folder.
 #
 # Fixed before it is run: the sweeps `samples`, `sparsify`, `magnitude`, `spurious`, `noise` and `starts`, whose settings
 # share one recipe, `claims`; the last epoch's weights; seed 0 of everything first, then 1, then 2. PER_GPU models share
@@ -32,16 +35,30 @@ pack() { # finished runs alone: unfinished ones start anew elsewhere, and pretra
         done | sort -u | tar -cf - -T -) >"$STATE.part" && mv "$STATE.part" "$STATE"
 }
 
+failed=0
 for seed in "${seeds[@]}"; do
     for sweep in magnitude samples sparsify spurious noise starts; do
-        left=$((until - $(date +%s) - 20))
-        if [ "$left" -lt 30 ] || ! timeout --signal=TERM "$left" $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" \
-            --resume --only run.seed="$seed" "${options[@]}" >/dev/null; then
-            pack
-            echo "stopped; run this script again to go on" >&2
-            exit 1
+        left=$((until - $(date +%s) - 20)) status=124
+        if [ "$left" -ge 30 ]; then
+            status=0
+            timeout --signal=TERM "$left" $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" --resume \
+                --only run.seed="$seed" "${options[@]}" >/dev/null || status=$?
         fi
+        case $status in
+        0) ;;
+        4) failed=4 ;; # recorded; the rest go on
+        124 | 130)
+            pack
+            echo "this piece is over; run this script again to go on" >&2
+            exit 75
+            ;;
+        *)
+            pack
+            exit "$status"
+            ;;
+        esac
     done
 done
 pack
 ./scripts/publish.sh "$runs" "$out"
+exit "$failed"

@@ -126,6 +126,25 @@ def test_divergence_names_its_step_and_keeps_the_last_good_checkpoint(tmp_path) 
     assert all(value.isfinite().all() for value in kept["model"].values() if value.is_floating_point())
 
 
+def test_weights_spoilt_by_the_last_step_of_an_epoch_are_a_divergence(tmp_path) -> None:
+    work = job(tmp_path)
+
+    class Poison(Silent):
+        def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+            if done == 12:
+                with torch.no_grad():
+                    for parameter in work.model.parameters():
+                        parameter.fill_(math.inf)
+
+    with pytest.raises(Diverged, match="the test loss is not finite after epoch 2; the last good checkpoint stands in"):
+        train(replace(work, recipe=work.recipe.model_copy(update={"train": no_average(work.recipe)})), Poison())
+    assert work.checkpoint.load(torch.device("cpu"))["steps"] == 6
+
+
+def no_average(recipe: Recipe):
+    return recipe.train.model_copy(update={"ema_decay": None})
+
+
 def test_it_learns_the_patterns_and_attends_to_them(tmp_path) -> None:
     """The paper's setting in small: one block, majority vote of discriminative patterns; chance is 1/3."""
     text = """

@@ -249,7 +249,10 @@ class Learner:
         job = self.job
         model = self.evaluated()
         with self._autocast():
-            return score(model, self._test_batches(), keep, job.recipe.run.seed)
+            found = score(model, self._test_batches(), keep, job.recipe.run.seed)
+        if not math.isfinite(found.loss):  # a last step may spoil weights whose own loss was finite
+            raise _diverged(job, f"the test loss is not finite after epoch {self.epoch}")
+        return found
 
     def _attention(self) -> tuple[float, ...] | None:
         with self._autocast():
@@ -311,22 +314,23 @@ class _Watch:
 
     def check(self) -> None:
         bad = int(self.learner.bad)
-        if bad < 0:
-            return
-        kept = self.job.checkpoint
-        where = ""
-        if kept is not None:
-            saved = kept.path.is_file()
-            where = f"; the last good checkpoint stands in {kept.path}" if saved else "; no checkpoint was saved yet"
-        raise Diverged(
-            f"the loss is not finite at step {bad} (epoch {self.learner.epoch + 1}){where}; "
-            "try a lower train.learning_rate or train.clip_norm"
-        )
+        if bad >= 0:
+            raise _diverged(self.job, f"the loss is not finite at step {bad} (epoch {self.learner.epoch + 1})")
 
     def save(self, seconds: float) -> None:
         if self.job.checkpoint is not None:
             self.job.checkpoint.save(self.learner.state(seconds))
             self.saved_at, self.saved = time.monotonic(), True
+
+
+def _diverged(job: Job, what: str) -> Diverged:
+    where = ""
+    if job.checkpoint is not None:
+        saved = job.checkpoint.path.is_file()
+        where = (
+            f"; the last good checkpoint stands in {job.checkpoint.path}" if saved else "; no checkpoint was saved yet"
+        )
+    return Diverged(f"{what}{where}; try a lower train.learning_rate or train.clip_norm")
 
 
 def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
