@@ -160,6 +160,18 @@ def test_more_depths_than_fit_make_a_second_table(tmp_path: Path) -> None:
     assert sum(line.count("+4.0*") for line in lines) == 8
 
 
+def test_the_terminal_begins_with_the_claims_and_trends_have_signs_of_their_own(tmp_path: Path) -> None:
+    make_run(tmp_path, attention=None, relevant_share=None)
+    verdicts = [verdict("attention-concentrates", depth, (0.1 * depth, 0.1 * depth + 0.01)) for depth in (1, 2, 4)]
+    verdicts += [verdict("fewer-samples", depth, (-0.1 * depth, -0.1 * depth - 0.01)) for depth in (1, 2, 4)]
+    lines = terminal(report.table(replace(collect(tmp_path), matrix=matrix_of(verdicts))))
+    assert lines[0].startswith("Claims by depth")
+    falls, rises = claim_lines(lines)
+    assert (falls.split()[-1], rises.split()[-1]) == ("−0.15↘", "+15.0↗")  # an exponent, points
+    assert (falls.count("*"), rises.count("*")) == (3, 3)  # the verdicts' alone
+    assert "↗ or ↘ where its 95 % interval leaves out 0" in " ".join(lines)
+
+
 @pytest.fixture
 def two_sites(tmp_path: Path) -> Path:
     """All methods before block 0; after block 1 all but the oracle; before block 1 magnitude alone."""

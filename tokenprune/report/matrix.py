@@ -12,6 +12,9 @@ from tokenprune.report.style import slug
 #: A sign for each verdict, so that none is told by its colour alone.
 SIGNS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
 
+#: A sign for each direction of a trend.
+ARROWS = {"rises": "↗", "falls": "↘"}
+
 EXPERIMENTS = {
     "I1": "Samples needed",
     "I2": "Training with fewer tokens",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tokenprune.report.matrix import SIGNS, Cell, Matrix, Row
+from tokenprune.report.matrix import ARROWS, SIGNS, Cell, Matrix, Row
 from tokenprune.report.numbers import DASH, EXPONENT
 from tokenprune.report.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
 from tokenprune.report.theory.words import pretty
@@ -82,9 +82,9 @@ def _row(ax: "Axes", row: Row, left: float, y: float, trend: bool) -> None:
             _cell(ax, cell, x, y)
     if trend and row.slope != DASH:
         x = left + len(row.cells) * _CELL + _TREND / 2
-        weight = "bold" if row.direction in ("rises", "falls") else "normal"
-        arrow = {"rises": "↗ ", "falls": "↘ "}.get(row.direction, "")
-        _two_lines(ax, x, y, f"{arrow}{row.slope}", row.slope_interval, INK, weight)
+        arrow = ARROWS.get(row.direction)
+        text = f"{arrow} {row.slope}" if arrow else row.slope
+        _two_lines(ax, x, y, text, row.slope_interval, INK, "bold" if arrow else "normal")
 
 
 def _cell(ax: "Axes", cell: Cell, x: float, y: float) -> None:

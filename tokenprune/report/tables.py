@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.judge import LEVEL, SEEDS
 from tokenprune.report.collect import Report
-from tokenprune.report.matrix import Cell, Matrix, Row
+from tokenprune.report.matrix import ARROWS, Cell, Matrix, Row
 from tokenprune.report.numbers import EXPONENT, bounds, percent
 from tokenprune.report.series import Curves, Interval
 from tokenprune.report.theory.tables import table as laboratory_table
@@ -23,9 +23,9 @@ _COLORS = {"supported": "green", "refuted": "red", "undecided": "bright_black"}
 
 
 def table(report: Report) -> list[Any]:
-    """Renderables for a rich console of 80 columns: runs, accuracy at each ratio, verdicts."""
+    """Renderables for a rich console of 80 columns: verdicts, runs, accuracy at each ratio."""
     trained = (
-        [_runs(report), *(_curves(curves) for curves in report.curves), *_claims(report.matrix)]
+        [*_claims(report.matrix), _runs(report), *(_curves(curves) for curves in report.curves)]
         if report.trained
         else []
     )
@@ -142,7 +142,7 @@ def _slope(row: Row) -> "Text":
 
     if row.trend is None or row.trend.slope is None:
         return Text("")
-    return Text(row.slope + ("*" if row.direction in ("rises", "falls") else "\N{NO-BREAK SPACE}"))
+    return Text(row.slope + ARROWS.get(row.direction, "\N{NO-BREAK SPACE}"))
 
 
 def _legend(matrix: Matrix) -> str:
@@ -153,7 +153,9 @@ def _legend(matrix: Matrix) -> str:
         f"{SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more)."
     ]
     if len(matrix.depths) > 1:
-        lines.append("trend: change per doubling of depth, * where its 95 % interval leaves out 0.")
+        lines.append(
+            f"trend: change per doubling of depth, {' or '.join(ARROWS.values())} where its 95 % interval leaves out 0."
+        )
     lines.append("Intervals, runs and the commands that would decide: the page, claims.csv, --json.")
     if matrix.left_out:
         lines.append(f"Not compared: {'; '.join(matrix.left_out)}; --json has them.")
