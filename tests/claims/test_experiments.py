@@ -1,139 +1,15 @@
-"""Claims that compare settings (I1, I2, I5, I6, I7), and which settings the others judge (I3, I4)."""
+"""Claims that compare settings (I2, I5, I6, I7), and which settings the others judge (I3, I4)."""
 
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from factories import make_prune, make_run
+from trained import judged, samples, train
 
 from tokenprune.claims import Verdict, judge, read_runs
 from tokenprune.claims.evidence import read_science
-from tokenprune.claims.samples import rising, samples_needed
 from tokenprune.recipe import dump_recipe, parse_recipe
-
-SIZES = (250, 1000, 4000)
-
-
-def train(
-    runs_dir: Path, accuracy: float | Sequence[float], *changes: str, method: str = "none", keep: float = 1.0, **options
-) -> None:
-    """A run per seed: three, of equal accuracy or as given."""
-    pruner = [f"pruner.name={method}", f"pruner.keep_ratio={keep}"] if method != "none" else []
-    by_seed = [accuracy] * 3 if isinstance(accuracy, float) else accuracy
-    for seed, each in enumerate(by_seed):
-        make_run(runs_dir, seed=seed, accuracy=each, overrides=[*pruner, *changes], **options)
-
-
-def judged(runs_dir: Path, claim: str) -> list[Verdict]:
-    runs, problems = read_runs(runs_dir)
-    assert problems == []
-    return [verdict for verdict in judge(runs) if verdict.claim == claim]
-
-
-def samples(
-    runs_dir: Path, accuracy: Callable[[int, float], float | Sequence[float]], alphas: Mapping[float, float]
-) -> None:
-    """Runs over N and alpha_* (by keep ratio of the oracle), longer trained on fewer images."""
-    for n, (keep, alpha) in itertools.product(SIZES, alphas.items()):
-        train(
-            runs_dir,
-            accuracy(n, alpha),
-            f"data.train_size={n}",
-            f"train.epochs={24_000 // n}",
-            method="oracle",
-            keep=keep,
-            relevant_share=alphas[1.0],
-            kept_relevance=alpha if keep < 1 else None,
-        )
-
-
-@pytest.mark.parametrize(("power", "verdict"), [(2, "supported"), (-2, "refuted")])
-def test_i1_finds_the_exponent_of_a_law(tmp_path: Path, power: int, verdict: str) -> None:
-    """Accuracy is a function of N alpha^2 (or N alpha^-2): targets fall on the measured N."""
-    samples(tmp_path, lambda n, alpha: 0.1 + 0.05 * math.log2(n * alpha**power / 50), {1.0: 0.5, 0.5: 1.0})
-    (found,) = judged(tmp_path, "fewer-samples")
-    # clipped at 250 (at 4000), the smallest (largest) N: targets at N = 1000 and 4000 need a fourth (four times) of it
-    expected = 2 if power > 0 else -1
-    assert found.values == pytest.approx(dict.fromkeys(range(3), expected), abs=1e-6)
-    assert (found.verdict, found.unit, found.experiment, found.site) == (verdict, "exponent", "I1", "before:0")
-    assert found.details["needed"] == pytest.approx({0.5: 1000, 1.0: 250 if power > 0 else 4000})
-    assert found.published == "N >= Omega(alpha_*^-2) (slides)"
-    assert len(found.evidence) == 18
-
-
-def test_i1_agrees_with_a_slow_reference(tmp_path: Path) -> None:
-    generator = np.random.default_rng(1)
-    alphas = {1.0: 0.66, 0.8: 0.82, 0.6: 0.95}
-    drawn = {
-        (n, alpha): [round(0.3 + 0.1 * i + 0.2 * alpha + x, 3) for x in generator.normal(0, 0.06, 3)]
-        for i, n in enumerate(SIZES)
-        for alpha in alphas.values()
-    }
-    samples(tmp_path, lambda n, alpha: drawn[n, alpha], alphas)
-    (found,) = judged(tmp_path, "fewer-samples")
-    grid = np.linspace(math.log(SIZES[0]), math.log(SIZES[-1]), 400_001)
-    for seed in range(3):
-        curves = [_isotonic([drawn[n, alpha][seed] for n in SIZES]) for alpha in alphas.values()]
-        powers = []
-        for target in curves[0][1:]:
-            on_grid = [np.interp(grid, np.log(SIZES), curve) >= target - 1e-12 for curve in curves]
-            needed = [grid[np.argmax(reached)] if reached.any() else grid[-1] for reached in on_grid]
-            powers.append(-np.polyfit(np.log(list(alphas.values())), needed, 1)[0])
-        assert found.values[seed] == pytest.approx(np.mean(powers), abs=1e-3)
-
-
-def _isotonic(y: Sequence[float]) -> list[float]:
-    """By the min-max formula: max over starts up to i of min over ends from i of the mean between."""
-    n = len(y)
-    return [max(min(np.mean(y[j : k + 1]) for k in range(i, n)) for j in range(i + 1)) for i in range(n)]
-
-
-def test_i1_takes_ratios_that_keep_the_same_alpha(tmp_path: Path) -> None:
-    """Twice the same curve at alpha_* 1: the slope is that of one."""
-    samples(tmp_path, lambda n, alpha: 0.1 + 0.05 * math.log2(n * alpha**2 / 50), {1.0: 0.5, 0.5: 1.0, 0.3: 1.0})
-    (found,) = judged(tmp_path, "fewer-samples")
-    assert found.effect == pytest.approx(2, abs=1e-6)
-
-
-def test_samples_needed_are_clipped_and_straight_in_log_n() -> None:
-    curve = rising([0.2, 0.5, 0.4])
-    assert curve == pytest.approx([0.2, 0.45, 0.45])
-    assert samples_needed(SIZES, curve, 0.1) == 250
-    assert samples_needed(SIZES, curve, 0.9) == 4000
-    assert samples_needed(SIZES, curve, 0.325) == pytest.approx(500)
-    assert samples_needed(SIZES, curve, 0.45) == pytest.approx(1000)
-
-
-def test_i1_with_two_seeds_names_every_run_that_a_third_needs(tmp_path: Path) -> None:
-    samples(tmp_path, lambda n, alpha: [0.3 + alpha * n / 10_000] * 2, {1.0: 0.5, 0.5: 1.0})
-    (found,) = judged(tmp_path, "fewer-samples")
-    assert (found.verdict, found.seeds, found.p) == ("undecided", 2, None)
-    assert found.why.endswith("a verdict needs 3 seeds, 1 more.")
-    commands = (found.todo or "").splitlines()
-    assert len(commands) == 6
-    assert all(line.startswith("tokenprune train") and " --seed 2 " in line for line in commands)
-
-
-def test_i1_asks_for_the_cells_that_are_missing(tmp_path: Path) -> None:
-    for n in (250, 1000):
-        train(tmp_path, 0.4, f"data.train_size={n}")
-    train(tmp_path, 0.5, "data.train_size=250", method="oracle", keep=0.5, kept_relevance=1.0)
-    (found,) = judged(tmp_path, "fewer-samples")
-    assert (found.verdict, found.effect) == ("undecided", None)
-    assert found.why == "no two alpha_* were trained on the same two numbers of images."
-    assert (found.todo or "").count(
-        "--set pruner.name=oracle --set pruner.keep_ratio=0.5 --set pruner.site=before:0"
-    ) == 3
-
-
-def test_i1_says_nothing_where_accuracy_does_not_rise_with_n(tmp_path: Path) -> None:
-    samples(tmp_path, lambda n, alpha: 0.4 if alpha < 1 else 0.5, {1.0: 0.5, 0.5: 1.0})
-    (found,) = judged(tmp_path, "fewer-samples")
-    assert (found.verdict, found.effect) == ("undecided", None)
-    assert found.why == "accuracy at alpha_* 0.50 does not rise with N in any seed."
 
 
 def test_i2_compares_at_the_ratio_nearest_alpha(tmp_path: Path) -> None:

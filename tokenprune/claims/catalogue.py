@@ -28,10 +28,10 @@ CLAIMS: tuple[Claim, ...] = (
         name="fewer samples as alpha_* grows",
         statement="With fewer label-irrelevant tokens a test accuracy needs fewer samples.",
         source=f"{PAPER}, Theorem 1: N >= Omega(alpha_*^-2) samples suffice",
-        reads="runs trained without a pruner and with oracle, on two or more train sizes",
+        reads="runs trained without a pruner and with oracle, on three or more train sizes",
         test=(
             "k in N ~ alpha_*^-k is above 0: minus the slope of log N needed over log alpha_*, mean over the "
-            "accuracies that the curve of least alpha_* has at all train sizes but the smallest"
+            "accuracies of the curve of least alpha_* at its train sizes but the smallest and the largest"
         ),
         unit="exponent",
         find=fewer_samples,

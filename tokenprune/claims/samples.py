@@ -1,7 +1,7 @@
 """The claim about sample complexity: findings from test accuracy over alpha_* and the number of training images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from statistics import fmean, linear_regression
@@ -11,6 +11,8 @@ from tokenprune.claims.claim import Finding
 from tokenprune.claims.design import SAMPLES, Pruned, Setting, pruned
 from tokenprune.claims.training import finding, shared
 
+#: Train sizes: the smallest, the largest, and one at least whose accuracy is a target.
+_SIZES = 3
 #: Alphas that differ by less are one.
 _SAME = 1e-6
 #: Of accuracies: means of pooled points differ in the last digits.
@@ -18,7 +20,10 @@ _ROUNDING = 1e-12
 
 
 def fewer_samples(found: Sequence[Setting]) -> list[Finding]:
-    """k in N ~ alpha_*^-k, N the images needed for the accuracies that the curve of least alpha_* reaches."""
+    """k in N ~ alpha_*^-k, N the images needed for the accuracies of the curve of least alpha_*.
+
+    Those at its train sizes but the smallest and the largest, so that a curve above it and one below are clipped alike.
+    """
     findings = []
     for group in pruned(found, SAMPLES):
         cells = _cells(group)
@@ -34,18 +39,26 @@ def exponent(needed: Sequence[float], alphas: Sequence[float]) -> float:
 
 
 def samples_needed(samples: Sequence[int], accuracy: Sequence[float], target: float) -> float:
-    """Smallest N that reaches the target: the curve, rising over N, is straight in log N between its points.
+    """N at which the curve, which does not fall over N and is straight in log N between its points, has the target.
 
-    Clipped to the range of `samples`, which rise.
+    Clipped to the range of `samples`, which rise; the middle, in log N, of a stretch that has it. So a curve and its
+    mirror image are read alike, and chance makes N too large as often as too small.
     """
-    reached = next((i for i, value in enumerate(accuracy) if value >= target - _ROUNDING), None)
+    logs = [math.log(n) for n in samples]
+    first = _reached(logs, accuracy, target)
+    last = -_reached([-n for n in reversed(logs)], [-value for value in reversed(accuracy)], -target)
+    return math.exp((first + last) / 2)
+
+
+def _reached(x: Sequence[float], y: Sequence[float], target: float) -> float:
+    """Smallest x at which y, straight between its points, is at least the target; the last x where it never is."""
+    reached = next((i for i, value in enumerate(y) if value >= target - _ROUNDING), None)
     if reached is None:
-        return samples[-1]
+        return x[-1]
     if reached == 0:
-        return samples[0]
-    low, high = accuracy[reached - 1], accuracy[reached]
-    share = (target - low) / (high - low)
-    return math.exp((1 - share) * math.log(samples[reached - 1]) + share * math.log(samples[reached]))
+        return x[0]
+    share = min(1.0, (target - y[reached - 1]) / (y[reached] - y[reached - 1]))
+    return (1 - share) * x[reached - 1] + share * x[reached]
 
 
 def rising(accuracy: Sequence[float]) -> list[float]:
@@ -74,11 +87,15 @@ def _length(setting: Setting) -> tuple[object, ...]:
 
 
 def _finding(group: Pruned, cells: _Cells) -> Finding:
-    curves = [row for row in cells.values() if len(row) > 1]
+    curves = [row for row in cells.values() if len(row) >= _SIZES]
     samples = sorted(set.intersection(*map(set, curves))) if curves else []
     arms = [row[n] for row in curves for n in samples]
-    lacking = "no two alpha_* were trained on the same two numbers of images"
-    if len(samples) < 2:
+    there = {n: setting for row in cells.values() for n, setting in row.items()}
+    if len(there) < _SIZES:
+        missing = [*_missing(group, cells), *_between(cells, there)]
+        return finding(group, group.of("none", "oracle"), {}, "", "needs three train sizes", missing=missing)
+    lacking = "no two alpha_* were trained on the same three numbers of images"
+    if len(samples) < _SIZES:
         return finding(group, group.of("none", "oracle"), {}, "", lacking, missing=_missing(group, cells))
     if any(arm.alpha is None for arm in arms):
         return finding(group, (), {}, "", UNKNOWN)
@@ -88,21 +105,21 @@ def _finding(group: Pruned, cells: _Cells) -> Finding:
         return finding(group, group.of("none", "oracle"), {}, "", lacking, missing=_missing(group, cells))
     needed: dict[int, list[list[float]]] = {}  # by seed: a row per target, N at each alpha
     for seed in shared(arm.accuracy for arm in arms):
-        least, *others = (rising([row[n].accuracy[seed] for n in samples]) for _, row in by_alpha)
-        if least[-1] > least[0]:
-            needed[seed] = [[samples_needed(samples, c, target) for c in (least, *others)] for target in least[1:]]
+        by_row = [rising([row[n].accuracy[seed] for n in samples]) for _, row in by_alpha]
+        needed[seed] = [[samples_needed(samples, curve, target) for curve in by_row] for target in by_row[0][1:-1]]
     values = {seed: fmean(exponent(row, alphas) for row in rows) for seed, rows in needed.items()}
+    targets = len(samples) - 2
+    at_one = f"for the accuracy that alpha_* {alphas[0]:.2f} has at N {samples[1]:,}"
+    over = f"mean over {targets} target accuracies" if targets > 1 else at_one
     what = (
         f"exponent k in N ~ alpha_*^-k, alpha_* {alphas[0]:.2f} to {alphas[-1]:.2f}, "
-        f"N {samples[0]:,} to {samples[-1]:,}, mean over {len(samples) - 1} target accuracies"
+        f"N {samples[0]:,} to {samples[-1]:,}, {over}"
     )
-    trained = bool(shared(arm.accuracy for arm in arms))
-    flat = f"accuracy at alpha_* {alphas[0]:.2f} does not rise with N in any seed" if trained and not values else None
-    middle = [rows[(len(rows) - 1) // 2] for rows in needed.values()]
+    middle = [rows[(targets - 1) // 2] for rows in needed.values()]
     at_middle = {
         alpha: _geometric_mean(column) for alpha, column in zip(alphas, zip(*middle, strict=True), strict=False)
     }
-    return finding(group, arms, values, what, flat, needed=at_middle)
+    return finding(group, arms, values, what, needed=at_middle)
 
 
 def _missing(group: Pruned, cells: _Cells) -> list[tuple[Setting, tuple[str, ...]]]:
@@ -115,6 +132,15 @@ def _missing(group: Pruned, cells: _Cells) -> list[tuple[Setting, tuple[str, ...
         change += [f"pruner.keep_ratio={keep:g}", f"pruner.site={group.site}"] if method != "none" else []
         found += [(there[n], tuple(change)) for n in sorted(there) if n not in row]
     return found
+
+
+def _between(cells: _Cells, there: Mapping[int, Setting]) -> list[tuple[Setting, tuple[str, ...]]]:
+    """A third train size in every row: in the middle of the two, and as long trained as lies in the middle."""
+    (few, first), (many, second) = sorted(there.items())
+    middle = [math.sqrt(first.science[key] * second.science[key]) for key in SAMPLES[1:]]
+    values = (round(math.sqrt(few * many)), round(middle[0]), round(middle[1], 3))
+    change = tuple(f"{key}={value:g}" for key, value in zip(SAMPLES, values, strict=True))
+    return [(next(iter(row.values())), change) for row in cells.values()]
 
 
 def _geometric_mean(values: Sequence[float]) -> float:
