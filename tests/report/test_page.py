@@ -82,6 +82,7 @@ def test_no_published_number_stands_without_its_mark(written: tuple[report.Repor
     found, out = written
     text = html.unescape((out / "index.html").read_text())
     table = text.partition('<table class="claims">')[2].partition("</table>")[0]
+    assert re.findall(r'<th scope="col" class="word">(\w+)', table)[-1] == "Paper"  # the verdicts stand first
     said = re.findall(r'<span class="said">(.*?)<small>(.*?)</small></span>', table)
     claims = {row.claim.id: row.claim for row in found.matrix.rows}
     marks = [each.mark for claim in claims.values() for each in claim.published]
