@@ -38,10 +38,23 @@ def test_pretraining_comes_with_what_starts_from_it(tmp_path):
     [
         ("run.sed=0", r"--only run\.sed=0: unknown key of its grids 'run\.sed': did you mean 'run\.seed'"),
         ("run.seed", r"--only 'run\.seed': expected KEY=VALUES, such as run\.seed=0,1"),
-        ("run.seed=7", r"--only run\.seed=7: none of the 7 cells of mine"),
+        ("run.seed=7", r"--only run\.seed=7: no cell has run\.seed 7; there are 0, 1, 2"),
+        ("run.seed=0,9,8", r"--only run\.seed=0,9,8: no cell has run\.seed 9, 8; there are 0, 1, 2"),
         ("run.seed=[0", r"--only 'run\.seed=\[0'"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, only, said):
     with pytest.raises(UsageError, match=said):
         chosen(load_sweep(write_sweep(tmp_path, GRIDS)), [only])
+
+
+def test_a_missing_value_is_named_as_it_was_written(tmp_path):
+    sweep = load_sweep(write_sweep(tmp_path, "grid: {start.source: [null, patterns], run.seed: [0]}\n"))
+    assert chosen(sweep, ["start.source=null"])
+    with pytest.raises(UsageError, match=r"no cell has start\.source cifar100; there are null, patterns"):
+        chosen(sweep, ["start.source=null,cifar100"])
+
+
+def test_values_that_no_cell_has_together_are_said(tmp_path):
+    with pytest.raises(UsageError, match=r"--only train\.epochs=3 run\.seed=1: none of the 7 cells of mine"):
+        chosen(load_sweep(write_sweep(tmp_path, GRIDS)), ["train.epochs=3", "run.seed=1"])

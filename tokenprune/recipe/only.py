@@ -1,5 +1,6 @@
 """`--only KEY=VALUES`: the cells of a sweep that one command runs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ def chosen(sweep: LoadedSweep, only: Sequence[str]) -> frozenset[str]:
     """Runs of the cells whose values are among those given for every key, with the pretraining that they start from.
 
     only: such as `run.seed=0,1`; a key that is repeated allows the values of each. Keys are those of the sweep's grids.
-    Raises UsageError for a key that no grid has, and where no cell is left.
+    Raises UsageError for a key that no grid has, a value that no cell has, and where no cell is left.
     """
     pretraining = {cell.needs for cell in sweep.cells}
     grids = [cell for cell in sweep.cells if cell.run not in pretraining]
@@ -21,6 +22,9 @@ def chosen(sweep: LoadedSweep, only: Sequence[str]) -> frozenset[str]:
         key, values = _values(option)
         if not any(key in cell.what for cell in grids):
             raise UsageError(f"--only {option}: {unknown('key of its grids', key, {k for c in grids for k in c.what})}")
+        known = list(dict.fromkeys(cell.what[key] for cell in grids if key in cell.what))
+        if absent := [value for value in values if value not in known]:
+            raise UsageError(f"--only {option}: no cell has {key} {_said(absent)}; there are {_said(known)}")
         allowed.setdefault(key, []).extend(values)
     cells = [cell for cell in grids if _fits(cell, allowed)]
     if not cells:
@@ -33,6 +37,11 @@ def _values(option: str) -> tuple[str, list[Any]]:
     if not equals or not key.strip() or not text.strip():
         raise UsageError(f"--only {option!r}: expected KEY=VALUES, such as run.seed=0,1")
     return key.strip(), read_yaml(f"[{text}]", f"--only {option!r}", [])
+
+
+def _said(values: Sequence[Any]) -> str:
+    """As they are written after --only."""
+    return ", ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
 
 
 def _fits(cell: Cell, allowed: Mapping[str, Sequence[Any]]) -> bool:
