@@ -161,7 +161,8 @@ def test_after_sigkill_resume_ends_with_the_same_weights(launcher_alone, capsys)
 
 def test_ctrl_c_saves_and_the_command_it_prints_continues(capsys):
     write_sweep(Path(), LONG)
-    launched = Launched("sweep", "mine.yaml", "--workers", "1", "--set", "model.dim=24").when_saved("runs")
+    given = ["--workers", "1", "--per-gpu", "2", "--set", "model.dim=24", "--only", "run.seed=0,1"]
+    launched = Launched("sweep", "mine.yaml", *given).when_saved("runs")
     os.kill(launched.process.pid, signal.SIGINT)
     launched.process.join()
     assert (launched.process.exitcode, Path("out.txt").read_text()) == (130, "")
@@ -169,7 +170,19 @@ def test_ctrl_c_saves_and_the_command_it_prints_continues(capsys):
     assert first == "[0/2] training seed=0"
     assert told == "[1/2] interrupted seed=0: asked to stop; --resume continues"
     words = shlex.split(line.removeprefix("interrupted; continue with: "))
-    assert words == ["tokenprune", *["sweep", "mine.yaml", "--runs-dir", "runs", "--set", "model.dim=24", "--resume"]]
+    options = [
+        "--set",
+        "model.dim=24",
+        "--only",
+        "run.seed=0,1",
+        "--runs-dir",
+        "runs",
+        "--workers",
+        "1",
+        "--per-gpu",
+        "2",
+    ]
+    assert words == ["tokenprune", "sweep", "mine.yaml", *options, "--resume"]
     assert run(capsys, *words[1:], "--quiet").status == 0
     assert all(folder.finished for folder in all_runs(Path("runs")))
 

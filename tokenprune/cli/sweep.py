@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,9 +76,9 @@ def sweep(
             with cells(begun.rows, quiet) as watcher:
                 sweeps.run_here(begun, workers=workers, per_gpu=per_gpu, watcher=watcher)
         except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted; continue with: {_again(sweep, settings, only, device, runs_dir, data_dir)}"
-            ) from None
+            given = {"--data-dir": data_dir, "--workers": workers, "--per-gpu": per_gpu if per_gpu > 1 else None}
+            again = _again(sweep, settings, only, device, {"--runs-dir": runs_dir, **given})
+            raise Interrupted(f"interrupted; continue with: {again}") from None
     show_sweep.outcome(begun, as_json=as_json)
     if any(row.state == "failed" for row in begun.rows):
         raise typer.Exit(SOME_FAILED)
@@ -128,11 +129,11 @@ def _again(
     settings: list[str] | None,
     only: list[str] | None,
     device: str | None,
-    runs_dir: Path,
-    data_dir: Path | None,
+    given: Mapping[str, object],
 ) -> str:
-    words = ["tokenprune", "sweep", source, "--runs-dir", str(runs_dir)]
+    """given: other options, None where left out."""
+    words = ["tokenprune", "sweep", source]
     words += [word for override in overrides(settings, device=device) for word in ("--set", override)]
     words += [word for option in only or () for word in ("--only", option)]
-    words += ["--data-dir", str(data_dir)] if data_dir else []
+    words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
     return shlex.join([*words, "--resume"])
