@@ -3,6 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.power import TTestPower
 
 from tokenprune.statistics import (
     Z,
@@ -103,6 +104,12 @@ def test_seeds_to_decide_are_the_sample_sizes_of_power_tables(effect: float, cou
     assert seeds_to_decide([effect - 1, effect, effect + 1]) == count
     assert seeds_to_decide([-effect + 1, -effect, -effect - 1]) == count
     assert seeds_to_decide([effect - 2, effect - 1, effect], against=-1) == count
+
+
+@pytest.mark.parametrize(("effect", "level"), [(0.5, 0.025), (0.8, 0.01)])
+def test_a_stricter_level_needs_as_many_seeds_as_exact_power_has_it(effect: float, level: float) -> None:
+    exact = TTestPower().solve_power(effect_size=effect, alpha=level, power=0.8)
+    assert seeds_to_decide([effect - 1, effect, effect + 1], level=level) == math.ceil(exact)
 
 
 def test_seeds_to_decide_knows_what_it_cannot_know() -> None:

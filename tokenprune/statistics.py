@@ -130,11 +130,13 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
     return Slope(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, float(fit.pvalue))
 
 
-def seeds_to_decide(values: Sequence[float], against: float = 0.0, power: float = 0.8, most: int = 100) -> int | None:
-    """How many values of this mean and spread a two-sided t test at 5 % needs to tell them from `against`.
+def seeds_to_decide(
+    values: Sequence[float], against: float = 0.0, power: float = 0.8, most: int = 100, level: float = 0.05
+) -> int | None:
+    """How many values of this mean and spread a two-sided t test at `level` needs to tell them from `against`.
 
-    With probability `power`, by the usual approximation |mean - against| >= (t_.975 + t_power) sd / sqrt(n) with n - 1
-    degrees of freedom. None for fewer than two values, and where more than `most` would be needed.
+    With probability `power`, by the usual approximation |mean - against| >= (t_(1 - level / 2) + t_power) sd / sqrt(n)
+    with n - 1 degrees of freedom. None for fewer than two values, and where more than `most` would be needed.
     """
     if len(values) < 2:
         return None
@@ -142,7 +144,10 @@ def seeds_to_decide(values: Sequence[float], against: float = 0.0, power: float 
 
     distance, spread = abs(math.fsum(values) / len(values) - against), deviation(values)
     for n in range(2, most + 1):
-        if distance > 0 and distance * math.sqrt(n) >= float(t.ppf(0.975, n - 1) + t.ppf(power, n - 1)) * spread:
+        if (
+            distance > 0
+            and distance * math.sqrt(n) >= float(t.ppf(1 - level / 2, n - 1) + t.ppf(power, n - 1)) * spread
+        ):
             return n
     return None
 

@@ -1,9 +1,11 @@
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from factories import make_prune, make_run
+from scipy import stats
 
 from tokenprune.claims import Verdict, all_claims, judge, read_runs
 from tokenprune.statistics import holm, mean_interval, t_test
@@ -141,7 +143,44 @@ def test_undecided_by_spread_foretells_how_many_seeds(tmp_path: Path) -> None:
     # mean .0267, deviation .0306: (t_.975 + t_.8) sd / sqrt(n) <= mean first at n = 13
     assert "about 10 more seeds" in verdict.why
     assert verdict.todo is not None
-    assert verdict.todo.count("tokenprune train") == 5
+    assert verdict.todo.count("tokenprune train") == verdict.todo.count("tokenprune prune") == 5
+    assert verdict.todo.splitlines()[-1] == "# and 10 more like these"
+
+
+def test_seeds_are_foretold_at_the_level_that_holm_will_ask_for(tmp_path: Path) -> None:
+    for depth, rises in ((1, (0.01, 0.03, 0.07)), (2, (0.01, 0.03, 0.07)), (3, (0.1, 0.1, 0.1))):
+        for seed, rise in enumerate(rises):
+            make_run(tmp_path, depth=depth, seed=seed, attention=(0.4, 0.4 + rise))
+    found = verdicts(tmp_path)
+    spread = math.sqrt(((0.01 - 0.11 / 3) ** 2 + (0.03 - 0.11 / 3) ** 2 + (0.07 - 0.11 / 3) ** 2) / 2)
+
+    def decides(n: int, level: float) -> bool:
+        quantiles = stats.t.ppf(1 - level / 2, n - 1) + stats.t.ppf(0.8, n - 1)
+        return 0.11 / 3 * math.sqrt(n) >= quantiles * spread
+
+    alone, of_two = (next(n for n in range(2, 100) if decides(n, level)) for level in (0.05, 0.025))
+    assert of_two > alone
+    assert found["attention-concentrates", 3].verdict == "supported"  # and no more in the way of the two others
+    for depth in (1, 2):
+        assert f"about {of_two - 3} more seeds" in found["attention-concentrates", depth].why
+        assert (found["attention-concentrates", depth].todo or "").count("tokenprune train") == min(10, of_two - 3)
+
+
+def test_a_model_that_guesses_has_nothing_to_lose(tmp_path: Path) -> None:
+    for depth, accuracy in ((1, 0.1), (2, 0.6)):
+        for seed, wobble in enumerate((0.0, 0.001, 0.002)):
+            curve = {1.0: accuracy, 0.5: accuracy + wobble}
+            methods = {"magnitude": curve, "oracle": curve, "random": {1.0: accuracy, 0.5: accuracy}}
+            known = {1.0: 1.0, 0.5: 1.0}
+            make_run(tmp_path, depth=depth, seed=seed, accuracy=accuracy, methods=methods, recall=known)
+    found = verdicts(tmp_path)
+    for claim in ("removing-irrelevant-is-free", "oracle-at-least-magnitude"):
+        dead, alive = found[claim, 1], found[claim, 2]
+        assert (dead.verdict, dead.p, dead.p_adjusted, dead.todo) == ("undecided", None, None, None)
+        assert dead.why.endswith("the unpruned model is not above chance: accuracy 0.100 of 10 classes.")
+        assert (alive.verdict, alive.p_adjusted) == ("supported", alive.p)  # Holm's family is this one alone
+    relevance = found["magnitude-keeps-relevant", 1]
+    assert relevance.p is not None  # not an effect on accuracy
 
 
 def test_sites_and_fine_tuning_are_never_mixed(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_i1_finds_no_exponent_where_accuracy_does_not_rise_with_n(tmp_path: Path
     assert found.details["needed"] == pytest.approx({0.5: 1000, 1.0: 1000})
 
 
-@pytest.mark.parametrize("curve", [(0.25, 0.33, 0.41), (0.3, 0.305, 0.31), (0.3, 0.3, 0.3)])
+@pytest.mark.parametrize("curve", [(0.25, 0.33, 0.41), (0.3, 0.3, 0.3)])
 def test_i1_is_as_often_right_as_wrong_by_chance(curve: tuple[float, ...]) -> None:
     """Equal curves under seed noise: false support and false refutation at 2.5 % each, at any steepness."""
     generator = np.random.default_rng(0)

@@ -6,11 +6,13 @@ threshold (0 for a claim of direction, -margin for a claim of "at least" or "cos
 test, which is two one-sided tests at 2.5 % each: the claim is supported if the mean lies significantly above the
 threshold, refuted if significantly below, else undecided. A claim is asked at several depths, settings and sites at
 once, so its p values are adjusted by Holm's method over all its findings that have enough seeds, and the verdict goes
-by the adjusted p at 5 %. The 95 % interval shown is of the single finding, unadjusted: with several findings it can
-clear the threshold while the verdict stays undecided.
+by the adjusted p at 5 %. A model that is not above chance has nothing to lose: an effect on its accuracy, or on the
+samples that it needs, is undecided whatever its p, which is then no part of Holm's family. The 95 % interval shown is
+of the single finding, unadjusted: with several findings it can clear the threshold while the verdict stays undecided.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count, islice
 from typing import Any, Literal
 
 from tokenprune.claims import commands
@@ -19,14 +21,18 @@ from tokenprune.claims.claim import Claim, Finding
 from tokenprune.claims.design import Setting, settings
 from tokenprune.claims.evidence import RunData
 from tokenprune.runs.records import Record
-from tokenprune.statistics import holm, mean_interval, seeds_to_decide, t_test
+from tokenprune.statistics import holm, mean_interval, seeds_to_decide, t_test, wilson
 
 #: Fewer training seeds decide nothing.
 SEEDS = 3
 LEVEL = 0.05
 
-#: Commands of one verdict that are shown.
+#: Commands for further seeds that are shown of one verdict.
 _COMMANDS = 10
+#: Effects in these units say nothing of a model that guesses.
+_OF_ACCURACY = ("accuracy", "exponent")
+
+_Outcome = Literal["supported", "refuted", "undecided"]
 
 
 class Verdict(Record):
@@ -34,7 +40,8 @@ class Verdict(Record):
 
     effect, low, high: mean over seeds with its unadjusted 95 % interval, in `unit`; null where unknown.
     experiment: "I1" to "I7". data: the images in a few words. published: the authors' numbers, with their mark.
-    p, p_adjusted: against -margin, two-sided; Holm's over the claim's findings. seeds: replicates used.
+    p, p_adjusted: against -margin, two-sided; Holm's over the claim's findings; null for too few seeds, and
+    for a model not above chance. seeds: replicates used.
     images: test images behind each replicate. why: one sentence. todo: commands that would help, a line each.
     evidence: runs and prune folders read. values: effect by seed.
     """
@@ -50,7 +57,7 @@ class Verdict(Record):
     depth: int
     site: str | None
     variant: str | None
-    verdict: Literal["supported", "refuted", "undecided"]
+    verdict: _Outcome
     effect: float | None
     low: float | None
     high: float | None
@@ -85,10 +92,12 @@ def judge(runs: Sequence[RunData]) -> list[Verdict]:
     for claim in CLAIMS:
         findings = sorted((finding for found in depths for finding in claim.find(found)), key=_place)
         p_values = [_p(claim, finding) for finding in findings]
-        adjusted = iter(holm([p for p in p_values if p is not None]))
+        by_holm = iter(holm([p for p in p_values if p is not None]))
+        adjusted = [None if p is None else next(by_holm) for p in p_values]
+        open_still = sum(p is not None and p >= LEVEL for p in adjusted)
         verdicts += [
-            _verdict(claim, finding, p, None if p is None else next(adjusted))
-            for finding, p in zip(findings, p_values, strict=True)
+            _verdict(claim, finding, p, by_all, LEVEL / max(1, open_still))
+            for finding, p, by_all in zip(findings, p_values, adjusted, strict=True)
         ]
     return verdicts
 
@@ -100,16 +109,29 @@ def _place(finding: Finding) -> tuple[str, int, str]:
 
 def _p(claim: Claim, finding: Finding) -> float | None:
     values = list(finding.values.values())
-    return t_test(values, against=-claim.margin) if len(values) >= SEEDS else None
+    judged = len(values) >= SEEDS and _guesses(claim, finding) is None
+    return t_test(values, against=-claim.margin) if judged else None
 
 
-def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | None) -> Verdict:
+def _guesses(claim: Claim, finding: Finding) -> str | None:
+    """What to say of a model that is not above chance, where the effect is on its accuracy; None of others."""
+    results = [run.result for run in finding.runs]
+    chance = 1 / len(results[0].data.classes)
+    correct, images = sum(result.test_correct for result in results), sum(result.test_count for result in results)
+    if claim.unit not in _OF_ACCURACY or wilson(correct, images)[0] > chance:
+        return None
+    model = "unpruned model" if results[0].pruner == "none" else f"model with {results[0].pruner}"
+    return f"the {model} is not above chance: accuracy {correct / images:.3f} of {len(results[0].data.classes)} classes"
+
+
+def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | None, level: float) -> Verdict:
+    """level: of a test that decides what Holm leaves undecided, once it is the next in line."""
     result = finding.runs[0].result
     effect, low, high = mean_interval(list(finding.values.values())) if finding.values else (None, None, None)
-    outcome: Literal["supported", "refuted", "undecided"] = "undecided"
+    outcome: _Outcome = "undecided"
     if effect is not None and adjusted is not None and adjusted < LEVEL:
         outcome = "supported" if effect > -claim.margin else "refuted"
-    decided = outcome != "undecided"
+    needed = _needed(claim, finding, level)
     return Verdict(
         claim=claim.id,
         experiment=claim.experiment,
@@ -132,8 +154,8 @@ def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | 
         p_adjusted=adjusted,
         seeds=len(finding.values),
         images=finding.images,
-        why=_why(claim, finding, effect, low, high, adjusted, decided),
-        todo=None if decided else "\n".join(_todo(claim, finding)) or None,
+        why=_why(claim, finding, (effect, low, high), adjusted, outcome, needed),
+        todo="\n".join(_todo(claim, finding, needed)) or None if outcome == "undecided" else None,
         evidence=finding.evidence,
         values=finding.values,
         details=finding.details,
@@ -143,64 +165,71 @@ def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | 
 def _why(
     claim: Claim,
     finding: Finding,
-    effect: float | None,
-    low: float | None,
-    high: float | None,
+    interval: tuple[float | None, float | None, float | None],
     adjusted: float | None,
-    decided: bool,
+    outcome: _Outcome,
+    needed: int | None,
 ) -> str:
+    effect, low, high = interval
     if effect is None:
         return f"{finding.lacking}."
     said = f"{finding.what}: {effect:+.4f}"
     said += f" (95 % interval {low:+.4f} to {high:+.4f}" if low is not None else " (no interval from one seed"
     said += f", {_seeds(len(finding.values))}"
     said += f", Holm-adjusted p {adjusted:.3g} against {-claim.margin or 0:g})" if adjusted is not None else ")"
+    if guesses := _guesses(claim, finding):
+        return f"{said}; {guesses}."
     if adjusted is None:
         return f"{said}; a verdict needs {SEEDS} seeds, {SEEDS - len(finding.values)} more."
-    if decided:
+    if outcome != "undecided":
         return f"{said}."
-    needed = _needed(claim, finding)
     if needed is None:
         return f"{said}; the effect is too close to the threshold for a number of seeds to be foretold."
-    return f"{said}; about {needed - len(finding.values)} more seeds would probably decide it."
+    more = needed - len(finding.values)
+    return f"{said}; about {more} more {'seed' if more == 1 else 'seeds'} would probably decide it."
 
 
-def _todo(claim: Claim, finding: Finding) -> list[str]:
-    """Commands: what is missing on the runs that there are, then further seeds (five at most, more can follow)."""
-    lines = list(finding.todo)
-    wanted = max(SEEDS, (_needed(claim, finding) or SEEDS) if len(finding.values) >= SEEDS else SEEDS)
+def _todo(claim: Claim, finding: Finding, needed: int | None) -> list[str]:
+    """Commands: what is missing on the runs that there are, then further seeds, in every setting compared."""
+    if finding.values and _guesses(claim, finding):
+        return []  # no further seed helps
+    wanted = max(SEEDS, needed or SEEDS)
     if finding.needs:
-        return _in_all(finding, wanted)
-    if finding.lacking is not None and not lines:
+        return _in_all(finding, wanted - len(finding.values))
+    if finding.lacking is not None and not finding.todo:
         return []  # no command helps: the data set does not know
-    run = finding.runs[0]
-    have = {other.result.seed for other in finding.runs}
-    for seed in _fresh(have, wanted - len(have)):
-        command, name = commands.train(run, seed)
-        lines.append(command)
-        if claim.methods:
-            lines.append(_measured_alike(claim, finding, name))
-    return lines
+    have = {run.result.seed for run in finding.runs}
+    seeds, each = list(_fresh(have, wanted - len(have))), 2 if claim.methods else 1
+    shown = seeds[: _COMMANDS // each]
+    lines = list(finding.todo)
+    for seed in shown:
+        command, name = commands.train(finding.runs[0], seed)
+        lines += [command, _measured_alike(claim, finding, name)] if claim.methods else [command]
+    return [*lines, *_left((len(seeds) - len(shown)) * each)]
 
 
 def _in_all(finding: Finding, wanted: int) -> list[str]:
     """Commands that train the same seeds in every setting compared: those begun in some, then fresh ones."""
     have = set[int]().union(*(need.seeds for need in finding.needs))
     begun = sorted(seed for seed in have if any(seed not in need.seeds for need in finding.needs))
-    seeds = [*begun, *_fresh(have, wanted - len(finding.values) - len(begun))]
-    lines = [
-        commands.train(need.run, seed, need.overrides)[0]
-        for seed in seeds
+    cells = [
+        (need, seed)
+        for seed in (*begun, *_fresh(have, wanted - len(begun)))
         for need in finding.needs
         if seed not in need.seeds
     ]
-    left = len(lines) - _COMMANDS
-    return [*lines[:_COMMANDS], *([f"# and {left} more like these"] if left > 0 else [])]
+    lines = [commands.train(need.run, seed, need.overrides)[0] for need, seed in cells[:_COMMANDS]]
+    return [*lines, *_left(len(cells) - _COMMANDS)]
 
 
-def _fresh(have: Collection[int], count: int) -> list[int]:
-    """Seeds that are not there yet, five at most."""
-    return [seed for seed in range(len(have) + 5) if seed not in have][: min(5, max(0, count))]
+def _fresh(have: Collection[int], wanted: int) -> Iterator[int]:
+    """Seeds that are not there yet."""
+    return islice((seed for seed in count() if seed not in have), max(0, wanted))
+
+
+def _left(number: int) -> list[str]:
+    """What is said of commands that are not shown."""
+    return [f"# and {number} more like these"] if number > 0 else []
 
 
 def _measured_alike(claim: Claim, finding: Finding, name: str) -> str:
@@ -224,10 +253,11 @@ def _belongs(finding: Finding, run: RunData, prune: str) -> bool:
     return f"{run.folder.name}/prune/{prune}" in finding.evidence
 
 
-def _needed(claim: Claim, finding: Finding) -> int | None:
-    """Seeds in all; at least one more than there are, for these did not suffice (Holm asks for more than one test)."""
-    needed = seeds_to_decide(list(finding.values.values()), against=-claim.margin)
-    return None if needed is None else max(needed, len(finding.values) + 1)
+def _needed(claim: Claim, finding: Finding, level: float) -> int | None:
+    """Seeds in all, of a finding that has enough for a verdict; at least one more than there are."""
+    values = list(finding.values.values())
+    needed = seeds_to_decide(values, against=-claim.margin, level=level) if len(values) >= SEEDS else None
+    return None if needed is None else max(needed, len(values) + 1)
 
 
 def _seeds(count: int) -> str:
