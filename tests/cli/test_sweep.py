@@ -250,6 +250,10 @@ def test_dry_run_prints_cells_and_flops_and_writes_nothing(capsys):
     table = sweep(capsys, TWO, "--dry-run").out
     assert "seed=0 waiting" in table
     assert "2 cells: 2 waiting; curves after each training: 1" in table
+    text = CPU + "grid: {run.seed: [0]}\nprune: [{}]\n"
+    assert "1 cell: 1 waiting; curves after each training: 1" in sweep(capsys, text, "--dry-run").out
+    deep = "grid: {model.depth: [1, 2], run.seed: [0]}\nprune: [{}, {methods: [random], depths: [2]}]\n"
+    assert "curves after each training: 1 to 2" in sweep(capsys, CPU + deep, "--dry-run").out
     assert not Path("runs").exists()
 
 
@@ -279,7 +283,7 @@ def test_what_is_wrong_is_one_line_with_status_2(text, arguments, line, capsys):
 def test_an_unknown_sweep_offers_the_nearest(capsys):
     ended = run(capsys, "sweep", "quickstrat")
     assert ended.status == 2
-    assert ended.err.startswith("error: unknown recipe 'quickstrat': did you mean 'quickstart'? known: ")
+    assert ended.err.startswith("error: unknown sweep 'quickstrat': did you mean 'quickstart'? known: ")
 
 
 def test_a_scheduler_that_refuses_is_one_line_with_status_1(capsys, monkeypatch):

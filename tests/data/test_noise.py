@@ -123,5 +123,9 @@ def test_two_classes_must_be_left(tmp_path):
         test_labels=labels,
         classes=np.array(["a", "b"]),
     )
+    with pytest.raises(
+        UsageError, match=r"data\.exclude: plants are classes of CIFAR-100, which this data set does not"
+    ):
+        data.load(Data(source=str(tmp_path / "two.npz"), exclude=("plants",)))
     with pytest.raises(UsageError, match=r"data\.exclude: leaves 1 of 2 classes"):
         data.load(Data(source=str(tmp_path / "two.npz"), exclude=("a",)))

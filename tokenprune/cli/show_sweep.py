@@ -26,11 +26,12 @@ def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> No
     )
     print()
     _messages(rows)
-    measured = sum(len(spec.methods) for row in [row for row in rows if row.cell.prune][:1] for spec in row.cell.prune)
-    print(f"{len(rows)} cells: {_counts(rows)}; curves after each training: {measured}")
+    curves = {sum(len(spec.methods) for spec in row.cell.prune) for row in rows if row.cell.prune} or {0}
+    measured = f"{min(curves)} to {max(curves)}" if len(curves) > 1 else f"{min(curves)}"
+    print(f"{_cells(len(rows))}: {_counts(rows)}; curves after each training: {measured}")
     print(f"training: {_tera(sum(known))} TFLOPs in all, {_tera(sum(left))} left (3 x forward x images x epochs)")
     if len(known) < len(rows):
-        print(f"not counted: {len(rows) - len(known)} cells whose images were not found")
+        print(f"not counted: {_cells(len(rows) - len(known))} whose images were not found")
 
 
 def outcome(begun: "Begun", *, as_json: bool) -> None:
@@ -51,7 +52,7 @@ def outcome(begun: "Begun", *, as_json: bool) -> None:
         numbers=["acc %"],
     )
     _messages(rows)
-    print(f"{len(rows)} cells: {_counts(rows)}; record: {begun.file.path}")
+    print(f"{_cells(len(rows))}: {_counts(rows)}; record: {begun.file.path}")
 
 
 def _messages(rows: "Sequence[Row]") -> None:
@@ -76,6 +77,10 @@ def _state(row: "Row") -> str:
 
 def _counts(rows: "Sequence[Row]") -> str:
     return ", ".join(f"{count} {state}" for state, count in Counter(_state(row) for row in rows).items())
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell" if number == 1 else f"{number} cells"
 
 
 def _tera(flops: float | None) -> str:

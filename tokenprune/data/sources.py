@@ -139,6 +139,8 @@ def without(
     gone: set[str] = set()
     for name in names:
         named = set(scene.PLANTS) if name == "plants" else {name}
+        if name == "plants" and not named <= set(classes):
+            raise UsageError("data.exclude: plants are classes of CIFAR-100, which this data set does not have")
         if not named <= set(classes):
             raise UsageError(f"data.exclude: {unknown('class', name, classes)}")
         gone |= named

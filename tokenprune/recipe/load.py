@@ -55,7 +55,7 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
     elsewhere = [f"{other}/{name}" for other in ("", *KINDS) if other != kind and name in shipped_recipes(other)]
     if elsewhere:
         raise UsageError(f"recipe {name!r}: did you mean {elsewhere[0].lstrip('/')}?")
-    raise unknown("recipe", name, shipped)
+    raise unknown("sweep" if kind == "sweeps" else "recipe", name, shipped)
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Recipe]:
