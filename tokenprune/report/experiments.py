@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vPX"
 _EDGE: dict[str, Any] = {"markeredgecolor": PAPER, "markeredgewidth": 0.6}
 _GROUPS = ((0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), (0, (6, 1, 1, 1, 1, 1)))
+_NEEDED = (
+    " Triangles: N needed for the middle target accuracy; one at the edge of the N measured is clipped there, and the "
+    "N needed lies at it or beyond."
+)
 
 
 def experiment_figure(experiment: Experiment) -> Callable[[], Drawing] | None:
@@ -69,7 +73,7 @@ def _samples(experiment: Experiment) -> Drawing:
         ax.set_xticks([], minor=True)
         ax.margins(x=0.08)
     label_outer(axes, len(experiment.panels), "training images N", "test accuracy, %")
-    extra = " Triangles: N needed for the middle target accuracy." if any(p.needed for p in experiment.panels) else ""
+    extra = _NEEDED if any(p.needed for p in experiment.panels) else ""
     return _drawing(
         experiment,
         figure,
