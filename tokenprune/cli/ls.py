@@ -133,6 +133,6 @@ def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
 def _claims() -> list[dict[str, Any]]:
     from tokenprune import claims
 
-    known = [(claim.id, claim.statement) for claim in claims.all_claims()]
-    known += [(claim.id, claim.statement) for claim in claims.THEORY_CLAIMS]
-    return [{"claim": name, "statement": statement} for name, statement in known]
+    known = [(claim.experiment, claim.id, claim.statement) for claim in claims.all_claims()]
+    known += [(claim.number, claim.id, claim.statement) for claim in claims.THEORY_CLAIMS]
+    return [{"of": number, "claim": name, "statement": statement} for number, name, statement in known]
