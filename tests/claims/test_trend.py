@@ -19,7 +19,7 @@ def attention(runs_dir: Path, rises: dict[int, list[float]]) -> None:
 
 
 def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tmp_path: Path) -> None:
-    rises = {1: [0.1, 0.12, 0.11], 2: [0.14, 0.13], 6: [0.2, 0.16, 0.21]}
+    rises = {1: [0.1, 0.12, 0.11], 2: [0.14, 0.13, 0.15], 6: [0.2, 0.16, 0.21]}
     attention(tmp_path, rises)
     found = trends(judge(read_runs(tmp_path)[0]))
     (trend,) = (trend for trend in found if trend.claim == "attention-concentrates")
@@ -29,17 +29,22 @@ def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tm
     residual = ((y - a - b * x) ** 2).sum() / (len(x) - 2)
     half = stats.t.ppf(0.975, len(x) - 2) * math.sqrt(residual / ((x - x.mean()) ** 2).sum())
     assert (trend.slope, trend.low, trend.high) == pytest.approx((b, b - half, b + half))
-    assert (trend.depths, trend.seeds, trend.site) == ((1, 2, 6), 2, None)
+    assert (trend.depths, trend.seeds, trend.site) == ((1, 2, 6), 3, None)
     assert trend.p == pytest.approx(2 * stats.t.sf(abs(b) / half * stats.t.ppf(0.975, len(x) - 2), len(x) - 2))
 
 
-def test_one_depth_has_no_trend_and_two_effects_no_interval(tmp_path: Path) -> None:
-    attention(tmp_path / "one", {1: [0.1, 0.2, 0.3]})
-    (one,) = trends(judge(read_runs(tmp_path / "one")[0]))
-    assert (one.slope, one.low, one.p, one.depths) == (None, None, None, (1,))
-    attention(tmp_path / "two", {1: [0.1], 4: [0.2]})
-    (two,) = trends(judge(read_runs(tmp_path / "two")[0]))
-    assert (two.slope, two.low, two.high, two.p) == (pytest.approx(0.05), None, None, None)
+@pytest.mark.parametrize(
+    "rises",
+    [
+        {1: [0.1, 0.2, 0.3]},
+        {1: [0.1, 0.2, 0.3], 4: [0.2, 0.3, 0.5]},
+        {1: [0.1, 0.2, 0.3], 2: [0.1, 0.2], 4: [0.2, 0.3, 0.5]},
+    ],
+)
+def test_fewer_than_three_seeds_at_three_depths_have_no_trend(tmp_path: Path, rises: dict[int, list[float]]) -> None:
+    attention(tmp_path, rises)
+    (found,) = trends(judge(read_runs(tmp_path)[0]))
+    assert (found.slope, found.low, found.high, found.p, found.depths) == (None, None, None, None, tuple(rises))
 
 
 def test_effects_without_spread_have_no_trend_for_sure() -> None:

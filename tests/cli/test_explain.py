@@ -42,7 +42,7 @@ def test_a_verdict_comes_with_its_numbers_and_the_runs_behind_it(tmp_path: Path,
 
 
 def test_published_numbers_stand_with_their_mark_and_effects_with_their_trend(tmp_path: Path, capsys) -> None:
-    for depth, seed in itertools.product((1, 4), range(3)):
+    for depth, seed in itertools.product((1, 2, 4), range(3)):
         for keep, gain in ((1.0, 0.0), (0.6, 0.02 * depth + 0.001 * seed)):
             groups = {"airplane, plants": 0.5 + gain, "bird, plants": 0.9}
             changes = ["data.scene=spurious", "pruner.name=oracle", f"pruner.keep_ratio={keep}"]
@@ -51,13 +51,15 @@ def test_published_numbers_stand_with_their_mark_and_effects_with_their_trend(tm
     found = json.loads(run(capsys, "explain", "sparsification-cures-spurious", "--runs-dir", tmp_path, "--json").out)
     assert all("(slides, read off axes)" in line for line in found["published"])
     assert [judged["where"] for judged in found["judged"]] == [
-        f"shallow, spurious, depth {depth}, site before:0" for depth in (1, 4)
+        f"shallow, spurious, depth {depth}, site before:0" for depth in (1, 2, 4)
     ]
     (trend,) = found["trends"]
-    assert "depth 1, 4, site before:0: +0.0300 accuracy per doubling of depth" in trend  # .02 to .08 over two doublings
+    assert (
+        "depth 1, 2, 4, site before:0: +0.0300 accuracy per doubling of depth" in trend
+    )  # .02 to .08 over two doublings
     shown = run(capsys, "explain", "sparsification-cures-spurious", "--runs-dir", tmp_path).out
     assert "published  accuracy 0.874 -> 0.997" in shown
-    assert "TREND  shallow, spurious, depth 1, 4" in shown
+    assert "TREND  shallow, spurious, depth 1, 2, 4" in shown
 
 
 def test_without_runs_the_sweep_that_makes_them_is_named(tmp_path: Path, capsys) -> None:

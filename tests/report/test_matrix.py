@@ -107,10 +107,13 @@ def test_families_alike_are_told_apart_by_their_number_of_images(tmp_path: Path)
 
 
 def test_the_trend_stands_in_the_row_whose_verdicts_it_is_of() -> None:
-    verdicts = [verdict("attention-concentrates", depth, (0.1 * depth, 0.1 * depth + 0.01)) for depth in (1, 2, 4)]
+    verdicts = [
+        verdict("attention-concentrates", depth, (0.1 * depth, 0.1 * depth + 0.005, 0.1 * depth + 0.01))
+        for depth in (1, 2, 4)
+    ]
     verdicts += [verdict("attention-concentrates", 1, data="spurious", family="fb222222")]
     rising, single = matrix_of(verdicts).rows
-    fit = slope([0, 0, 1, 1, 2, 2], [0.1, 0.11, 0.2, 0.21, 0.4, 0.41])
+    fit = slope([0, 0, 0, 1, 1, 1, 2, 2, 2], [0.1, 0.105, 0.11, 0.2, 0.205, 0.21, 0.4, 0.405, 0.41])
     assert rising.trend is not None
     assert (rising.trend.slope, rising.trend.low) == pytest.approx((fit.slope, fit.low))
     assert (rising.direction, rising.slope) == ("rises", "+15.0")

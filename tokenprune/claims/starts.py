@@ -82,6 +82,6 @@ def _finding(
         images=runs[0].result.test_count,
         lacking=lacking if lacking or values else "no seed was trained from both starts",
         needs=(*needed(arms), *([missing] if missing else [])),
-        evidence=tuple(run.folder.name for setting in group for run in setting.runs),
+        evidence=tuple(run.folder.name for setting in arms for run in setting.runs),
         details={"arms": [setting.as_arm() for setting in group]},
     )

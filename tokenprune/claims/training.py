@@ -84,7 +84,7 @@ def worst_group(group: Pruned) -> list[Finding]:
     ordered = sorted(arms, key=lambda arm: arm.alpha or 0)
     least, most = ordered[0], ordered[-1]
     seeds = shared(known.values())
-    values = {seed: known[most][seed] - known[least][seed] for seed in seeds}
+    values = difference(known[most], known[least])
     what = f"accuracy of the worst group at alpha_* {most.alpha:.2f} less that at {least.alpha:.2f}"
     worst = [
         {
@@ -95,7 +95,7 @@ def worst_group(group: Pruned) -> list[Finding]:
         for arm in ordered
         if seeds
     ]
-    return [finding(group, arms, values, what, worst=worst)]
+    return [finding(group, (least, most), values, what, worst=worst)]
 
 
 def finding(
@@ -118,7 +118,7 @@ def finding(
         images=runs[0].result.test_count,
         lacking=lacking if lacking or values else "no seed was trained in all the settings compared",
         needs=(*needed(arms), *(Need(arm.runs[0], overrides) for arm, overrides in missing)),
-        evidence=tuple(run.folder.name for setting in group.settings for run in setting.runs),
+        evidence=tuple(dict.fromkeys(run.folder.name for setting in arms or group.settings for run in setting.runs)),
         details={**details, "arms": [setting.as_arm() for setting in group.settings]},
     )
 

@@ -4,16 +4,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenprune.claims.judge import Verdict
+from tokenprune.claims.judge import SEEDS, Verdict
 from tokenprune.statistics import slope
+
+#: Fewer depths of three seeds have no trend.
+_DEPTHS = 3
 
 
 @dataclass(frozen=True)
 class Trend:
     """Change of a claim's effect per doubling of depth, under one family, site and method variant.
 
-    slope: of a least-squares line through the effects of single seeds over log2 of depth, in the claim's unit; None
-    below two depths. low, high, p: Student's t, 95 %, unadjusted, against no change; None below three effects.
+    slope: of a least-squares line through the effects of single seeds over log2 of depth, in the claim's unit. low,
+    high, p: Student's t, 95 %, unadjusted, against no change. All four None below three seeds at each of three depths.
+    One seed at several depths is treated as independent, though what it draws is in part the same.
     seeds: at the depth that has fewest.
     """
 
@@ -41,7 +45,8 @@ def trends(verdicts: Sequence[Verdict]) -> list[Trend]:
 
 def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verdict]) -> Trend:
     points = [(math.log2(verdict.depth), value) for verdict in verdicts for value in verdict.values.values()]
-    fit = slope([x for x, _ in points], [y for _, y in points])
+    enough = sum(len(verdict.values) >= SEEDS for verdict in verdicts) >= _DEPTHS
+    fit = slope([x for x, _ in points], [y for _, y in points]) if enough else None
     claim, family, site, variant = key
     return Trend(
         claim,
