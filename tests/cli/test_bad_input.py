@@ -27,7 +27,10 @@ def files(folder: Path) -> dict[Path, bytes]:
         ("trian", "no such command 'trian'. Did you mean 'train'? `tokenprune --help` shows what it takes"),
         ("train", "missing option '--recipe'; `tokenprune train --help` shows what it takes"),
         ("validate", "missing argument 'recipe'; `tokenprune validate --help` shows what it takes"),
-        ("train --recipe shalow", "unknown recipe 'shalow': did you mean 'shallow'? known: claims, claims-cpu, deep, paper, "),
+        (
+            "train --recipe shalow",
+            "unknown recipe 'shalow': did you mean 'shallow'? known: claims, claims-cpu, deep, paper, ",
+        ),
         ("train --recipe no/such.yaml", "no/such.yaml: no such file; recipes that come with the program: "),
         ("train --recipe missing.yaml", "missing.yaml: no such file; recipes that come with the program: "),
         ("train --recipe shalow.yml", "shalow.yml: no such file; did you mean shallow? recipes that come with"),
