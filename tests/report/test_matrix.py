@@ -14,6 +14,7 @@ from tests.report.judged import CLAIM, verdict
 from tokenprune import report
 from tokenprune.claims import CLAIMS, Verdict, trends
 from tokenprune.claims.accuracy import Condition
+from tokenprune.report.behind import in_short
 from tokenprune.report.collect import collect
 from tokenprune.report.matrix import SIGNS, Matrix, matrix
 from tokenprune.report.matrix_figure import matrix_figure
@@ -165,8 +166,12 @@ def test_more_depths_than_fit_make_a_second_table(tmp_path: Path) -> None:
 
 def test_the_terminal_begins_with_the_claims_and_trends_have_signs_of_their_own(tmp_path: Path) -> None:
     make_run(tmp_path, attention=None, relevant_share=None)
-    verdicts = [verdict("attention-concentrates", depth, (0.1 * depth, 0.1 * depth + 0.01)) for depth in (1, 2, 4)]
-    verdicts += [verdict("fewer-samples", depth, (-0.1 * depth, -0.1 * depth - 0.01)) for depth in (1, 2, 4)]
+    verdicts = [
+        verdict("attention-concentrates", depth, (0.1 * depth, 0.1 * depth, 0.1 * depth + 0.01)) for depth in (1, 2, 4)
+    ]
+    verdicts += [
+        verdict("fewer-samples", depth, (-0.1 * depth, -0.1 * depth, -0.1 * depth - 0.01)) for depth in (1, 2, 4)
+    ]
     lines = terminal(report.table(replace(collect(tmp_path), matrix=matrix_of(verdicts))))
     assert lines[0].startswith("Claims by depth")
     falls, rises = claim_lines(lines)
@@ -224,3 +229,20 @@ def test_a_depth_that_was_not_measured_joins_the_row_of_its_family() -> None:
 def test_one_epoch_is_not_epochs(epochs: int, said: str) -> None:
     assert str(Condition("before:0", None, epochs, 1000)).endswith(said)
     assert f"{said} at each ratio" in Group("f", "before:0", "", epochs, "fp32", "cpu").describe()
+
+
+def test_a_claim_of_several_rows_says_in_short_where_it_holds() -> None:
+    shown = matrix(
+        [
+            verdict("magnitude-beats-random", 1, site="before:0"),
+            verdict("magnitude-beats-random", 2, site="before:0"),
+            verdict("magnitude-beats-random", 2, site="before:1", outcome="refuted"),
+        ],
+        [],
+        [],
+    )
+    ((_, rows),) = shown.experiments[0][1]
+    assert in_short(rows) == (
+        "Supported: composite, site before:0 at depth 1, 2. Refuted: composite, site before:1 at depth 2."
+    )
+    assert in_short(rows[:1]) is None

@@ -11,7 +11,7 @@ from tokenprune.claims.judge import LEVEL, SEEDS, Verdict, judge
 from tokenprune.claims.theory import THEORY_CLAIMS, TheoryClaim, TheoryVerdict, judge_theory, read_theory
 from tokenprune.claims.theory.judge import TRIALS
 from tokenprune.claims.trend import Trend, trends
-from tokenprune.errors import unknown
+from tokenprune.errors import UsageError, unknown
 
 _SEEDS_RULE = (
     f"Replicates are training seeds, at least {SEEDS}; Student's two-sided t test against the threshold, p adjusted by "
@@ -67,14 +67,18 @@ class Explanation:
 
 
 def explain(name: str, runs_dir: Path) -> Explanation:
-    """What the runs in `runs_dir` say of the claim of that id, or of a theory claim by its number.
+    """What the runs in `runs_dir` say of the claim of that id, of a theory claim by its number, or of an experiment's
+    only claim by its.
 
-    Raises UsageError, with the nearest id, for an unknown claim.
+    Raises UsageError, with the nearest id, for an unknown claim, and with all of them for an experiment of several.
     """
     known: dict[str, Claim | TheoryClaim] = {claim.id: claim for claim in CLAIMS}
     known |= {claim.id: claim for claim in THEORY_CLAIMS}
     by_number = {claim.number.lower(): claim for claim in THEORY_CLAIMS}
-    claim = known.get(name) or by_number.get(name.lower())
+    of_experiment = [claim for claim in CLAIMS if claim.experiment == name.upper()]
+    if len(of_experiment) > 1:
+        raise UsageError(f"{name.upper()} has several claims: {', '.join(claim.id for claim in of_experiment)}")
+    claim = known.get(name) or by_number.get(name.lower()) or next(iter(of_experiment), None)
     if claim is None:
         raise unknown("claim", name, known)
     theory = isinstance(claim, TheoryClaim)

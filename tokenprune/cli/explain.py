@@ -44,6 +44,8 @@ def explain(
             print(f"  {line}" if line.startswith("tokenprune ") else _hung("  ", line))
         if verbose:
             print(_hung("  runs: ", ", ".join(judged.runs)))
+        elif judged.runs:
+            print(f"  {len(judged.runs)} results were read; --runs names them")
     for line in found.trends:
         print("\n" + _hung("TREND  ", line))
 

@@ -38,6 +38,7 @@ def behind(report: Report, drawings: Sequence[Drawing], commands: Commands) -> l
                         "test": _written(claim.test),
                         "source": _written(claim.source),
                         "published": published(claim.published),
+                        "in_short": in_short(rows),
                         "rows": [
                             {
                                 "label": _label(row, row.recipe),
@@ -51,6 +52,22 @@ def behind(report: Report, drawings: Sequence[Drawing], commands: Commands) -> l
             }
         )
     return found
+
+
+def in_short(rows: Sequence[Row]) -> str | None:
+    """Where a claim of several rows holds, where it does not, where nobody knows; None for a single row."""
+    if len(rows) < 2:
+        return None
+    said = []
+    for verdict in SIGNS:
+        places = []
+        for row in rows:
+            depths = [str(cell.judged.depth) for cell in row.cells if cell and cell.judged.verdict == verdict]
+            if depths:
+                places.append(f"{_label(row)} at depth {', '.join(depths)}")
+        if places:
+            said.append(f"{verdict}: {'; '.join(places)}.")
+    return " ".join(f"{words[0].upper()}{words[1:]}" for words in said)
 
 
 def shown(experiments: Sequence[Mapping[str, Any]]) -> set[str]:
