@@ -1,5 +1,6 @@
 """What a worker does: cells, one after another, with what it has loaded kept between them."""
 
+import contextlib
 import os
 import signal
 import time
@@ -149,7 +150,8 @@ def _visible(gpu: int) -> str:
 
 def count_gpus(pipe: Connection) -> None:
     """How many there are, asked in a process of its own, so that no launcher holds one."""
-    pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    with contextlib.suppress(OSError):  # whoever asked has been stopped meanwhile
+        pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
 def run_part(cells: tuple[Cell, ...], place: Place, sweep: str) -> list[Ended]:
