@@ -21,6 +21,7 @@ def test_i2_compares_at_the_ratio_nearest_alpha(tmp_path: Path) -> None:
     (oracle,) = judged(tmp_path, "sparsified-training-helps")
     assert oracle.values == pytest.approx({0: 0.06, 1: 0.05, 2: 0.05})
     assert (oracle.verdict, oracle.details["keep"], oracle.data) == ("supported", 0.6, "composite")
+    assert "keep ratio 0.6 (which keeps 83% of the relevant area)" in oracle.why  # 39 of 64 tokens, .9 / .66
     assert {(arm["method"], arm["keep"]) for arm in oracle.details["arms"]} == {
         ("none", 1.0),
         *itertools.product(("oracle", "magnitude", "random"), (0.6, 0.3)),

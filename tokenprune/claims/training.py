@@ -7,6 +7,7 @@ from typing import Any
 from tokenprune.claims.accuracy import UNKNOWN
 from tokenprune.claims.claim import Finding, Need
 from tokenprune.claims.design import Pruned, Setting, largest, pruned
+from tokenprune.recipe import kept
 
 _NO_BASE = "no run was trained without a pruner"
 _WITHOUT = ("pruner.name=none",)
@@ -48,7 +49,10 @@ def against_none(group: Pruned, method: str) -> list[Finding]:
     if alpha is None:
         return [finding(group, (), {}, "", UNKNOWN)]
     arm = min(arms, key=lambda arm: abs(arm.keep - alpha))
-    what = f"accuracy trained and tested with {method} at keep ratio {arm.keep:g} less that with all tokens"
+    patches = arm.runs[0].result.model.patches
+    relevant = None if arm.alpha is None else kept(arm.keep, patches) / patches * arm.alpha / alpha
+    keeps = "" if relevant is None else f" (which keeps {relevant:.0%} of the relevant area)"
+    what = f"accuracy trained and tested with {method} at keep ratio {arm.keep:g}{keeps} less that with all tokens"
     return [finding(group, (base, arm), difference(arm.accuracy, base.accuracy), what, keep=arm.keep)]
 
 
