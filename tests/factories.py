@@ -18,6 +18,18 @@ PATCHES = 64
 Curve = Mapping[float, float | tuple[float, ...]]
 
 
+def write_images(path: Path, images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
+    """A prepared .npz whose training and test images are the same."""
+    np.savez(
+        path,
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+        classes=np.array(classes),
+    )
+
+
 def make_run(
     runs_dir: Path,
     *,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from factories import write_images
 
 from tokenprune import data
 from tokenprune.data import ImageSet, noise
@@ -79,14 +80,7 @@ def hundred(tmp_path):
         names[label] = name
     labels = np.repeat(np.arange(100), 2)
     images = np.broadcast_to(labels[:, None, None, None], (200, 32, 32, 3)).astype(np.uint8)
-    np.savez(
-        tmp_path / "cifar100.npz",
-        train_images=images,
-        train_labels=labels,
-        test_images=images,
-        test_labels=labels,
-        classes=np.array(names),
-    )
+    write_images(tmp_path / "cifar100.npz", images, labels, names)
     return tmp_path
 
 
@@ -115,14 +109,7 @@ def test_an_unknown_class_is_named(hundred, names, said):
 
 def test_two_classes_must_be_left(tmp_path):
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1])
-    np.savez(
-        tmp_path / "two.npz",
-        train_images=images,
-        train_labels=labels,
-        test_images=images,
-        test_labels=labels,
-        classes=np.array(["a", "b"]),
-    )
+    write_images(tmp_path / "two.npz", images, labels, ["a", "b"])
     with pytest.raises(
         UsageError, match=r"data\.exclude: plants are classes of CIFAR-100, which this data set does not"
     ):

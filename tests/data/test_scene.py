@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import write_images
 
 from tokenprune import data
 from tokenprune.data import scene
@@ -19,15 +20,7 @@ def photographs(tmp_path_factory) -> Path:
     labels = np.array([0] * PLANES + [2] * BIRDS + [1] * 10)
     red = np.zeros((len(labels), 32, 32, 3), np.uint8)
     red[..., 0] = 200
-    names = np.array(["airplane", "automobile", "bird"])
-    np.savez(
-        folder / "cifar10.npz",
-        train_images=red,
-        train_labels=labels,
-        test_images=red,
-        test_labels=labels,
-        classes=names,
-    )
+    write_images(folder / "cifar10.npz", red, labels, ["airplane", "automobile", "bird"])
     fine = np.repeat(np.arange(100), 2)
     green = np.zeros((200, 32, 32, 3), np.uint8)
     green[..., 1] = fine[:, None, None]

@@ -110,39 +110,32 @@ def test_annealing_is_a_cosine_from_one() -> None:
     assert [keep_ratio(recipe, epoch) for epoch in range(6)] == pytest.approx(expected)
 
 
+class Poison(Silent):
+    """Spoils the first weights after a step."""
+
+    def __init__(self, sparse: SparseViT, step: int) -> None:
+        self.sparse, self.at = sparse, step
+
+    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
+        if done == self.at:
+            with torch.no_grad():
+                next(self.sparse.parameters()).fill_(math.nan)
+
+
 def test_divergence_names_its_step_and_keeps_the_last_good_checkpoint(tmp_path) -> None:
     work = job(tmp_path)
-
-    class Poison(Silent):
-        def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
-            if done == 9:
-                with torch.no_grad():
-                    next(work.model.parameters()).fill_(math.nan)
-
     with pytest.raises(Diverged, match="not finite at step 10 "):
-        train(work, Poison())
+        train(work, Poison(work.model, 9))
     kept = work.checkpoint.load(torch.device("cpu"))
     assert kept["steps"] == 6
     assert all(value.isfinite().all() for value in kept["model"].values() if value.is_floating_point())
 
 
 def test_weights_spoilt_by_the_last_step_of_an_epoch_are_a_divergence(tmp_path) -> None:
-    work = job(tmp_path)
-
-    class Poison(Silent):
-        def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
-            if done == 12:
-                with torch.no_grad():
-                    for parameter in work.model.parameters():
-                        parameter.fill_(math.inf)
-
+    work = job(tmp_path, "train.ema_decay=null")
     with pytest.raises(Diverged, match="the test loss is not finite after epoch 2; the last good checkpoint stands in"):
-        train(replace(work, recipe=work.recipe.model_copy(update={"train": no_average(work.recipe)})), Poison())
+        train(work, Poison(work.model, 12))
     assert work.checkpoint.load(torch.device("cpu"))["steps"] == 6
-
-
-def no_average(recipe: Recipe):
-    return recipe.train.model_copy(update={"ema_decay": None})
 
 
 def test_it_learns_the_patterns_and_attends_to_them(tmp_path) -> None:

@@ -3,6 +3,7 @@
 Shapes: n images, 3 channels, h x w pixels, t patches, s patch side.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,6 +44,13 @@ class ImageSet:
             None if self.mask is None else self.mask[index],
             None if self.groups is None else self.groups[index],
         )
+
+    def of_classes(self, kept: Sequence[int]) -> "ImageSet":
+        """The images of those labels alone, labelled by their place in `kept`."""
+        place = torch.full((1 + max([*kept, *self.labels.unique().tolist()]),), -1)
+        place[list(kept)] = torch.arange(len(kept))
+        chosen = self.take((place[self.labels] >= 0).nonzero().flatten())
+        return replace(chosen, labels=place[chosen.labels])
 
     def relevance(self, patch_size: int) -> Float[Tensor, "n t"] | None:
         return None if self.mask is None else relevance(self.mask, patch_size)

@@ -85,14 +85,8 @@ def birds_and_airplanes(
     """The airplanes (label 0) and birds (label 1) of a data set. Raises UsageError if it has none."""
     if not {"airplane", "bird"} <= set(classes):
         raise UsageError(f"data.scene: spurious takes birds and airplanes, which {source} does not have; cifar10 does")
-    new = torch.full((len(classes),), -1)
-    new[classes.index("airplane")], new[classes.index("bird")] = 0, 1
-    kept = []
-    for images in (train, test):
-        labels = new[images.labels]
-        index = (labels >= 0).nonzero().flatten()
-        kept.append(ImageSet(images.images[index], labels[index]))
-    return kept[0], kept[1], ("airplane", "bird")
+    both = classes.index("airplane"), classes.index("bird")
+    return train.of_classes(both), test.of_classes(both), ("airplane", "bird")
 
 
 def spurious(

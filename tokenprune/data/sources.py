@@ -5,7 +5,6 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,21 +138,14 @@ def without(
     gone: set[str] = set()
     for name in names:
         named = set(scene.PLANTS) if name == "plants" else {name}
-        if name == "plants" and not named <= set(classes):
-            raise UsageError("data.exclude: plants are classes of CIFAR-100, which this data set does not have")
         if not named <= set(classes):
-            raise UsageError(f"data.exclude: {unknown('class', name, classes)}")
+            plants = "plants are classes of CIFAR-100, which this data set does not have"
+            raise UsageError(f"data.exclude: {plants if name == 'plants' else unknown('class', name, classes)}")
         gone |= named
     left = [label for label, name in enumerate(classes) if name not in gone]
     if len(left) < 2:
         raise UsageError(f"data.exclude: leaves {len(left)} of {len(classes)} classes; at least 2 are needed")
-    new = torch.full((len(classes),), -1)
-    new[left] = torch.arange(len(left))
-    found = []
-    for images in (train, test):
-        chosen = images.take((new[images.labels] >= 0).nonzero().flatten())
-        found.append(replace(chosen, labels=new[chosen.labels]))
-    return found[0], found[1], tuple(classes[label] for label in left)
+    return train.of_classes(left), test.of_classes(left), tuple(classes[label] for label in left)
 
 
 def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:

@@ -214,10 +214,12 @@ def _clear(folder: RunFolder) -> None:
 
 def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outcome) -> None:
     recipe, dataset, model = loaded.recipe, prepared.dataset, outcome.model
+    scores = outcome.scores
+    assert scores is not None
     weights = {name: value.contiguous().cpu() for name, value in model.vit.state_dict().items()}
     atomic.write(folder.weights, lambda handle: _write(handle, safetensors_bytes(weights)))
     labels = dataset.test.labels.cpu().numpy()
-    predictions = outcome.scores.predictions.numpy()
+    predictions = scores.predictions.numpy()
     kind = np.uint8 if len(dataset.classes) <= 256 else np.uint16
     atomic.write(
         folder.predictions,
@@ -234,13 +236,13 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
             data=_data_facts(recipe, dataset, model),
             pruner=recipe.pruner.name if recipe.pruner.removes else "none",
             keep_ratio=recipe.pruner.keep_ratio if recipe.pruner.removes else 1.0,
-            kept_relevance=outcome.scores.kept_relevance,
+            kept_relevance=scores.kept_relevance,
             start=None if recipe.start.source is None else recipe.start.label,
             epochs=recipe.train.epochs,
             test_count=len(labels),
-            test_correct=outcome.scores.correct,
-            test_accuracy=outcome.scores.accuracy,
-            test_loss=outcome.scores.loss,
+            test_correct=scores.correct,
+            test_accuracy=scores.accuracy,
+            test_loss=scores.loss,
             group_accuracy=_group_accuracy(dataset, predictions == labels),
             seconds=outcome.seconds,
             precision=prepared.precision,

@@ -1,6 +1,7 @@
 """What to run: schema, loading, overrides, identity."""
 
 from tokenprune.recipe.choose import choose_evaluation, curve_id, pruner_options, ratios, read_resolved
+from tokenprune.recipe.images import NAMED_SOURCES, SOURCES, Data, Patterns
 from tokenprune.recipe.laboratory import TheoryRecipe
 from tokenprune.recipe.load import (
     Loaded,
@@ -14,13 +15,9 @@ from tokenprune.recipe.load import (
     parse_recipe,
 )
 from tokenprune.recipe.schema import (
-    NAMED_SOURCES,
-    SOURCES,
     Augment,
-    Data,
     Evaluate,
     Model,
-    Patterns,
     Pruner,
     Recipe,
     Run,

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tokenprune.recipe.schema import Recipe, Section, is_section
+from tokenprune.recipe.schema import Recipe
+from tokenprune.recipe.section import Section, is_section
 from tokenprune.recipe.sweep import Measure, Sweep
 from tokenprune.recipe.theory import THEORY_RECIPES
 

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tokenprune.recipe.schema import Section, digest
+from tokenprune.recipe.schema import digest
+from tokenprune.recipe.section import Section
 
 
 class Machine(Section):

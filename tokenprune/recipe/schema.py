@@ -4,123 +4,17 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tokenprune.errors import UsageError, nearest
 from tokenprune.pruners.registry import known_pruners
+from tokenprune.recipe.images import NAMED_SOURCES, Data
+from tokenprune.recipe.section import Ratio, Section
 from tokenprune.recipe.site import Schedule
 
-#: Data sets by name; any other source is a path to an .npz.
-SOURCES = {
-    "patterns": "made here, no download: noisy orthonormal patterns, one per patch, majority vote, exact relevance",
-    "cifar10": "60,000 photographs of 10 classes, 32 x 32",
-    "cifar100": "60,000 photographs of 100 classes, 32 x 32",
-    "svhn": "99,289 house-number digits of 10 classes, 32 x 32",
-}
-NAMED_SOURCES = tuple(SOURCES)
-
-Ratio = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 InputScores = Literal["last", "mean", "rollout"]
-
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, and no key it does not know."""
-
-    # Validators are built at first use: most commands need few of them, or none.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_sections(cls, tree: Any) -> Any:
-        """A section whose keys are all commented out reaches us as null; it means the defaults."""
-        if not isinstance(tree, dict):
-            return tree
-        empty = {key for key, value in tree.items() if value is None and is_section(cls, key)}
-        return {key: {} if key in empty else value for key, value in tree.items()}
-
-
-def is_section(model: type[BaseModel], key: object) -> bool:
-    """Whether that key of a section is a section itself."""
-    field = model.model_fields.get(key) if isinstance(key, str) else None
-    return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-
-
-class Patterns(Section):
-    """The theory's data model as images (Li et al., ICLR 2023): every patch shows one of M orthonormal patterns."""
-
-    classes: int = Field(10, ge=2, le=48, description="classes; each has one discriminative pattern of its own")
-    count: int = Field(20, ge=3, le=3072, description="M: orthonormal patterns in all, at most patch_size^2 x 3")
-    image_size: int = Field(32, ge=4, le=224, description="side of an image, pixels")
-    patch_size: int = Field(4, ge=1, le=32, description="side of a pattern, pixels; divides image_size")
-    relevant: float = Field(0.3, gt=0, le=1, description="alpha_*: mean share of tokens that show the label's pattern")
-    confusion: float = Field(
-        0.1, ge=0, le=1, description="alpha_#: mean share of tokens that show other classes' patterns"
-    )
-    noise: float = Field(0.5, ge=0, description="standard deviation of pixel noise, in units of a pattern's RMS")
-    train_size: int = Field(4000, ge=1, description="training images drawn")
-    test_size: int = Field(1000, ge=1, description="test images drawn")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.relevant + self.confusion > 1:
-            raise ValueError(f"relevant + confusion is {self.relevant + self.confusion:g}, must be at most 1")
-        if self.image_size % self.patch_size:
-            raise ValueError(f"patch_size {self.patch_size} does not divide image_size {self.image_size}")
-        if self.count > 3 * self.patch_size**2:
-            raise ValueError(f"count {self.count} exceeds the {3 * self.patch_size**2} dimensions of a patch")
-        if self.count < self.classes:
-            raise ValueError(f"count {self.count} is less than classes {self.classes}: each class needs a pattern")
-        return self
-
-
-class Data(Section):
-    """Which images."""
-
-    source: str = Field(
-        "patterns", description="patterns (made here, no download), cifar10, cifar100, svhn, or a path to an .npz"
-    )
-    scene: Literal["plain", "composite", "spurious"] = Field(
-        "plain",
-        description="plain; composite: each image shrunk onto a background; spurious: bird or airplane, plants behind",
-    )
-    foreground_size: int = Field(26, ge=1, le=224, description="side of the shrunk image in composite scenes, pixels")
-    background: str = Field(
-        "plants", description="behind composites: plants (CIFAR-100 plants and trees), zeros, noise, or an image folder"
-    )
-    spurious_train: Share = Field(0.9, description="spurious: share of training birds on plants (airplanes: the rest)")
-    exclude: tuple[str, ...] = Field(
-        (),
-        strict=False,
-        description="classes left out, by name; plants: the 15 of CIFAR-100 that stand behind composites",
-    )
-    noise: float = Field(0.0, ge=0, le=1, description="sd of Gaussian noise on every pixel, in shares of its range")
-    noise_tokens: float = Field(0.0, ge=0, lt=1, description="share of each image's tiles that noise replaces")
-    noise_tile: int = Field(4, ge=1, description="side of those tiles, pixels: the model's patch_size for whole tokens")
-    train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
-    test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
-    seed: int = Field(0, ge=0, description="draws subsets, placements, backgrounds and patterns")
-    patterns: Patterns = Field(default_factory=lambda: Patterns(), description="only for source: patterns")
-
-    @model_validator(mode="after")
-    def _source(self) -> Self:
-        if self.source not in NAMED_SOURCES and not self.source.endswith(".npz"):
-            guess = nearest(self.source, NAMED_SOURCES)
-            hint = f"did you mean {guess}? " if guess else ""
-            raise ValueError(
-                f"source: unknown data set {self.source!r}: {hint}known: {', '.join(SOURCES)}, or a path to an .npz"
-            )
-        if self.scene != "plain" and self.source == "patterns":
-            raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
-        if self.exclude and self.source == "patterns":
-            raise ValueError(
-                "exclude: source patterns has no named classes to leave out; patterns.classes says how many"
-            )
-        if self.scene == "composite" and self.source in NAMED_SOURCES and self.foreground_size > 32:
-            raise ValueError(f"foreground_size: {self.foreground_size} is more than the image side 32")
-        return self
 
 
 class Model(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tokenprune.recipe.laboratory import TheoryRecipe, Trials
-from tokenprune.recipe.schema import Section, Share
+from tokenprune.recipe.section import Section, Share
 
 Count = Annotated[int, Field(ge=1)]
 

@@ -25,7 +25,8 @@ from tokenprune.recipe.load import (
     read_yaml,
     without_effect,
 )
-from tokenprune.recipe.schema import Evaluate, InputScores, Ratio, Recipe, Section, digest
+from tokenprune.recipe.schema import Evaluate, InputScores, Recipe, digest
+from tokenprune.recipe.section import Ratio, Section
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tokenprune.recipe.laboratory import TheoryRecipe, Trials
-from tokenprune.recipe.schema import Section, Share
+from tokenprune.recipe.section import Section, Share
 from tokenprune.recipe.spatial import SpatialRecipe
 
 Axis = Literal["alpha", "noise", "start", "confusion"]

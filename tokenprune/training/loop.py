@@ -73,11 +73,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The trained model (the moving average, if there is one), in eval mode."""
+    """The trained model (the moving average, if there is one), in eval mode. scores: None of a job not observed."""
 
     model: SparseViT
     epochs: list[Epoch]
-    scores: Scores
+    scores: Scores | None
     seconds: float
 
 
@@ -120,7 +120,7 @@ def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
                 raise KeyboardInterrupt
 
     final = learner.evaluated()
-    return Outcome(final, learner.epochs, learner.scores(), learner.seconds)
+    return Outcome(final, learner.epochs, learner.scores() if job.observe else None, learner.seconds)
 
 
 def one_step(job: Job, batch: Batch) -> float:

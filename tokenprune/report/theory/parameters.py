@@ -5,7 +5,7 @@ from typing import Any
 
 from tokenprune.claims.theory.setting import flat
 from tokenprune.recipe import THEORY_RECIPES
-from tokenprune.recipe.schema import Section
+from tokenprune.recipe.section import Section
 from tokenprune.report.theory.numbers import Table
 from tokenprune.report.theory.settings import Case
 from tokenprune.report.theory.words import pretty

@@ -1,0 +1,30 @@
+"""What every part of a recipe is: immutable, strict, and of known keys."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Ratio = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and no key it does not know."""
+
+    # Validators are built at first use: most commands need few of them, or none.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, tree: Any) -> Any:
+        """A section whose keys are all commented out reaches us as null; it means the defaults."""
+        if not isinstance(tree, dict):
+            return tree
+        empty = {key for key, value in tree.items() if value is None and is_section(cls, key)}
+        return {key: {} if key in empty else value for key, value in tree.items()}
+
+
+def is_section(model: type[BaseModel], key: object) -> bool:
+    """Whether that key of a section is a section itself."""
+    field = model.model_fields.get(key) if isinstance(key, str) else None
+    return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
