@@ -19,20 +19,25 @@ runs=${1:-runs-claims-gpu}
 out=${OUT_DIR:-docs/results/claims-h200}
 tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune}
 until=$(($(date +%s) + ${PIECE:-1000000}))
-suffix="" options=(--per-gpu "${PER_GPU:-4}") seeds=(0 1 2)
+suffix="" small=() options=(--per-gpu "${PER_GPU:-4}") seeds=(0 1 2)
 if [ -n "${SMALL:-}" ]; then
     suffix=-cpu seeds=(0) out="$runs/report"
-    options=(--only model.depth=1 --set model.dim=12 --set data.test_size=100)
+    small=(--set model.dim=12 --set data.test_size=100) options=(--only model.depth=1)
 fi
 
 mkdir -p "$runs"
 [ ! -f "${STATE:-}" ] || tar -xf "$STATE" -C "$runs"
-pack() { # finished runs alone: unfinished ones start anew elsewhere, and pretraining is worth nothing without weights
+finished='import json, sys
+for cell in json.load(sys.stdin)["cells"]:
+    if cell["state"] == "finished" and not cell["run"].startswith("pretrain-"): print(cell["run"])'
+pack() { # finished cells alone: others start anew elsewhere, and pretraining is worth nothing without its weights
     [ -n "${STATE:-}" ] || return 0
-    (cd "$runs" && find . -path './pretrain-*' -prune -o -name result.json -print |
-        while read -r result; do
-            find "$(dirname "$result")" -maxdepth 1 -type f ! -name '*.safetensors' ! -name '*.pt' ! -name '*.lock' ! -name '*.npz'
-        done | sort -u | tar -cf - -T -) >"$STATE.part" && mv "$STATE.part" "$STATE"
+    for sweep in magnitude samples sparsify spurious noise starts; do
+        $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" --dry-run --json "${small[@]}" | .venv/bin/python -c "$finished"
+    done | sort -u | (cd "$runs" && while read -r run; do
+        find "$run" -type f ! -name '*.safetensors' ! -name '*.pt' ! -name '*.lock' ! -name '*.npz'
+    done | tar -cf - -T -) >"$STATE.part"
+    mv "$STATE.part" "$STATE"
 }
 
 failed=0
@@ -42,7 +47,7 @@ for seed in "${seeds[@]}"; do
         if [ "$left" -ge 30 ]; then
             status=0
             timeout --signal=TERM "$left" $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" --resume \
-                --only run.seed="$seed" "${options[@]}" >/dev/null || status=$?
+                --only run.seed="$seed" "${options[@]}" "${small[@]}" >/dev/null || status=$?
         fi
         case $status in
         0) ;;
