@@ -159,27 +159,6 @@ def test_flipped_bit_in_the_weights(tmp_path) -> None:
         prune(run)
 
 
-def test_other_images_than_the_run_was_trained_on(tmp_path) -> None:
-    images = tmp_path / "mine.npz"
-
-    def draw(seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        np.savez(
-            images,
-            train_images=rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8),
-            train_labels=np.arange(40) % 2,
-            test_images=rng.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8),
-            test_labels=np.arange(20) % 2,
-        )
-
-    draw(0)
-    text = f"data: {{source: {images}}}\nmodel: {{dim: 12}}\ntrain: {{epochs: 1, batch_size: 20}}"
-    run = pipeline.train_run(Loaded(parse_recipe(text, "mine"), "mine", text), runs_dir=tmp_path / "runs")
-    draw(1)
-    with pytest.raises(TokenpruneError, match="trained on images with sha256"):
-        prune(run)
-
-
 def test_divergence_is_recorded(tmp_path) -> None:
     with pytest.raises(TokenpruneError, match="not finite at step"):
         pipeline.train_run(tiny("train.learning_rate=1e30", "train.clip_norm=null"), runs_dir=tmp_path)

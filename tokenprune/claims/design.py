@@ -76,6 +76,7 @@ class Setting:
         words = [self.scene]
         words += [f"noise tokens {self.noise_tokens:g}"] if self.noise_tokens else []
         words += [Path(data.source).stem] if data.source != "cifar10" else []
+        words += [f"images {sha256}" for key, sha256 in self.science.items() if key.startswith("data.images.")]
         return ", ".join(words)
 
     def fixed(self, vary: Collection[str]) -> str:

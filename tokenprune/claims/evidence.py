@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tokenprune.claims.images import by_images
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Recipe
 from tokenprune.runs import Epoch, PruneResult, RunFolder, TrainResult, all_runs, read_record
@@ -36,7 +37,6 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
     """Finished runs in the order of their folders' names, and a line for each thing that cannot be used."""
     runs: list[RunData] = []
     problems: list[str] = []
-    seen: dict[tuple[str, int], str] = {}
     sciences: dict[str, Mapping[str, Any]] = {}
     for folder in all_runs(runs_dir):
         try:
@@ -50,10 +50,6 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
         except TokenpruneError as error:
             problems.append(f"{error}: run {folder.name} is not used")
             continue
-        twin = seen.setdefault((result.setting, result.seed), folder.name)
-        if twin != folder.name:
-            problems.append(f"{folder.path}: same setting and seed as {twin}, so no replicate of it: not used")
-            continue
         if result.setting not in sciences:  # the same for all seeds of a setting
             try:
                 sciences[result.setting] = read_science(folder.resolved)
@@ -61,7 +57,15 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
                 problems.append(f"{error}: run {folder.name} is not compared with other settings")
         prunes = _read_prunes(folder, problems)
         runs.append(RunData(folder, result, epochs, prunes, sciences.get(result.setting, {})))
-    return runs, problems
+    runs, different = by_images(runs)
+    replicates: dict[tuple[str, int], RunData] = {}
+    for run in runs:
+        first = replicates.setdefault((run.result.setting, run.result.seed), run)
+        if first is not run:
+            problems.append(
+                f"{run.folder.path}: same setting and seed as {first.folder.name}, so no replicate of it: not used"
+            )
+    return list(replicates.values()), problems + different
 
 
 def read_science(path: Path) -> dict[str, Any]:

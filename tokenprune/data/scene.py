@@ -5,9 +5,11 @@ Placements and backgrounds are drawn from the data's seed once per image, for tr
 Shapes: n images, h x h pixels, s side of the shrunk image.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,6 +194,21 @@ def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator)
             box = (left, top, left + edge, top + edge)
             crops[i] = np.asarray(photograph.resize((side, side), Image.Resampling.BILINEAR, box=box))
     return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+
+
+def folder_provenance(folder: Path) -> dict[str, Any]:
+    """What a folder of photographs held: its name, and one sha256 over the bytes of all, in the order of their names.
+
+    Raises TokenpruneError if the folder cannot be used or a photograph cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in _photographs_in(folder):
+        try:
+            with path.open("rb") as photograph:
+                digest.update(hashlib.file_digest(photograph, "sha256").digest())
+        except OSError as error:
+            raise TokenpruneError(f"{path}: background cannot be read: {error.strerror}") from None
+    return {"source": "folder", "path": folder.name, "sha256": digest.hexdigest()}
 
 
 def _photographs_in(folder: Path) -> list[Path]:

@@ -179,6 +179,8 @@ def _staged(
                 f"data.background: plants are CIFAR-100's: {error}; or, for scene composite, "
                 "--set data.background=zeros or noise"
             ) from None
+    elif spec.background not in ("zeros", "noise"):
+        behind["background"] = scene.folder_provenance(Path(spec.background))
     staged = scene.spurious if spec.scene == "spurious" else scene.composite
     return *staged(spec, train, test, photographs), behind
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tokenprune import evaluation, models, pruners, runs, training
-from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
@@ -88,18 +87,9 @@ def _trained(
         }
     )
     prepared = prepare(bare, data_dir, shelf)
-    then, now = run.images(), runs.image_hashes(prepared.dataset.provenance)
-    if then != now:
-        raise TokenpruneError(
-            f"{run.path}: trained on images with sha256 {_short(then)}, those found now have {_short(now)}: "
-            "results would be of other images; point --data-dir at the ones it was trained with"
-        )
+    run.check_images(prepared.dataset.provenance)
     models.load_weights(prepared.model.vit, weights)
     return prepared
-
-
-def _short(hashes: Sequence[str | None]) -> str:
-    return " and ".join(each[:12] for each in hashes if each) or "unknown"
 
 
 def _measured(

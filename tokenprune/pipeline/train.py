@@ -63,6 +63,8 @@ def _train(
     prepared = prepare(recipe, data_dir, shelf, first.check_weights() if first else None)
     if force:
         _clear(folder)
+    elif folder.resume.is_file():
+        folder.check_images(prepared.dataset.provenance)
     _describe(folder, loaded, prepared, first)
     with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
         checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
@@ -198,7 +200,8 @@ def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunF
     atomic.write_text(folder.resolved, dump_recipe(recipe))
     record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)
     if first is not None:
-        record["start"] = {"run": first.name, "weights_sha256": first.result().weights_sha256}
+        weights = first.result().weights_sha256
+        record["start"] = {"run": first.name, "weights_sha256": weights, "images": first.images()}
     atomic.write_json(folder.environment, record)
     folder.set_status("running", 0, 0)
 

@@ -179,12 +179,32 @@ class RunFolder:
             )
         return self.weights
 
-    def images(self) -> tuple[str | None, str | None]:
-        """`image_hashes` of the images this run was trained on."""
+    def images(self) -> dict[str, str]:
+        """sha256 of the images a run saw, by what they are; without those that its environment does not tell.
+
+        source: of training and test. background: of the photographs behind them. start: of what it started from.
+        Raises TokenpruneError if the environment record cannot be read.
+        """
         try:
-            return image_hashes(json.loads(_read_text(self.environment))["data"])
+            record = json.loads(_read_text(self.environment))
+            start = (record.get("start") or {}).get("images") or {}
+            started = {"start": " ".join(str(start[key]) for key in sorted(start))} if start else {}
+            return image_hashes(record["data"]) | started
         except (ValueError, KeyError, AttributeError, TypeError):
             raise TokenpruneError(f"{self.environment}: not an environment record; the file is damaged") from None
+
+    def check_images(self, provenance: Mapping[str, Any]) -> None:
+        """Raises TokenpruneError unless `provenance` is of the images that this run was trained on.
+
+        What its environment does not tell, as older ones do not tell folders of backgrounds, cannot be compared.
+        """
+        then, now = self.images(), image_hashes(provenance)
+        for what, found in now.items():
+            if then.get(what, found) != found:
+                raise TokenpruneError(
+                    f"{self.path}: trained on other images: {what} had sha256 {then[what][:12]}, what is found now has "
+                    f"{found[:12]}; point --data-dir, or the recipe's path, at the ones it was trained with"
+                )
 
     def prune_folder(self, method: str, identity: str) -> Path:
         return self.path / "prune" / f"{method}-{identity}"
@@ -195,9 +215,10 @@ class RunFolder:
         return [(path.parent, read_record(path, PruneResult)) for path in found]
 
 
-def image_hashes(provenance: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """sha256 of the images and of the photographs behind them, None where there are none."""
-    return provenance.get("sha256"), (provenance.get("background") or {}).get("sha256")
+def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 of the images (`source`) and of the photographs behind them (`background`), where there are any."""
+    parts = {"source": provenance, "background": provenance.get("background") or {}}
+    return {what: part["sha256"] for what, part in parts.items() if part.get("sha256")}
 
 
 def save_prune(folder: Path, result: PruneResult) -> None:
