@@ -33,8 +33,8 @@ def by_images(runs: "Sequence[RunData]") -> "tuple[list[RunData], list[str]]":
         for place, sha256 in of_run.items():
             seen.setdefault(place, []).append(sha256)
     several = {place: hashes for place, hashes in seen.items() if len(set(hashes)) > 1}
-    for (what, source), hashes in several.items():
-        counts = ", ".join(f"{hashes.count(each)} runs {each[:8]}" for each in dict.fromkeys(hashes))
+    for (what, source), found in several.items():
+        counts = ", ".join(f"{found.count(each)} runs {each[:8]}" for each in dict.fromkeys(found))
         problems.append(f"{source}: different images under one name ({what}; sha256: {counts}): not pooled or compared")
     marks = [{what: of[what, name][:8] for what, name in of if (what, name) in several} for of in saw]
     return [_marked(run, mark) if mark else run for run, mark in zip(runs, marks, strict=True)], problems
