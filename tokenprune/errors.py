@@ -16,8 +16,15 @@ class UsageError(TokenpruneError):
     exit_status = 2
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """What is quoted of something typed, which may be a megabyte."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to what was typed, or None if nothing is near."""
+    if len(name) > 200:  # the comparison takes time that grows with it
+        return None
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return found[0] if found else None
 
@@ -27,4 +34,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}? " if guess else ""
-    return UsageError(f"unknown {kind} {name!r}: {hint}known: {', '.join(names) or 'none'}")
+    return UsageError(f"unknown {kind} {shortened(name)!r}: {hint}known: {', '.join(names) or 'none'}")

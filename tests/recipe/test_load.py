@@ -17,7 +17,7 @@ def problems(text: str, *overrides: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 1e-3), ("1E-3", 1e-3), ("+1e-3", 1e-3), (".5e-2", 5e-3), ("1_0e-1", 1.0), ("1.5e-3", 1.5e-3), ("2", 2.0)],
+    [("1e-3", 1e-3), ("1E-3", 1e-3), ("+1e-3", 1e-3), (".5e-2", 5e-3), ("007", 7.0), ("1.5e-3", 1.5e-3), ("2", 2.0)],
 )
 def test_numbers_as_people_write_them_are_numbers(text, value):
     assert parse_recipe(f"train: {{learning_rate: {text}}}", "r.yaml").train.learning_rate == value
@@ -53,7 +53,7 @@ def test_every_number_survives_being_written_and_read(value):
         ("hello", "r.yaml: expected sections such as `data:`, found 'hello'"),
         ("train: [1", "r.yaml: line 1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
         ("a\0b", "r.yaml: not valid YAML: special characters are not allowed"),
-        ("2024-99-99", "r.yaml: not valid YAML: month must be in 1..12"),
+        ("2024-99-99", "r.yaml: expected sections such as `data:`, found '2024-99-99'"),
         ("model: {heads: 5, dim: 192}", "r.yaml: model.heads: 5 does not divide dim 192"),
         (
             "model: {depth: 2}\nevaluate: {site: 'before:2'}",
@@ -82,7 +82,7 @@ def test_one_line_says_where_what_and_what_is_allowed(text, line):
 
 def test_yaml_cannot_run_code(tmp_path):
     text = f"train: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']"
-    assert "could not determine a constructor" in problems(text)[0]
+    assert "tag tag:yaml.org,2002:python/object/apply:os.mkdir is not taken" in problems(text)[0]
     assert not (tmp_path / "made").exists()
 
 

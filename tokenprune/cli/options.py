@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from tokenprune.recipe import Loaded, Recipe
+    from tokenprune.runs import RunFolder
 
 Offers = Iterable[tuple[str, str]]
 
@@ -159,6 +160,15 @@ def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[
         name = loaded.recipe.model.name
         print(f"warning: model.name: {name} has its own sizes: no effect of {', '.join(idle)}", file=sys.stderr)
     return loaded
+
+
+def to_resume(run: "RunFolder", quiet: bool) -> None:
+    """Say where `--resume` finds nothing; an error where another run of the same recipe waits for it."""
+    from tokenprune.runs import check_resumable
+
+    check_resumable(run)
+    if not (run.begun or run.finished or quiet):
+        print(f"nothing to resume in {run.path}: it starts from the beginning", file=sys.stderr)
 
 
 def overrides(settings: Sequence[str] | None, **run: object) -> list[str]:

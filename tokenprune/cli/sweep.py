@@ -96,9 +96,8 @@ def _load(source: str, settings: list[str] | None, device: str | None) -> "Loade
 
 def _slurm_options(given: list[str] | None, launcher: Launcher) -> dict[str, Any]:
     """KEY=VALUE as submitit takes them, values read as YAML."""
-    import yaml
-
     from tokenprune.errors import UsageError
+    from tokenprune.recipe.yaml import typed
 
     if given and launcher != Launcher.slurm:
         raise UsageError("--slurm: only with --launcher slurm")
@@ -107,7 +106,7 @@ def _slurm_options(given: list[str] | None, launcher: Launcher) -> dict[str, Any
         key, equals, value = option.partition("=")
         if not key or not equals:
             raise UsageError(f"--slurm {option!r}: expected KEY=VALUE, such as slurm_partition=gpu")
-        found[key] = yaml.safe_load(value)
+        found[key] = typed(value, f"--slurm {option!r}", [])
     return found
 
 

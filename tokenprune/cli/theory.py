@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, at_once
-from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, overrides
+from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, overrides, to_resume
 
 theory = typer.Typer(
     name="theory",
@@ -196,6 +196,7 @@ def _run(experiment: str, recipe: str, settings: list[str] | None, given: dict[s
     with at_once():
         from tokenprune.cli import show_theory
         from tokenprune.recipe import RecipeError, load_theory_recipe
+        from tokenprune.runs import TheoryFolder, run_name
 
     short = {f"run.seed={how.seed}": "--seed", f"run.device={how.device}": "--device", **given}
     try:
@@ -207,6 +208,9 @@ def _run(experiment: str, recipe: str, settings: list[str] | None, given: dict[s
         for override, option in short.items():
             text = text.replace(f"--set {override}: ", f"{option} {override.partition('=')[2].strip('[]')}: ")
         raise RecipeError(text) from None
+    if how.resume:
+        name = run_name(loaded.name, loaded.recipe.setting(), loaded.recipe.run.seed)
+        to_resume(TheoryFolder(how.runs_dir / TheoryFolder.place / name), how.quiet)
 
     with at_once():
         from tokenprune.cli.progress import progress

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, at_once
-from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, load
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, load, to_resume
 
 
 def train(
@@ -28,10 +28,13 @@ def train(
     Example: tokenprune train --recipe shallow --set model.depth=6 --seed 1
     """
     with at_once():
-        import tokenprune.recipe  # noqa: F401
         from tokenprune.cli import show
+        from tokenprune.recipe import run_of
+        from tokenprune.runs import RunFolder
 
     loaded = load(recipe, settings, seed=seed, device=device)
+    if resume:
+        to_resume(RunFolder(runs_dir / run_of(loaded)), quiet)
 
     with at_once():
         from tokenprune import pipeline  # torch: only for a recipe that is right

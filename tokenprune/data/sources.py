@@ -34,8 +34,9 @@ def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, A
     A prepared NAME.npz in the data folder is used before torchvision's own files there.
     """
     names = DIGITS if source == "svhn" else None
-    path = Path(source) if source.endswith(".npz") else folder(data_dir) / f"{source}.npz"
-    if source.endswith(".npz") or path.is_file():
+    named = source in TITLES
+    path = folder(data_dir) / f"{source}.npz" if named else Path(source)
+    if not named or path.is_file():
         arrays = read_npz(path, names)
     else:
         arrays = _torchvision(source, folder(data_dir)) or _missing(source, data_dir)

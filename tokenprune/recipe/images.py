@@ -1,11 +1,12 @@
 """Which images a recipe is about: sources, patterns made here, scenes, noise."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tokenprune.errors import nearest
-from tokenprune.recipe.section import Section, Share
+from tokenprune.errors import nearest, shortened
+from tokenprune.recipe.section import Named, Section, Share
 
 #: Data sets by name; any other source is a path to an .npz.
 SOURCES = {
@@ -48,7 +49,7 @@ class Patterns(Section):
 class Data(Section):
     """Which images."""
 
-    source: str = Field(
+    source: Named = Field(
         "patterns", description="patterns (made here, no download), cifar10, cifar100, svhn, or a path to an .npz"
     )
     scene: Literal["plain", "composite", "spurious"] = Field(
@@ -56,7 +57,7 @@ class Data(Section):
         description="plain; composite: each image shrunk onto a background; spurious: bird or airplane, plants behind",
     )
     foreground_size: int = Field(26, ge=1, le=224, description="side of the shrunk image in composite scenes, pixels")
-    background: str = Field(
+    background: Named = Field(
         "plants", description="behind composites: plants (CIFAR-100 plants and trees), zeros, noise, or an image folder"
     )
     spurious_train: Share = Field(0.9, description="spurious: share of training birds on plants (airplanes: the rest)")
@@ -73,14 +74,18 @@ class Data(Section):
     seed: int = Field(0, ge=0, description="draws subsets, placements, backgrounds and patterns")
     patterns: Patterns = Field(default_factory=lambda: Patterns(), description="only for source: patterns")
 
+    @property
+    def file(self) -> Path | None:
+        """The .npz that the source is; None for a data set by name."""
+        return None if self.source in NAMED_SOURCES else Path(self.source)
+
     @model_validator(mode="after")
     def _source(self) -> Self:
-        if self.source not in NAMED_SOURCES and not self.source.endswith(".npz"):
+        if self.file is not None and self.file.suffix.lower() != ".npz":
             guess = nearest(self.source, NAMED_SOURCES)
             hint = f"did you mean {guess}? " if guess else ""
-            raise ValueError(
-                f"source: unknown data set {self.source!r}: {hint}known: {', '.join(SOURCES)}, or a path to an .npz"
-            )
+            known = f"{', '.join(SOURCES)}, or a path to an .npz"
+            raise ValueError(f"source: unknown data set {shortened(self.source)!r}: {hint}known: {known}")
         if self.scene != "plain" and self.source == "patterns":
             raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
         if self.exclude and self.source == "patterns":

@@ -4,22 +4,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from tokenprune.errors import UsageError, nearest, unknown
+from tokenprune import files
+from tokenprune.errors import UsageError, nearest, shortened, unknown
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
+from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml
 from tokenprune.runs import atomic
 from tokenprune.shipped import KINDS, shipped_recipes
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
-
-
-class RecipeError(UsageError):
-    """A recipe that cannot be used; the message lists everything that is wrong with it, a line each."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,13 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
 
     kind: the folder that a bare name is looked for in.
     """
+    if not _printable(str(source)):
+        raise UsageError(f"recipe {str(source)!a}: the name is not text in UTF-8; rename the file")
     path = Path(source)
     if path.is_file():
         return path
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{source}: not a regular file")
     if str(path.parent) in KINDS:
         kind, path = str(path.parent), Path(path.name)
     shipped = shipped_recipes(kind)
@@ -64,10 +66,40 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Rec
     text = read_text(path)
     tree = read_yaml(text, str(path), [])
     if isinstance(tree, dict):
-        for key, verb in (("experiment", f"theory {tree.get('experiment')}"), ("base", "sweep")):
+        for key, verb in (("experiment", f"theory {shortened(str(tree.get('experiment')))}"), ("base", "sweep")):
             if key in tree:
                 raise RecipeError(f"{path}: a recipe of `tokenprune {verb}`, not of `tokenprune train`")
-    return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, tuple(overrides))
+        overrides = [*_beside(tree, path.parent), *overrides]
+    overrides = once(overrides)
+    return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, overrides)
+
+
+def once(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The same with each key named once, as the last one says."""
+    last = {override.partition("=")[0].strip(): place for place, override in enumerate(overrides)}
+    return tuple(overrides[place] for place in sorted(last.values()))
+
+
+#: Keys that may name a file or folder.
+_PATHS = (("data", "source"), ("data", "background"), ("model", "checkpoint"))
+
+
+def _beside(tree: dict[str, Any], folder: Path) -> list[str]:
+    """Overrides for the paths in a recipe that lie beside it; others are looked for from here."""
+    found = []
+    for section, key in _PATHS:
+        keys = tree.get(section)
+        named = keys.get(key) if isinstance(keys, dict) else None
+        if isinstance(named, str) and folder != Path() and not Path(named).is_absolute() and _exists(folder / named):
+            found.append(f"{section}.{key}={folder / named}")
+    return found
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False
 
 
 def experiment_of(source: str | Path) -> str | None:
@@ -75,7 +107,7 @@ def experiment_of(source: str | Path) -> str | None:
     path = find_recipe(source)
     tree = read_yaml(read_text(path), str(path), [])
     found = tree.get("experiment") if isinstance(tree, dict) else None
-    if found is not None and found not in THEORY_RECIPES:
+    if found is not None and str(found) not in THEORY_RECIPES:
         raise RecipeError(f"{path}: experiment: {unknown('experiment', str(found), THEORY_RECIPES)}")
     return found
 
@@ -87,9 +119,11 @@ def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[
     tree = read_yaml(text, str(path), [])
     found = tree.get("experiment", experiment) if isinstance(tree, dict) else experiment
     if found != experiment:
-        raise RecipeError(f"{path}: a recipe of `tokenprune theory {found}`, not of `tokenprune theory {experiment}`")
-    recipe = parse_recipe(text, str(path), overrides, THEORY_RECIPES[experiment])
-    return Loaded(recipe, _name(path), text, tuple(overrides))
+        raise RecipeError(
+            f"{path}: a recipe of `tokenprune theory {shortened(str(found))}`, not of `tokenprune theory {experiment}`"
+        )
+    overrides = once(overrides)
+    return Loaded(parse_recipe(text, str(path), overrides, THEORY_RECIPES[experiment]), _name(path), text, overrides)
 
 
 def _name(path: Path) -> str:
@@ -101,7 +135,7 @@ def _name(path: Path) -> str:
 def read_text(path: Path) -> str:
     """A recipe file as it stands. Raises RecipeError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path, files.RECIPE_BYTES)
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not a text file; a recipe is YAML in UTF-8") from None
     except OSError as error:
@@ -123,7 +157,7 @@ def parse_recipe(
     if not isinstance(tree, dict):
         raise RecipeError(f"{where}: expected sections such as `data:`, found {_shown(tree)}")
     for override in overrides:
-        _override(tree, override, problems)
+        _override(tree, override, kind, problems)
     try:
         recipe = kind.model_validate(tree)
     except ValidationError as error:
@@ -153,7 +187,7 @@ def without_effect(recipe: Recipe) -> list[str]:
 
 def dump_recipe(recipe: BaseModel) -> str:
     """Every key with its value, as YAML that `parse_recipe` reads back to an equal recipe."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    return write_yaml(recipe.model_dump(mode="json"))
 
 
 def copy_recipe(source: str | Path, destination: Path, *, force: bool = False) -> Path:
@@ -162,88 +196,77 @@ def copy_recipe(source: str | Path, destination: Path, *, force: bool = False) -
     target = destination / path.name if destination.is_dir() else destination
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; --force replaces it")
-    atomic.write_text(target, path.read_text(encoding="utf-8"))
+    atomic.write_text(target, read_text(path))
     return target
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-3 is a number, and a key given twice is reported, not dropped."""
+def set_key(override: str, kind: Any) -> tuple[str, Any]:
+    """Key and value of `KEY=VALUE` as `--set` takes it, for a recipe of class `kind`.
 
-    duplicates: list[str]
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if isinstance(key, (list, dict)):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
-            if key in seen:
-                self.duplicates.append(f"line {line}: {key}: given twice, first on line {seen[key]}")
-            seen.setdefault(key, line)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
-    """A float, or the whole number that `1e4` means where no point was written."""
-    text = str(node.value).replace("_", "").lower()
-    if "e" in text and "." not in text and float(text).is_integer():
-        return int(float(text))
-    return loader.construct_yaml_float(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
-
-
-def read_yaml(text: str, where: str, problems: list[str]) -> Any:
-    """What YAML says; keys given twice are added to `problems`. Raises RecipeError where it is not YAML."""
-    try:
-        loader = _Loader(text)
-        loader.duplicates = problems
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
-        raise RecipeError(f"{where}:{line} not valid YAML: {what}") from None
-    except (ValueError, RecursionError) as error:  # a date such as 2024-99-99, nesting without end
-        raise RecipeError(f"{where}: not valid YAML: {error}") from None
-
-
-def _override(tree: dict[str, Any], override: str, problems: list[str]) -> None:
+    Where the key takes text, the value is the text as typed, less quotes around all of it; elsewhere it is YAML.
+    Raises RecipeError, a line for each problem.
+    """
+    shown = f"--set {shortened(override, 200)!r}"
     key, equals, value = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        problems.append(f"--set {override!r}: expected KEY=VALUE, such as train.epochs=3")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"{shown}: expected KEY=VALUE, such as train.epochs=3")
+    optional, text = _takes_text(kind, key.split("."))
+    quoted = as_typed(value) if text else None
+    if not _printable(f"{override}{quoted}"):
+        raise RecipeError(f"{shown}: not text in UTF-8")
+    if text:
+        null = optional and quoted is None and value.strip() in ("null", "~", "")
+        return key, None if null else value if quoted is None else quoted
+    problems: list[str] = []
+    found = typed(value, shown, problems)
+    if problems:
+        raise RecipeError("\n".join(f"{shown}: {problem}" for problem in problems))
+    return key, found
+
+
+def _takes_text(kind: Any, key: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a key may be null, and whether it takes text beside that."""
+    for part in key[:-1]:
+        kind = kind.model_fields[part].annotation if _is_section(kind) and part in kind.model_fields else None
+    field = kind.model_fields.get(key[-1]) if _is_section(kind) else None
+    if field is None:
+        return False, False
+    union = get_origin(field.annotation) in (Union, UnionType)
+    allowed = get_args(field.annotation) if union else (field.annotation,)
+    allowed = tuple(get_args(each)[0] if get_origin(each) is Annotated else each for each in allowed)
+    return type(None) in allowed, str in allowed
+
+
+def _printable(text: str) -> bool:
+    """Whether it can be written in UTF-8: what a shell passes on may hold bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _override(tree: dict[str, Any], override: str, kind: Any, problems: list[str]) -> None:
+    try:
+        key, value = set_key(override, kind)
+    except RecipeError as error:
+        problems.extend(str(error).splitlines())
         return
+    parts = key.split(".")
     for part in parts[:-1]:
         inner = tree.setdefault(part, {})
         if inner is None:
             inner = tree[part] = {}
         if not isinstance(inner, dict):
-            problems.append(f"--set {override!r}: {part} holds {_shown(inner)}, not keys")
+            problems.append(f"--set {shortened(override, 200)!r}: {part} holds {_shown(inner)}, not keys")
             return
         tree = inner
-    found: list[str] = []
-    tree[parts[-1]] = read_yaml(value, f"--set {override!r}", found)
-    problems += [f"--set {override!r}: {problem}" for problem in found]
+    tree[parts[-1]] = value
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(repr(value[:100] if isinstance(value, str | bytes) else value))
 
 
 def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str]:
@@ -256,24 +279,31 @@ def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str
 
 def _explain(item: Any, model: type[BaseModel]) -> Iterable[str]:
     """Lines for one pydantic error: dotted path, what was found, what is allowed."""
-    path = ".".join(str(part) for part in item["loc"])
+    path = ".".join(shortened(str(part)) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         known = _keys(model, item["loc"][:-1])
         guess = nearest(str(item["loc"][-1]), known)
         hint = f"did you mean {guess}? " if guess else ""
         yield f"{path}: unknown key: {hint}known here: {', '.join(known)}"
     elif item["type"] == "value_error":
-        for line in str(item["ctx"]["error"]).splitlines():
+        for line in map(_bounded, str(item["ctx"]["error"]).splitlines()):
             joint = "." if line.partition(":")[0] in _keys(model, item["loc"]) else ": "
             yield f"{path}{joint}{line}" if path else line
     else:
         yield f"{path}: found {_shown(item['input'])}, {_allowed(item)}"
 
 
+def _bounded(line: str, most: int = 1000) -> str:
+    """A line that quotes no more than its ends of what was typed."""
+    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
+
+
 def _allowed(item: Any) -> str:
     """pydantic's words, in those of YAML."""
     if item["type"] == "too_short":
         return f"must have at least {item['ctx']['min_length']} item"
+    if item["type"] in ("bool_type", "bool_parsing"):
+        return "must be true or false"
     what: str = item["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
     what = what.replace("a valid dictionary or instance of", "keys of section").replace("a valid tuple", "a list")
     return what[0].lower() + what[1:]

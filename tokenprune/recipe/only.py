@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenprune.errors import UsageError, unknown
-from tokenprune.recipe.load import read_yaml
 from tokenprune.recipe.sweep import Cell, LoadedSweep
+from tokenprune.recipe.yaml import typed
 
 
 def chosen(sweep: LoadedSweep, only: Sequence[str]) -> frozenset[str]:
@@ -36,7 +36,7 @@ def _values(option: str) -> tuple[str, list[Any]]:
     key, equals, text = option.partition("=")
     if not equals or not key.strip() or not text.strip():
         raise UsageError(f"--only {option!r}: expected KEY=VALUES, such as run.seed=0,1")
-    return key.strip(), read_yaml(f"[{text}]", f"--only {option!r}", [])
+    return key.strip(), typed(f"[{text}]", f"--only {option!r}", [])
 
 
 def _said(values: Sequence[Any]) -> str:

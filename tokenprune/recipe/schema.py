@@ -8,10 +8,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from tokenprune.errors import UsageError, nearest
+from tokenprune.errors import UsageError, nearest, shortened
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
-from tokenprune.recipe.section import Ratio, Section
+from tokenprune.recipe.section import Named, Ratio, Section
 from tokenprune.recipe.site import Schedule
 
 InputScores = Literal["last", "mean", "rollout"]
@@ -32,7 +32,7 @@ class Model(Section):
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth at the last block, growing linearly")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after embedding and projections")
     name: str | None = Field(None, description="a timm model by name instead of the keys above")
-    checkpoint: str | None = Field(
+    checkpoint: Named | None = Field(
         None, description="local weights to start from: .safetensors, or .pt of tensors only"
     )
 
@@ -59,6 +59,15 @@ class Pruner(Section):
     def removes(self) -> bool:
         """Whether it ever removes a token: at ratio 1 every pruner leaves the unpruned model."""
         return self.name != "none" and self.keep_ratio < 1
+
+    @field_validator("options")
+    @classmethod
+    def _options(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise ValueError("NaN and infinity are not taken") from None
+        return value
 
     @field_validator("site")
     @classmethod
@@ -204,7 +213,7 @@ class Recipe(Section):
                 except UsageError as error:
                     problems.append(f"{section}.site: {error}")
             size = self.data.patterns.image_size if self.data.source == "patterns" else 32
-            if not self.data.source.endswith(".npz") and size % self.model.patch_size:
+            if self.data.file is None and size % self.model.patch_size:
                 problems.append(f"model.patch_size: {self.model.patch_size} does not divide the image side {size}")
         if self.pruner.anneal_epochs > self.train.epochs:
             problems.append(
@@ -311,5 +320,5 @@ def _known_pruner(value: str, *, allow_none: bool = False) -> str:
     if value not in known:
         guess = nearest(value, known)
         hint = f"did you mean {guess!r}? " if guess else ""
-        raise ValueError(f"unknown pruner {value!r}: {hint}known: {', '.join(sorted(known))}")
+        raise ValueError(f"unknown pruner {shortened(value)!r}: {hint}known: {', '.join(sorted(known))}")
     return value

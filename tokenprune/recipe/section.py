@@ -1,9 +1,23 @@
 """What every part of a recipe is: immutable, strict, and of known keys."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+
+def _at_home(path: str) -> str:
+    """`~` and `~name` are folders."""
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise ValueError(f"{path!r}: there is no such home folder; name the whole path") from None
+
+
+#: A path, or one of the names that a key knows.
+Named = Annotated[str, AfterValidator(_at_home)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

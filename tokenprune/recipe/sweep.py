@@ -3,13 +3,13 @@
 import copy
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, ValidationError
 
 from tokenprune.errors import UsageError
@@ -20,9 +20,11 @@ from tokenprune.recipe.load import (
     explain,
     find_recipe,
     load_recipe,
+    once,
     parse_recipe,
     read_text,
     read_yaml,
+    set_key,
     without_effect,
 )
 from tokenprune.recipe.schema import Evaluate, InputScores, Recipe, digest
@@ -30,6 +32,9 @@ from tokenprune.recipe.section import Ratio, Section
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN
+
+#: More could not be trained, and would take long to name.
+_CELLS = 10_000
 
 Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
 Grid = dict[str, Values]
@@ -116,7 +121,7 @@ def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSweep
     base = _base(sweep.base, path)
     fixed = {f"set.{key}": (key, value) for key, value in sweep.set.items()}
     for override in overrides:
-        key, value = _typed(override)
+        key, value = set_key(override, Recipe)
         fixed[f"--set {override}"] = (key, value)
     problems = _grids(sweep, path, [key for key, _ in fixed.values()])
     if problems:
@@ -144,18 +149,13 @@ def _base(base: str, sweep: Path) -> Loaded[Recipe]:
         raise RecipeError(f"{sweep}: base: {error}") from None
 
 
-def _typed(override: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value read as YAML."""
-    key, equals, value = override.partition("=")
-    if not equals or not all(key.strip().split(".")):
-        raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as train.epochs=3")
-    return key.strip(), read_yaml(value, f"--set {override!r}", [])
-
-
 def _grids(sweep: Sweep, path: Path, fixed: Sequence[str]) -> list[str]:
     """What is wrong with the grids before any cell is made of them."""
     if not sweep.grid and not sweep.also:
         return ["grid: empty: name at least one key of the recipe with its values, such as run.seed: [0, 1, 2]"]
+    cells = sum(math.prod(map(len, grid.values())) for _, grid in _places(sweep))
+    if cells > _CELLS:
+        return [f"grid: {cells:,} cells; a sweep has at most {_CELLS:,}"]
     problems = [f"also.{i}: empty" for i, grid in enumerate(sweep.also) if not grid]
     for where, grid in _places(sweep):
         problems += [f"{where}.{key}: also in set, which would not change anything" for key in grid if key in fixed]
@@ -202,7 +202,7 @@ def _cell(
             if changed == key:
                 found.add(place, f"no effect: model.name: {recipe.model.name} has its own sizes")
     overrides = tuple(f"{key}={_yaml(value)}" for key, value in changes.values())
-    loaded = Loaded(recipe, base.name, base.text, (*base.overrides, *overrides))
+    loaded = Loaded(recipe, base.name, base.text, once((*base.overrides, *overrides)))
     measured = tuple(_measure(recipe, spec, f"prune.{i}", what, found) for i, spec in enumerate(sweep.prune))
     first = pretraining_of(loaded)
     specs = tuple(spec for spec in measured if spec)
@@ -323,6 +323,6 @@ def _words(what: Mapping[str, Any]) -> str:
 
 def _yaml(value: Any) -> str:
     """As `--set` takes it: plain where a plain word reads back as itself, else JSON."""
-    if isinstance(value, str) and re.fullmatch(r"[\w./:+-]+", value) and yaml.safe_load(value) == value:
+    if isinstance(value, str) and re.fullmatch(r"[\w./:+-]+", value) and read_yaml(value, "", []) == value:
         return value
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)

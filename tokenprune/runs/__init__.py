@@ -4,7 +4,7 @@ from tokenprune.runs import atomic
 from tokenprune.runs.environment import describe
 from tokenprune.runs.folder import Busy, Place, RunFolder, image_hashes, read_record, save_prune, sha256
 from tokenprune.runs.laboratory import TheoryResult
-from tokenprune.runs.query import all_runs, find_run, latest_finished, run_name
+from tokenprune.runs.query import all_runs, check_resumable, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
     SCHEMA,
     DataFacts,
@@ -48,6 +48,7 @@ __all__ = [
     "TrainResult",
     "all_runs",
     "atomic",
+    "check_resumable",
     "describe",
     "find_run",
     "image_hashes",

@@ -87,11 +87,11 @@ class RunFolder:
         if not self._status.is_file():
             return None
         status = read_record(self._status, Status)
-        if status.state == "running" and not self._held():
+        if status.state == "running" and not self.held():
             return status.model_copy(update={"state": "interrupted", "message": "killed"})
         return status
 
-    def _held(self) -> bool:
+    def held(self) -> bool:
         """Whether some process holds the lock; a lock that cannot be tried is taken for held."""
         file = self.path / ".lock"
         if not file.is_file():
@@ -142,15 +142,26 @@ class RunFolder:
         _, body = _split(text)
         atomic.write_text(self.recipe, "".join(f"{_SET}{override}\n" for override in overrides) + body)
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something that --resume goes on with."""
+        return self.resume.is_file()
+
+    @property
+    def verb(self) -> tuple[str, ...]:
+        """The verb of `tokenprune` that makes such a run."""
+        return ("train",)
+
     def train_command(self, option: str) -> str:
-        """`tokenprune train` for this very run, from its own copy of the recipe, with that option."""
+        """The command for this very run, from its own copy of the recipe, with that option."""
         try:
             source, overrides = self.recipe, _split(self.recipe.read_text(encoding="utf-8"))[0]
         except (OSError, UnicodeDecodeError):
             source, overrides = self.resolved, []
-        words = ["tokenprune", "train", "--recipe", str(source)]
+        words = ["tokenprune", *self.verb, "--recipe", str(source)]
         words += [word for override in overrides for word in ("--set", override)]
-        words += [] if self.path.parent == Path("runs") else ["--runs-dir", str(self.path.parent)]
+        runs_dir = self.path.parents[len(self.verb) - 1]  # the laboratory's runs lie one folder deeper
+        words += [] if runs_dir == Path("runs") else ["--runs-dir", str(runs_dir)]
         return shlex.join([*words, option])
 
     @property

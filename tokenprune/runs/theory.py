@@ -3,6 +3,7 @@
 null stands for what was not reached: a model that diverged, an error that never fell to zero.
 """
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
@@ -94,6 +95,18 @@ class TheoryFolder(RunFolder):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.chunks = path / "chunks.jsonl"
+
+    @property
+    def begun(self) -> bool:
+        return self.chunks.is_file()
+
+    @property
+    def verb(self) -> tuple[str, ...]:
+        try:
+            found = re.search(r"^experiment: (\w+)$", self.resolved.read_text(encoding="utf-8"), re.MULTILINE)
+        except (OSError, UnicodeDecodeError):
+            found = None
+        return ("theory", found[1] if found else "EXPERIMENT")
 
     def theory_result(self) -> TheoryResult:
         """Raises TokenpruneError if it is missing or damaged."""

@@ -1,0 +1,68 @@
+"""Files from elsewhere: regular files only, of a bounded size, so that reading them always ends. No torch."""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+MIB = 2**20
+
+#: A recipe or sweep.
+RECIPE_BYTES = MIB
+#: A record of a run: a laboratory's result of 100,000 models is a tenth of this.
+RECORD_BYTES = 64 * MIB
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """A regular file to read. Raises OSError, for a folder, pipe, socket or device too, without waiting for anybody."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(descriptor, "rb") as handle:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield handle
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """All of a regular file. Raises OSError, also for more than `limit` bytes."""
+    with opened(path) as handle:
+        content = handle.read(limit + 1) or b""
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit / MIB:g} MiB", str(path))
+    return content
+
+
+def read_text(path: Path, limit: int = RECORD_BYTES) -> str:
+    """Raises OSError as `read_bytes` does, UnicodeDecodeError where it is not UTF-8."""
+    return read_bytes(path, limit).decode("utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Raises OSError as `opened` does."""
+    with opened(path) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def parse_json(text: str) -> Any:
+    """Raises ValueError for whatever is not JSON: keys given twice, NaN, numbers or nesting beyond what can be read."""
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_twins)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
