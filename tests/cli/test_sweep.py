@@ -207,7 +207,11 @@ def test_a_cell_that_another_sweep_works_on_is_skipped_with_a_word(capsys):
     with first.lock():
         first.set_status("running", 1, 3)
         ended = sweep(capsys, TWO, "--workers", 1)
-    assert ended.status == 0
+    assert ended.status == 4
+    assert ended.err.splitlines()[-1] == (
+        "with other processes, and not finished: seed=0; how far they are: "
+        "tokenprune sweep mine.yaml --runs-dir runs --dry-run"
+    )
     assert "elsewhere: seed=0: another process is working in this run folder" in ended.out
     assert "2 cells: 1 elsewhere, 1 finished" in ended.out
     assert second.finished

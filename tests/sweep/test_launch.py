@@ -7,12 +7,13 @@ import signal
 import pytest
 from sweep_factories import write_sweep
 
+from tokenprune import pipeline
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
-from tokenprune.sweep import begin, run_here
+from tokenprune.sweep import begin, run_here, work
 from tokenprune.sweep.launch import _Queue, crew
-from tokenprune.sweep.progress import Row, Unwatched
+from tokenprune.sweep.progress import Ended, Row, Unwatched
 
 CPU = "set: {run.device: cpu}\n"
 
@@ -101,6 +102,20 @@ def test_the_largest_goes_first_unless_a_worker_holds_what_one_nearly_as_large_n
     assert [_Queue(rows).take(set()).flops] == [10]
 
 
+def test_what_another_process_has_finished_by_the_end_is_finished(tmp_path):
+    text = "grid: {run.seed: [0, 1]}"
+    theirs = RunFolder(tmp_path / "runs" / load_sweep(write_sweep(tmp_path, CPU + text)).cells[0].run)
+    with theirs.lock():
+        theirs.set_status("running", 1, 3)
+        sweep = begun(tmp_path, text)
+    assert [row.state for row in sweep.rows] == ["elsewhere", "waiting"]
+    pipeline.train_run(sweep.rows[0].cell.loaded, runs_dir=tmp_path / "runs", resume=True)
+    run_here(sweep, workers=1)
+    assert [row.state for row in sweep.rows] == ["finished"] * 2
+    assert sweep.rows[0].accuracy == theirs.result().test_accuracy
+    assert [cell.state for cell in sweep.file.read().cells] == ["finished"] * 2
+
+
 def test_as_many_workers_as_cores_for_their_threads():
     cores = len(os.sched_getaffinity(0))
     assert crew(None, 1, "cpu", 1).slots == (None,) * cores
@@ -121,3 +136,21 @@ def test_workers_share_gpus_evenly(monkeypatch):
     assert crew(None, 1, "auto", 2).slots == (0, 1, 0, 1)
     assert crew(3, 1, "cuda", 2).slots == (0, 1, 0)
     assert crew(None, 1, "cpu", 2).slots == crew(None, 1, "cpu", 1).slots
+
+
+def _says_its_gpu(pipe, runs_dir, data_dir, gpu) -> None:
+    work.run_cell = lambda *_: Ended("finished", os.environ["CUDA_VISIBLE_DEVICES"])
+    work.serve(pipe, work.Place(runs_dir, data_dir), gpu)
+
+
+def test_each_worker_sees_the_gpu_that_is_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("tokenprune.sweep.launch._ask_for_gpus", lambda: 3)
+    monkeypatch.setattr("tokenprune.sweep.launch._serve", _says_its_gpu)
+    sweep = begin(load_sweep(write_sweep(tmp_path, "grid: {run.seed: [0, 1, 2]}")), runs_dir=tmp_path / "runs")
+    run_here(sweep)
+    assert sorted(row.message for row in sweep.rows) == ["0", "1", "2"]
+
+
+def test_of_gpus_that_were_chosen_a_worker_takes_one(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8932f937")
+    assert [work._visible(gpu) for gpu in (0, 1)] == ["3", "GPU-8932f937"]

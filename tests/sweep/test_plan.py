@@ -14,7 +14,7 @@ from tokenprune.data import scene
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import parse_recipe
 from tokenprune.recipe.sweep import load_sweep
-from tokenprune.runs.sweeps import SweepCell, SweepFile
+from tokenprune.runs.sweeps import SweepCell, SweepFile, Word
 from tokenprune.sweep import begin, standing, survey, training_flops
 from tokenprune.sweep.progress import Row
 from tokenprune.sweep.run import _parts
@@ -156,8 +156,8 @@ def test_an_edited_sweep_says_what_is_new_and_what_no_longer_belongs(tmp_path):
 def test_records_of_one_sweep_written_by_two_are_joined(tmp_path):
     file = SweepFile(tmp_path, "mine")
     file.begin("id", "text", [SweepCell(run=name, what={"run.seed": 0}) for name in ("a", "b", "c")])
-    SweepFile(tmp_path, "mine").note({"a": ("failed", "why")})
-    file.note({"b": ("finished", None), "a": ("submitted", None)}, only="waiting")
+    SweepFile(tmp_path, "mine").note({"a": Word("failed", "why")})
+    file.note({"b": Word("finished"), "a": Word("submitted")}, only="waiting")
     assert [(cell.state, cell.message) for cell in file.read().cells] == [
         ("failed", "why"),
         ("finished", None),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenprune.recipe.sweep import LoadedSweep
     from tokenprune.sweep import Begun
 
-SOME_FAILED = 4
+UNFINISHED = 4
 
 
 class Launcher(StrEnum):
@@ -64,6 +64,7 @@ def sweep(
         show_sweep.dry_run(loaded, sweeps.overview(loaded, runs_dir, data_dir, runs), as_json=as_json)
         return
     options = _slurm_options(slurm, launcher)
+    place: dict[str, object] = {"--runs-dir": runs_dir, "--data-dir": data_dir}
     begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume, only=runs)
     if not quiet:
         _say_edit(begun, sweep)
@@ -76,12 +77,18 @@ def sweep(
             with cells(begun.rows, quiet) as watcher:
                 sweeps.run_here(begun, workers=workers, per_gpu=per_gpu, watcher=watcher)
         except KeyboardInterrupt:
-            given = {"--data-dir": data_dir, "--workers": workers, "--per-gpu": per_gpu if per_gpu > 1 else None}
-            again = _again(sweep, settings, only, device, {"--runs-dir": runs_dir, **given})
+            more = {"--workers": workers, "--per-gpu": per_gpu if per_gpu > 1 else None, "--resume": True}
+            again = _again(sweep, settings, only, device, place | more)
             raise Interrupted(f"interrupted; continue with: {again}") from None
     show_sweep.outcome(begun, as_json=as_json)
-    if any(row.state == "failed" for row in begun.rows):
-        raise typer.Exit(SOME_FAILED)
+    left = [row for row in begun.rows if row.state not in ("finished", "failed")]
+    away = [row.cell.label for row in left if row.state == "elsewhere" or launcher == Launcher.local]
+    if away:
+        some = ", ".join(away[:3]) + (f" and {len(away) - 3} more" if len(away) > 3 else "")
+        look = _again(sweep, settings, only, device, place | {"--dry-run": True})
+        print(f"with other processes, and not finished: {some}; how far they are: {look}", file=sys.stderr)
+    if away or any(row.state == "failed" for row in begun.rows):
+        raise typer.Exit(UNFINISHED)
 
 
 def _load(source: str, settings: list[str] | None, device: str | None) -> "LoadedSweep":
@@ -130,9 +137,10 @@ def _again(
     device: str | None,
     given: Mapping[str, object],
 ) -> str:
-    """given: other options, None where left out."""
+    """The command with these options. given: further ones, None where left out, True of one without a value."""
     words = ["tokenprune", "sweep", source]
     words += [word for override in overrides(settings, device=device) for word in ("--set", override)]
     words += [word for option in only or () for word in ("--only", option)]
-    words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    return shlex.join([*words, "--resume"])
+    for name, value in given.items():
+        words += [] if value is None else [name] if value is True else [name, str(value)]
+    return shlex.join(words)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import filelock
 
@@ -14,15 +14,24 @@ from tokenprune.runs import atomic
 from tokenprune.runs.folder import read_record
 from tokenprune.runs.records import SCHEMA, Record
 
-#: `submitted` is a cell that a scheduler has been given; `elsewhere`, one that another process works on.
+#: `submitted` is a cell that waits in a scheduler's queue; `elsewhere`, one that another process works on.
 State = Literal["waiting", "submitted", "training", "pruning", "finished", "failed", "interrupted", "elsewhere"]
+
+
+class Word(NamedTuple):
+    """What was last heard of a cell. message: why it failed, or who has it. job: whose it is, as the scheduler says."""
+
+    state: State
+    message: str | None = None
+    job: str | None = None
 
 
 class SweepCell(Record):
     run: str  # name of its run folder
     what: dict[str, Any]  # the grid's keys with this cell's values
     state: State = "waiting"  # when it was last heard of
-    message: str | None = None  # why it failed, or who has it
+    message: str | None = None
+    job: str | None = None
 
 
 class SweepRecord(Record):
@@ -83,7 +92,7 @@ class SweepFile:
             )
         return edit
 
-    def note(self, states: Mapping[str, tuple[State, str | None]], only: State | None = None) -> None:
+    def note(self, words: Mapping[str, Word], only: State | None = None) -> None:
         """What became of cells, by run; other cells stay as they are, whoever else writes at the same time.
 
         only: leave cells alone that are not in this state any more.
@@ -93,8 +102,8 @@ class SweepFile:
             if record is None:
                 return
             cells = tuple(
-                cell.model_copy(update=dict(zip(("state", "message"), states[cell.run], strict=True)))
-                if cell.run in states and only in (None, cell.state)
+                cell.model_copy(update=words[cell.run]._asdict())
+                if cell.run in words and only in (None, cell.state)
                 else cell
                 for cell in record.cells
             )

@@ -1,12 +1,30 @@
 """The Slurm launcher: a job array through submitit, each of whose tasks runs the cells it is given."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.recipe.sweep import Cell
+
+#: Times that a job which reaches its time limit is put back into the queue.
+REQUEUES = 20
+
+
+def jobs(sweep: str) -> dict[str, bool] | None:
+    """The jobs of a sweep that are in Slurm's queue, and whether each runs; None where it cannot be asked."""
+    try:
+        command = ["squeue", "--noheader", "--array", "--format=%i/%T/%j"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    lines = [line.split("/", 2) for line in said.splitlines()]
+    return {job: state == "RUNNING" for job, state, name in lines if name == f"tokenprune-{sweep}"}
 
 
 def submit(
@@ -19,7 +37,8 @@ def submit(
 ) -> list[str]:
     """Submit one array with a task per part; the jobs' names. Their logs are in `sweeps/NAME-jobs/`.
 
-    options: submitit's, such as slurm_partition, timeout_min, gpus_per_node. cluster: another of submitit's executors.
+    options: submitit's, such as slurm_partition, timeout_min, gpus_per_node, slurm_max_num_timeout. cluster: another of
+    submitit's executors.
 
     Raises TokenpruneError where submitit is not installed or the scheduler refuses, UsageError for an option that
     submitit does not know; no cell has then been touched.
@@ -28,18 +47,26 @@ def submit(
         import submitit
     except ImportError:
         raise TokenpruneError("--launcher slurm needs submitit: pip install 'tokenprune-vit[slurm]'") from None
+    given = dict(options)
+    requeues = given.pop("slurm_max_num_timeout", REQUEUES)
+    if not isinstance(requeues, int):
+        raise UsageError(f"--slurm: slurm_max_num_timeout: expected a whole number, found {requeues!r}")
     try:
-        executor = submitit.AutoExecutor(folder=runs_dir.absolute() / "sweeps" / f"{sweep}-jobs", cluster=cluster)
+        executor = submitit.AutoExecutor(
+            folder=runs_dir.absolute() / "sweeps" / f"{sweep}-jobs", cluster=cluster, slurm_max_num_timeout=requeues
+        )
     except Exception as error:
         raise TokenpruneError(f"--launcher slurm: no scheduler here: {_first_line(error)}") from None
     try:
-        executor.update_parameters(name=f"tokenprune-{sweep}", **options)
+        executor.update_parameters(name=f"tokenprune-{sweep}", **given)
     except (NameError, TypeError, ValueError) as error:
         raise UsageError(f"--slurm: {_first_line(error)}") from None
     try:
         with executor.batch():
             jobs = [
-                executor.submit(_task, os.getcwd(), part, runs_dir.absolute(), data_dir and data_dir.absolute(), sweep)
+                executor.submit(
+                    _Task(), os.getcwd(), part, runs_dir.absolute(), data_dir and data_dir.absolute(), sweep
+                )
                 for part in parts
             ]
         return [str(job.job_id) for job in jobs]
@@ -49,12 +76,54 @@ def submit(
         ) from None
 
 
-def _task(folder: str, cells: tuple[Cell, ...], runs_dir: Path, data_dir: Path | None, sweep: str) -> Any:
-    """What a task of the array runs, from where the sweep was typed: paths in recipes are seen from there."""
-    from tokenprune.sweep import work
+class _Task:
+    """What a task of the array runs. Its `checkpoint` tells submitit that it may be put back into the queue."""
 
-    os.chdir(folder)
-    return work.run_part(cells, work.Place(runs_dir, data_dir), sweep)
+    def __call__(self, folder: str, cells: tuple[Cell, ...], runs_dir: Path, data_dir: Path | None, sweep: str) -> Any:
+        """Run `cells` from where the sweep was typed, since paths in recipes are seen from there.
+
+        Told to stop while Slurm still calls it running, which is before its time limit or a preemption, it saves and
+        goes back into the queue, by submitit's own handler.
+        """
+        import submitit
+
+        from tokenprune.sweep import work
+
+        os.chdir(folder)
+        environment = submitit.JobEnvironment()
+        job, limit = environment.job_id, getattr(signal, f"SIG{environment.USR_SIG}")
+        requeue, outcomes = signal.getsignal(limit), None
+        with _asked(limit, signal.SIGTERM) as asked:
+            with contextlib.suppress(KeyboardInterrupt):
+                outcomes = work.run_part(cells, work.Place(runs_dir, data_dir), sweep, job)
+            if callable(requeue) and (limit in asked or (asked and (jobs(sweep) or {}).get(job))):
+                requeue(limit, None)
+        return outcomes
+
+    def checkpoint(self, *arguments: object) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, *arguments)
+
+
+@contextlib.contextmanager
+def _asked(*numbers: int) -> Iterator[set[int]]:
+    """Which of these signals have come. The first is as Ctrl-C; further ones do not hurry what it began."""
+    asked: set[int] = set()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        first = not asked
+        asked.add(number)
+        if first:
+            signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, ask) for number in numbers}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _first_line(error: BaseException) -> str:

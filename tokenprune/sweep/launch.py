@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from tokenprune.errors import TokenpruneError
-from tokenprune.runs.sweeps import State, SweepFile
+from tokenprune.runs.sweeps import State, SweepFile, Word
 from tokenprune.sweep.progress import Ended, Moved, Row, Watcher, orphaned
 
 #: Seconds that the launcher waits for a worker's word before it looks at the clock again.
@@ -63,7 +63,7 @@ def run_local(
             while True:
                 for orphan in queue.orphans():
                     watcher.changed(orphan)
-                    file.note({orphan.cell.run: (orphan.state, orphan.message)})
+                    file.note({orphan.cell.run: Word(orphan.state, orphan.message)})
                 for worker in workers:
                     if worker.row is None and not asked() and (row := queue.take(worker.held)):
                         worker.give(row)
@@ -80,7 +80,7 @@ def run_local(
                     if worker.pipe in ready and (row := worker.hear()) is not None:
                         watcher.changed(row)
                         if worker.row is None:
-                            file.note({row.cell.run: (row.state, row.message)})
+                            file.note({row.cell.run: Word(row.state, row.message)})
                 watcher.tick()
             if asked():
                 raise KeyboardInterrupt
@@ -132,7 +132,7 @@ class _Queue:
     def _first(self, row: Row) -> State | None:
         """The state of the pretraining that a cell starts from; None if it starts from scratch."""
         first = self.all.get(row.cell.needs or "")
-        return None if first is None else first.state
+        return None if first is None else "elsewhere" if first.job else first.state
 
 
 def _needs(row: Row) -> set[str]:

@@ -39,6 +39,7 @@ class Row:
     state: State
     flops: float | None
     message: str | None = None
+    job: str | None = None  # of the scheduler, whose the cell is
     begun: bool = False  # its training was, and can go on
     share: float = 0.0
     epoch: int = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe.sweep import Cell, LoadedSweep
-from tokenprune.runs.sweeps import Edit, SweepCell, SweepFile
+from tokenprune.runs.sweeps import Edit, State, SweepCell, SweepFile, Word
 from tokenprune.sweep import cluster, launch
 from tokenprune.sweep.plan import standing, training_flops
 from tokenprune.sweep.progress import Row, Unwatched, Watcher
@@ -31,16 +31,37 @@ class Begun:
 def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, all_flops: bool = False) -> list[Row]:
     """Every cell as it stands, with the estimated FLOPs of its training if it waits (or of all). Writes nothing.
 
-    A pretraining that is not there is left out when all that start from it are finished.
+    What a job of this sweep has is not waiting, as long as Slurm knows the job. A pretraining that is not there is left
+    out when all that start from it are finished.
     """
+    given = {cell.run: cell for cell in _recorded(sweep, runs_dir) if cell.job and cell.state in UNENDED}
+    jobs = cluster.jobs(sweep.name) if given else None
     rows = []
     for cell in sweep.cells:
         found = standing(cell, runs_dir)
         flops = training_flops(cell.loaded.recipe, data_dir) if all_flops or found.state == "waiting" else None
-        rows.append(Row(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun))
+        row = Row(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun)
+        if cell.run in given and row.state in ("waiting", "elsewhere"):
+            _ask(row, given[cell.run], jobs)
+        rows.append(row)
     needed = {row.cell.needs for row in rows if row.state != "finished"}
     started = {row.cell.needs for row in rows} - needed
     return [row for row in rows if row.state == "finished" or row.cell.run not in started]
+
+
+#: As what a job may have left a cell that it is to go on with.
+UNENDED: tuple[State, ...] = ("submitted", "training", "pruning", "interrupted")
+
+
+def _ask(row: Row, last: SweepCell, jobs: Mapping[str, bool] | None) -> None:
+    """What the scheduler's `jobs` (None: it cannot be asked) say of a cell that was given to one of them."""
+    job = str(last.job)
+    if jobs is not None and job in jobs:
+        working = jobs[job] and last.state in ("training", "pruning")
+        row.state, row.message = last.state if working else "submitted", f"job {job}"
+        row.job, row.begun = job, False
+    elif row.state == "waiting":
+        row.message = f"job {job} " + ("cannot be asked about: squeue fails here" if jobs is None else "left the queue")
 
 
 def overview(
@@ -49,13 +70,17 @@ def overview(
     """As `survey`, with all FLOPs, and for cells that wait what was last heard of them. Writes nothing."""
     rows = survey(sweep, runs_dir, data_dir, all_flops=True)
     rows = [row for row in rows if only is None or row.cell.run in only]
-    record = SweepFile(runs_dir, sweep.name).read()
-    heard = {cell.run: cell for cell in record.cells} if record else {}
+    heard = {cell.run: cell for cell in _recorded(sweep, runs_dir)}
     for row in rows:
         last = heard.get(row.cell.run)
-        if row.state == "waiting" and last and last.state in ("failed", "interrupted", "submitted"):
+        if row.state == "waiting" and last and last.state in ("failed", "interrupted"):
             row.state, row.message = last.state, last.message
     return rows
+
+
+def _recorded(sweep: LoadedSweep, runs_dir: Path) -> tuple[SweepCell, ...]:
+    record = SweepFile(runs_dir, sweep.name).read()
+    return record.cells if record else ()
 
 
 def begin(
@@ -80,7 +105,10 @@ def begin(
             f"{runs_dir}: {len(begun)} of {len(mine)} cells were begun and not finished ({some}): "
             "--resume continues them"
         )
-    cells = [SweepCell(run=r.cell.run, what=dict(r.cell.what), state=r.state, message=r.message) for r in rows]
+    cells = [
+        SweepCell(run=row.cell.run, what=dict(row.cell.what), state=row.state, message=row.message, job=row.job)
+        for row in rows
+    ]
     edit = file.begin(sweep.identity, sweep.text, cells)
     return Begun(sweep, tuple(mine), file, edit, runs_dir, data_dir)
 
@@ -100,6 +128,11 @@ def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watc
         file=begun.file,
         watcher=watcher or Unwatched(),
     )
+    for row in begun.rows:
+        if row.state == "elsewhere":
+            found = standing(row.cell, begun.runs_dir)
+            row.state, row.message, row.accuracy = found.state, found.message, found.accuracy
+            begun.file.note({row.cell.run: Word(row.state, row.message)})
 
 
 def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, object]) -> Sequence[str]:
@@ -114,8 +147,8 @@ def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, obj
     jobs = cluster.submit(cells, begun.runs_dir, begun.data_dir, begun.sweep.name, options)
     for job, part in zip(jobs, parts, strict=True):
         for row in part:
-            row.state, row.message = "submitted", f"job {job}"
-    begun.file.note({r.cell.run: (r.state, r.message) for part in parts for r in part}, only="waiting")
+            row.state, row.message, row.job = "submitted", f"job {job}", job
+    begun.file.note({r.cell.run: Word(r.state, r.message, r.job) for part in parts for r in part}, only="waiting")
     return jobs
 
 

@@ -18,7 +18,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.pipeline import Shelf
 from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import Busy, Epoch, RunFolder
-from tokenprune.runs.sweeps import SweepFile
+from tokenprune.runs.sweeps import State, SweepFile, Word
 from tokenprune.sweep.plan import standing
 from tokenprune.sweep.progress import Ended, Moved, orphaned
 
@@ -154,20 +154,26 @@ def count_gpus(pipe: Connection) -> None:
         pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
-def run_part(cells: tuple[Cell, ...], place: Place, sweep: str) -> list[Ended]:
-    """Cells in this process, in their order, for a task of a cluster; each outcome joins the sweep's record."""
+def run_part(cells: tuple[Cell, ...], place: Place, sweep: str, job: str | None = None) -> list[Ended]:
+    """Cells in this process, in their order, for a task of a cluster, `job`; what becomes of each joins the record."""
     shelf, file, outcomes = Shelf(), SweepFile(place.runs_dir, sweep), []
     failed: dict[str | None, str | None] = {}
+    said: tuple[str, State] | None = None
+
+    def say(moved: Moved) -> None:
+        nonlocal said
+        if said != (said := (cell.run, moved.state)):
+            file.note({cell.run: Word(moved.state, None, job)})
+
     for cell in cells:
         before = standing(cell, place.runs_dir)
         if before.state == "waiting" and cell.needs in failed:
             ended = Ended("failed", orphaned(str(cell.needs), failed[cell.needs]))
         elif before.state == "waiting":
-            file.note({cell.run: ("training", None)})
-            ended = run_cell(cell, place, shelf, lambda moved: None)
+            ended = run_cell(cell, place, shelf, say)
         else:
             ended = Ended(before.state, before.message, before.accuracy)
-        file.note({cell.run: (ended.state, ended.message)})
+        file.note({cell.run: Word(ended.state, ended.message, job)})
         outcomes.append(ended)
         if ended.state == "failed":
             failed[cell.run] = ended.message

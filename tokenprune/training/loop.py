@@ -344,7 +344,10 @@ def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Any]:
-    """The first SIGINT or SIGTERM is a request that the loop honours after its step; a second is heeded at once."""
+    """The first SIGINT or SIGTERM is a request that the loop honours after its step; a second is heeded at once.
+
+    A signal that somebody handles in a way of their own is left to them.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -355,7 +358,10 @@ def _interruptible() -> Iterator[Any]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    plain = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: old for number in (signal.SIGINT, signal.SIGTERM) if (old := signal.getsignal(number)) in plain}
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield asked.is_set
     finally:
