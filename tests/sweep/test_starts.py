@@ -151,8 +151,9 @@ def test_pretraining_goes_early_and_its_cells_as_soon_as_it_is_there(tmp_path):
     assert queue.take(set()) is None
 
 
-def test_what_another_process_pretrains_is_waited_for_last(tmp_path):
+@pytest.mark.parametrize(("state", "job"), [("elsewhere", None), ("submitted", "5_0"), ("training", "5_0")])
+def test_what_another_process_pretrains_is_waited_for_last(state, job, tmp_path):
     first, second, plain, *rest = rows = [Row(cell, "waiting", 4.0) for cell in load(tmp_path).cells]
-    first.state, second.state, rest[0].flops = "elsewhere", "finished", 100.0
+    first.state, first.job, second.state, rest[0].flops = state, job, "finished", 100.0
     queue = _Queue(rows)
     assert [queue.take(set()) for _ in range(5)] == [plain, *rest[2:], *rest[:2]]
