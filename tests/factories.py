@@ -8,6 +8,7 @@ import yaml
 
 from tokenprune import runs
 from tokenprune.recipe import Schedule, kept, parse_recipe
+from tokenprune.recipe.schema import RECORDED
 from tokenprune.runs import DataFacts, Epoch, ModelFacts, PrunePoint, PruneResult, RunFolder, TrainResult
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
@@ -60,7 +61,7 @@ def make_run(
     kept_relevance: alpha_* of the tokens that the training pruner keeps. groups: accuracy per group of test images.
     """
     text = f"data: {{source: cifar10, scene: composite}}\nmodel: {{depth: {depth}}}\nrun: {{seed: {seed}}}\n"
-    spec = parse_recipe(text, recipe, [f"train.epochs={epochs}", *overrides])
+    spec = parse_recipe(text, recipe, [f"train.epochs={epochs}", *overrides], context=RECORDED)
     folder = RunFolder(runs_dir / runs.run_name(recipe, spec.setting(), seed))
     runs.atomic.make_folder(folder.path)
     folder.set_recipe(text, overrides)

@@ -284,12 +284,19 @@ def test_the_model_comes_back_as_it_was(vit: VisionTransformer, dataset: Dataset
         ({"keep": (1.5,)}, "keep ratio 1.5"),
         ({"keep": (float("nan"),)}, "keep ratio nan"),
         ({"schedule": Schedule.parse("before:3")}, "beyond the model's depth 3"),
+        ({"schedule": Schedule.parse("after:0,2")}, "nothing reads patch tokens, .* use after:0"),
         ({"methods": (("magnitud", {}),)}, "did you mean 'magnitude'"),
     ],
 )
 def test_bad_plans_are_refused(vit: VisionTransformer, dataset: Dataset, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         measure(vit, dataset, plan(**changes))
+
+
+def test_a_class_token_beside_average_pooling_leaves_the_last_site(vit: VisionTransformer, dataset: Dataset) -> None:
+    vit.global_pool = "avg"  # as timm's beit3
+    (curve,) = measure(vit, dataset, plan(methods=(("random", {}),), schedule=Schedule.parse("after:2")))
+    assert any(point.lost + point.gained for point in curve.result.points)
 
 
 def test_a_saved_curve_is_read_back(vit: VisionTransformer, dataset: Dataset, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tokenprune import pipeline, training
-from tokenprune.errors import TokenpruneError
+from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.recipe import Loaded, load_recipe, parse_recipe
 from tokenprune.runs import RunFolder
 
@@ -51,6 +51,7 @@ def test_a_finished_run_holds_everything(run) -> None:
         "predictions.npz",
     }
     assert run.status().state == "finished"
+    assert run.result().model.class_pooled
     assert [epoch.epoch for epoch in run.epochs()] == [0, 1, 2]
     with np.load(run.predictions) as arrays:
         right = (arrays["labels"] == arrays["predictions"]).mean()
@@ -129,11 +130,17 @@ def test_interrupted_finetuning_goes_on_where_it_stopped(tmp_path, trainings) ->
 
 
 def test_every_shipped_method_prunes_at_every_moment(run) -> None:
-    for site in ("input", "before:1", "after:0,1"):
+    for site in ("input", "before:1", "after:0", "before:0,1"):
         for _, result in prune(run, methods=("magnitude", "random", "oracle"), site=site):
             assert result.site == site
-            half_half = 0.25 if site == "after:0,1" else 0.5
+            half_half = 0.25 if site == "before:0,1" else 0.5
             assert result.points[-1].realised[-1] == pytest.approx(half_half)
+
+
+def test_a_timm_model_is_known_once_it_is_built(tmp_path) -> None:
+    named = tiny("model.name=test_vit", "pruner.name=random", "pruner.keep_ratio=0.5", "pruner.site=after:5")
+    with pytest.raises(UsageError, match=r"nothing reads patch tokens, .* use before:5"):
+        pipeline.train_run(named, runs_dir=tmp_path)
 
 
 def test_a_finished_run_is_left_alone_unless_forced(tmp_path) -> None:

@@ -80,7 +80,7 @@ def test_what_tells_settings_apart_is_what_their_identity_is_of(tmp_path: Path) 
         ["pruner.name=oracle"],
         ["pruner.keep_ratio=0.5"],
         ["pruner.name=oracle", "pruner.keep_ratio=0.5"],
-        ["pruner.name=oracle", "pruner.keep_ratio=0.5", "pruner.site=after:0"],
+        ["pruner.name=oracle", "pruner.keep_ratio=0.5", "pruner.site=input"],
         ["data.noise_tile=8"],
         ["data.noise_tokens=0.5"],
         ["data.noise_tokens=0.5", "data.noise_tile=8"],

@@ -170,7 +170,8 @@ def test_a_model_that_guesses_has_nothing_to_lose(tmp_path: Path) -> None:
     for depth, accuracy in ((1, 0.1), (2, 0.6)):
         for seed, wobble in enumerate((0.0, 0.001, 0.002)):
             curve = {1.0: accuracy, 0.5: accuracy + wobble}
-            methods = {"magnitude": curve, "oracle": curve, "random": {1.0: accuracy, 0.5: accuracy}}
+            oracle = {1.0: accuracy, 0.5: accuracy + 2 * wobble}
+            methods = {"magnitude": curve, "oracle": oracle, "random": {1.0: accuracy, 0.5: accuracy}}
             known = {1.0: 1.0, 0.5: 1.0}
             make_run(tmp_path, depth=depth, seed=seed, accuracy=accuracy, methods=methods, recall=known)
     found = verdicts(tmp_path)
@@ -179,8 +180,45 @@ def test_a_model_that_guesses_has_nothing_to_lose(tmp_path: Path) -> None:
         assert (dead.verdict, dead.p, dead.p_adjusted, dead.todo) == ("undecided", None, None, None)
         assert dead.why.endswith("the unpruned model is not above chance: accuracy 0.100 of 10 classes.")
         assert (alive.verdict, alive.p_adjusted) == ("supported", alive.p)  # Holm's family is this one alone
-    relevance = found["magnitude-keeps-relevant", 1]
-    assert relevance.p is not None  # not an effect on accuracy
+    assert found["attention-concentrates", 1].p is not None  # not an effect on accuracy
+
+
+def test_an_effect_of_exactly_0_in_every_seed_is_no_evidence(tmp_path: Path) -> None:
+    """Arms that did the same: Student's t has neither a spread nor an effect to go by, whatever the margin."""
+    for depth, oracle in ((1, 0.5), (2, 0.52)):
+        for seed in range(3):
+            methods = {"oracle": {1.0: 0.6, 0.5: oracle + seed / 1000}, "magnitude": {1.0: 0.6, 0.5: 0.5 + seed / 1000}}
+            make_run(tmp_path, depth=depth, seed=seed, methods=methods)
+    found = verdicts(tmp_path)
+    same, other = found["oracle-at-least-magnitude", 1], found["oracle-at-least-magnitude", 2]
+    assert (same.effect, same.verdict, same.p, same.p_adjusted, same.todo) == (0, "undecided", None, None, None)
+    assert same.why.endswith("exactly 0 in every seed: what is compared did the same, which is no evidence.")
+    assert (other.verdict, other.p_adjusted) == ("supported", other.p)  # Holm's family is this one alone
+
+
+def test_a_ratio_that_removes_no_token_counts_in_no_mean(tmp_path: Path) -> None:
+    for seed in range(3):  # 0.99 of 64 tokens are 64
+        random = {1.0: 0.6, 0.99: (0.6,), 0.5: 0.4 + seed / 1000}
+        make_run(tmp_path, seed=seed, methods={"magnitude": {1.0: 0.6, 0.99: 0.6, 0.5: 0.5}, "random": random})
+    verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
+    assert verdict.details["keep"] == [0.5]
+    assert verdict.effect == pytest.approx(0.099)
+
+
+def test_a_curve_at_a_site_that_nothing_reads_is_named_and_left_out(tmp_path: Path) -> None:
+    curve = {1.0: 0.6, 0.5: 0.6}
+    for seed in range(3):
+        folder = make_run(tmp_path, depth=2, seed=seed, methods={"magnitude": {0.5: 0.55}, "random": {0.5: 0.5}})
+        unread = [
+            make_prune(folder, name, curve, site="after:1", identity="11111111") for name in ("magnitude", "random")
+        ]
+        make_prune(folder, "oracle", curve, site="after:0,1", identity="22222222")
+    runs, problems = read_runs(tmp_path)
+    assert len(problems) == 9
+    assert all(problem.endswith(": this prune is not used") for problem in problems)
+    told = "site 'after:1': after the attention of the last block (1) nothing reads patch tokens"
+    assert sum(problem.startswith(f"{unread[1]}: {told}") for problem in problems) == 1
+    assert {verdict.site for verdict in judge(runs) if verdict.values} == {"before:0", None}
 
 
 def test_sites_and_fine_tuning_are_never_mixed(tmp_path: Path) -> None:

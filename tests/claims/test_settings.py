@@ -70,6 +70,25 @@ def test_a_run_without_a_pruner_is_asked_for(tmp_path: Path) -> None:
     assert (found.todo or "").count("--set pruner.name=none") == 3
 
 
+@pytest.mark.parametrize(
+    ("keep", "site", "why"),
+    [
+        (0.99, "before:0", "keep ratio 0.99 removes none of 64 tokens"),
+        (0.5, "after:0", "site 'after:0': after the attention of the last block (0) nothing reads patch tokens"),
+    ],
+)
+def test_a_pruner_that_changes_nothing_is_compared_with_nothing(
+    tmp_path: Path, keep: float, site: str, why: str
+) -> None:
+    """It trained the model without a pruner once more, so that the two cost each other nothing."""
+    train(tmp_path, [0.50, 0.51, 0.52])
+    train(tmp_path, [0.50, 0.51, 0.52], f"pruner.site={site}", method="magnitude", keep=keep)
+    runs, problems = read_runs(tmp_path)
+    assert [why in problem and "not used in verdicts" in problem for problem in problems] == [True] * 3
+    assert len(runs) == 6
+    assert all(verdict.experiment != "I2" for verdict in judge(runs))
+
+
 def test_a_lone_setting_is_no_comparison(tmp_path: Path) -> None:
     train(tmp_path, 0.5)
     runs, _ = read_runs(tmp_path)

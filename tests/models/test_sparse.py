@@ -47,6 +47,13 @@ def test_gather_equals_masking(name: str, moment: str) -> None:
         torch.testing.assert_close(trace.logits, logits, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_after_the_last_attention_only_pooling_over_patches_reads_them(name: str) -> None:
+    vit, x = make(name), images()
+    model = SparseViT(vit, create("magnitude"), Schedule("after", (len(vit.blocks) - 1,)))
+    assert torch.allclose(model(x, 0.5), vit(x), atol=1e-5) == model.class_pooled == (vit.cls_token is not None)
+
+
 @pytest.mark.parametrize("name", ["plain", "average pooling, registers"])
 def test_gather_equals_masking_for_scores_that_are_no_attention(name: str) -> None:
     vit, x = make(name), images()

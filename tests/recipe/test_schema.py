@@ -17,7 +17,7 @@ def recipe(*overrides: str):
         "run.device=cpu",
         "run.compile=true",
         "evaluate.keep=[0.5]",
-        "evaluate.site=after:0",
+        "evaluate.site=input",
         "run.threads=1",
         "run.observe_every=5",
     ],
@@ -42,7 +42,7 @@ def test_science_is_part_of_setting_and_family(changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [["pruner.name=magnitude"], ["pruner.name=oracle", "pruner.site=after:0"], ["pruner.keep_ratio=0.5"]]
+    "changes", [["pruner.name=magnitude"], ["pruner.name=oracle", "pruner.site=input"], ["pruner.keep_ratio=0.5"]]
 )
 def test_a_pruner_that_removes_nothing_is_none(changes):
     assert recipe(*changes).setting() == recipe().setting()
@@ -79,6 +79,8 @@ def test_shallow_and_deep_are_one_family():
         (("train.warmup_epochs=11",), "train.warmup_epochs=11: 11 is more than epochs 10"),
         (("pruner.anneal_epochs=11",), "pruner.anneal_epochs=11: 11 is more than train.epochs 10"),
         (("pruner.site=after:1",), "pruner.site=after:1: site 'after:1': block 1 is beyond the model's depth 1"),
+        (("evaluate.site=after:0",), "site 'after:0': after the attention of the last block .* use before:0"),
+        (("pruner.site=after:0", "start.source=cifar10"), "--set pruner.site=after:0: site 'after:0': after the"),
         (("data.patterns.relevant=0.8", "data.patterns.confusion=0.5"), "relevant \\+ confusion is 1.3"),
         (("data.patterns.count=49",), "count 49 exceeds the 48 dimensions of a patch"),
         (("data.patterns.count=9",), "count 9 is less than classes 10"),

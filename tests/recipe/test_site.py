@@ -42,6 +42,17 @@ def test_a_block_beyond_the_model():
         Schedule.parse("after:0,12").check(12)
 
 
+@pytest.mark.parametrize(
+    ("site", "depth", "works"),
+    [("after:0", 1, "before:0"), ("after:11", 12, "before:11"), ("after:3,11", 12, "after:3")],
+)
+def test_with_a_class_token_nothing_reads_patch_tokens_after_the_last_attention(site, depth, works):
+    with pytest.raises(UsageError, match=rf"after the attention of the last block .* use {works}$"):
+        Schedule.parse(site).check(depth, class_pooled=True)
+    Schedule.parse(works).check(depth, class_pooled=True)
+    Schedule.parse(site).check(depth, class_pooled=False)  # average pooling reads the tokens that are kept
+
+
 @given(st.integers(1, 1000), st.integers(1, 4096))
 def test_kept_is_the_exact_ceiling_of_the_ratio_as_written(thousandths, n):
     exact = math.ceil(Fraction(thousandths, 1000) * n)

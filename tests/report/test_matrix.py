@@ -182,11 +182,11 @@ def test_the_terminal_begins_with_the_claims_and_trends_have_signs_of_their_own(
 
 @pytest.fixture
 def two_sites(tmp_path: Path) -> Path:
-    """All methods before block 0; after block 1 all but the oracle; before block 1 magnitude alone."""
+    """All methods before block 0; after block 0 all but the oracle; before block 1 magnitude alone."""
     for seed in range(3):
         run = make_run(tmp_path / "runs", depth=2, seed=seed, methods=COMPARED, examples=False)
         for method in ("magnitude", "random"):
-            make_prune(run, method, COMPARED[method], site="after:1", identity="11111111", examples=False)
+            make_prune(run, method, COMPARED[method], site="after:0", identity="11111111", examples=False)
         make_prune(run, "magnitude", CURVE, site="before:1", identity="22222222", examples=False)
     return tmp_path / "runs"
 
@@ -196,18 +196,18 @@ def test_what_was_not_compared_is_a_footnote(two_sites: Path) -> None:
     rows = {(row.claim.id, row.where) for row in found.matrix.rows}
     assert {row for row in rows if row[0] != "magnitude-keeps-relevant"} == {
         ("magnitude-beats-random", "before:0"),
-        ("magnitude-beats-random", "after:1"),
+        ("magnitude-beats-random", "after:0"),
         ("oracle-at-least-magnitude", "before:0"),
         ("removing-irrelevant-is-free", "before:0"),
         ("attention-concentrates", None),
     }
-    notes = ("magnitude-beats-random at before:1", "oracle-at-least-magnitude at after:1 and before:1")
+    notes = ("magnitude-beats-random at before:1", "oracle-at-least-magnitude at after:0 and before:1")
     assert found.matrix.left_out == notes
     assert "; ".join(notes) in " ".join(" ".join(terminal(report.table(found))).split())
 
 
 def test_where_nothing_was_compared_one_row_says_how(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "runs", methods={"magnitude": CURVE}, examples=False)
+    run = make_run(tmp_path / "runs", depth=2, methods={"magnitude": CURVE}, examples=False)
     make_prune(run, "magnitude", CURVE, site="after:0", identity="11111111", examples=False)
     found = collect(tmp_path / "runs").matrix
     (row,) = (row for row in found.rows if row.claim.id == "magnitude-beats-random")

@@ -341,7 +341,7 @@ def test_damaged_things_are_named_and_left_out(runs_dir: Path, tmp_path: Path) -
 
 
 def test_curves_never_mix_sites_precisions_or_options(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "runs", methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
+    run = make_run(tmp_path / "runs", depth=2, methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
     make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.3}, site="after:0", identity="11111111")
     path = make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.4}, identity="22222222") / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "bf16"}))

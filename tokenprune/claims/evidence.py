@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from tokenprune.claims.images import by_images
-from tokenprune.errors import TokenpruneError
-from tokenprune.recipe import Recipe
-from tokenprune.runs import Epoch, PruneResult, RunFolder, TrainResult, all_runs, read_record
+from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.recipe import Recipe, Schedule, kept
+from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs, read_record
 
 #: Sections of a recipe that decide the trained weights.
 _SCIENCE = ("data.", "model.", "start.", "pruner.", "train.")
@@ -31,6 +31,16 @@ class RunData:
     epochs: list[Epoch]
     prunes: list[tuple[Path, PruneResult]]
     science: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def idle(self) -> str | None:
+        """Why the pruner in its training changed nothing, so that no verdict may compare it; None where it did."""
+        keep, patches = self.result.keep_ratio, self.result.model.patches
+        if self.result.pruner == "none":
+            return None
+        if kept(keep, patches) == patches:
+            return f"keep ratio {keep:g} removes none of {patches} tokens"
+        return _no_site(self.science.get("pruner.site", "input"), self.result.model)
 
 
 def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
@@ -55,8 +65,11 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
                 sciences[result.setting] = read_science(folder.resolved)
             except TokenpruneError as error:
                 problems.append(f"{error}: run {folder.name} is not compared with other settings")
-        prunes = _read_prunes(folder, problems)
-        runs.append(RunData(folder, result, epochs, prunes, sciences.get(result.setting, {})))
+        prunes = _read_prunes(folder, result, problems)
+        run = RunData(folder, result, epochs, prunes, sciences.get(result.setting, {}))
+        if run.idle:
+            problems.append(f"{folder.path}: trained as without a pruner: {run.idle}: not used in verdicts")
+        runs.append(run)
     runs, different = by_images(runs)
     replicates: dict[tuple[str, int], RunData] = {}
     for run in runs:
@@ -108,7 +121,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def _read_prunes(folder: RunFolder, problems: list[str]) -> list[tuple[Path, PruneResult]]:
+def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -> list[tuple[Path, PruneResult]]:
     found = []
     for path in sorted(path for path in (folder.path / "prune").glob("*") if path.is_dir()):
         if not (path / "result.json").is_file():
@@ -119,11 +132,22 @@ def _read_prunes(folder: RunFolder, problems: list[str]) -> list[tuple[Path, Pru
             _check(path, result.baseline_correct, result.count, result.baseline_accuracy)
             for point in result.points:
                 _check(path, point.correct, result.count, point.accuracy)
+            if problem := _no_site(result.site, trained.model):
+                raise TokenpruneError(f"{path}: {problem}")
         except TokenpruneError as error:
             problems.append(f"{error}: this prune is not used")
             continue
         found.append((path, result))
     return found
+
+
+def _no_site(site: str, model: ModelFacts) -> str | None:
+    """What is wrong with a site in that model; None where tokens are removed that something reads."""
+    try:
+        Schedule.parse(site).check(model.depth, model.class_pooled)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _check(path: Path, correct: int, count: int, accuracy: float) -> None:

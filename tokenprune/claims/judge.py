@@ -7,7 +7,8 @@ test, which is two one-sided tests at 2.5 % each: the claim is supported if the 
 threshold, refuted if significantly below, else undecided. A claim is asked at several depths, settings and sites at
 once, so its p values are adjusted by Holm's method over all its findings that have enough seeds, and the verdict goes
 by the adjusted p at 5 %. A model that is not above chance has nothing to lose: an effect on its accuracy, or on the
-samples that it needs, is undecided whatever its p, which is then no part of Holm's family. The 95 % interval shown is
+samples that it needs, is undecided whatever its p, which is then no part of Holm's family. Neither is an effect of
+exactly 0 in every seed: that arms which did the same cost nothing is no evidence. The 95 % interval shown is
 of the single finding, unadjusted: with several findings it can clear the threshold while the verdict stays undecided.
 """
 
@@ -40,8 +41,8 @@ class Verdict(Record):
 
     effect, low, high: mean over seeds with its unadjusted 95 % interval, in `unit`; null where unknown.
     experiment: "I1" to "I7". data: the images in a few words. published: the authors' numbers, with their mark.
-    p, p_adjusted: against -margin, two-sided; Holm's over the claim's findings; null for too few seeds, and
-    for a model not above chance. seeds: replicates used.
+    p, p_adjusted: against -margin, two-sided; Holm's over the claim's findings; null for too few seeds, for a
+    model not above chance, and where no seed differs. seeds: replicates used.
     images: test images behind each replicate. why: one sentence. todo: commands that would help, a line each.
     evidence: runs and prune folders read. values: effect by seed.
     """
@@ -81,11 +82,11 @@ def all_claims() -> tuple[Claim, ...]:
 def judge(runs: Sequence[RunData]) -> list[Verdict]:
     """A verdict per claim, setting, site and method variant; claims in their order, then family, depth, site.
 
-    Runs that others start from are left out.
+    Left out are runs that others start from, and those whose pruner removed nothing.
     """
     by_depth: dict[int, list[RunData]] = {}
     for run in runs:
-        if not run.result.pretraining:
+        if not run.result.pretraining and run.idle is None:
             by_depth.setdefault(run.result.model.depth, []).append(run)
     depths = [settings(found) for found in by_depth.values()]
     verdicts = []
@@ -109,19 +110,22 @@ def _place(finding: Finding) -> tuple[str, int, str]:
 
 def _p(claim: Claim, finding: Finding) -> float | None:
     values = list(finding.values.values())
-    judged = len(values) >= SEEDS and _guesses(claim, finding) is None
+    judged = len(values) >= SEEDS and _untestable(claim, finding) is None
     return t_test(values, against=-claim.margin) if judged else None
 
 
-def _guesses(claim: Claim, finding: Finding) -> str | None:
-    """What to say of a model that is not above chance, where the effect is on its accuracy; None of others."""
+def _untestable(claim: Claim, finding: Finding) -> str | None:
+    """Why no number of seeds decides: the effect is on the accuracy of a model that guesses, or is nothing at all."""
     results = [run.result for run in finding.runs]
     chance = 1 / len(results[0].data.classes)
     correct, images = sum(result.test_correct for result in results), sum(result.test_count for result in results)
-    if claim.unit not in _OF_ACCURACY or wilson(correct, images)[0] > chance:
-        return None
-    model = "unpruned model" if results[0].pruner == "none" else f"model with {results[0].pruner}"
-    return f"the {model} is not above chance: accuracy {correct / images:.3f} of {len(results[0].data.classes)} classes"
+    if claim.unit in _OF_ACCURACY and wilson(correct, images)[0] <= chance:
+        model = "unpruned model" if results[0].pruner == "none" else f"model with {results[0].pruner}"
+        answers = f"accuracy {correct / images:.3f} of {len(results[0].data.classes)} classes"
+        return f"the {model} is not above chance: {answers}"
+    if len(finding.values) >= SEEDS and not any(finding.values.values()):
+        return "exactly 0 in every seed: what is compared did the same, which is no evidence"
+    return None
 
 
 def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | None, level: float) -> Verdict:
@@ -177,8 +181,8 @@ def _why(
     said += f" (95 % interval {low:+.4f} to {high:+.4f}" if low is not None else " (no interval from one seed"
     said += f", {_seeds(len(finding.values))}"
     said += f", Holm-adjusted p {adjusted:.3g} against {-claim.margin or 0:g})" if adjusted is not None else ")"
-    if guesses := _guesses(claim, finding):
-        return f"{said}; {guesses}."
+    if untestable := _untestable(claim, finding):
+        return f"{said}; {untestable}."
     if adjusted is None:
         return f"{said}; a verdict needs {SEEDS} seeds, {SEEDS - len(finding.values)} more."
     if outcome != "undecided":
@@ -191,7 +195,7 @@ def _why(
 
 def _todo(claim: Claim, finding: Finding, needed: int | None) -> list[str]:
     """Commands: what is missing on the runs that there are, then further seeds, in every setting compared."""
-    if finding.values and _guesses(claim, finding):
+    if finding.values and _untestable(claim, finding):
         return []  # no further seed helps
     wanted = max(SEEDS, needed or SEEDS)
     if finding.needs:

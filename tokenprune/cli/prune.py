@@ -61,7 +61,7 @@ def prune(
             typer.echo(f"warning: {problem}", err=True)
     choice = choose_evaluation(
         folder.resolved,
-        folder.result().model.depth,
+        folder.result().model,
         methods=method,
         keep=keep,
         site=site,

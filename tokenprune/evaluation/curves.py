@@ -38,12 +38,12 @@ class Plan:
     input_scores: cost.InputScores = "last"
     examples: int = 8
 
-    def check(self, depth: int) -> None:
-        """Raises UsageError for a ratio out of range and for a site beyond the model's depth."""
+    def check(self, model: SparseViT) -> None:
+        """Raises UsageError for a ratio out of range, and for a site that the model lacks or does not read."""
         for keep in self.keep:
             if not 0 < keep <= 1:
                 raise UsageError(f"keep ratio {keep:g}: must be above 0 and at most 1")
-        self.schedule.check(depth)
+        self.schedule.check(model.depth, model.class_pooled)
 
 
 def prune_curves(
@@ -66,12 +66,12 @@ def prune_curves(
     progress: told of images done and of how many. baseline: classes predicted by the model to compare with, where that
     is not this one unpruned (a fine-tuned model is compared with the one it started from).
 
-    Raises UsageError for an unknown pruner, a ratio out of range, a site beyond the model's depth.
+    Raises UsageError for an unknown pruner, a ratio out of range, and a site that the model lacks or does not read.
     """
     vit.to(device)
     dataset = dataset.to(device)
     bare = SparseViT(vit)
-    plan.check(bare.depth)
+    plan.check(bare)
     sweeps = [_sweeps(vit, plan, method, options, seed) for method, options in plan.methods]
     total = len(dataset.test) if count is None else min(count, len(dataset.test))
     examples = varied(dataset.test.labels[:total].cpu().numpy(), plan.examples)

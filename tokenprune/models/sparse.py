@@ -80,8 +80,9 @@ class SparseViT(nn.Module):
         return self.vit.patch_embed.patch_size[0]
 
     @property
-    def class_token(self) -> bool:
-        return self.vit.cls_token is not None
+    def class_pooled(self) -> bool:
+        """Whether the classifier reads the class token (and a distillation token) alone."""
+        return self.vit.global_pool == "token"
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm's optimisers leave without weight decay."""

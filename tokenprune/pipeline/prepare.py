@@ -77,4 +77,5 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
             Schedule.parse(recipe.pruner.site),
         )
     model = SparseViT(vit, pruner, schedule, recipe.pruner.input_scores).to(device)
+    model.schedule.check(model.depth, model.class_pooled)
     return Prepared(recipe, dataset, model, device, precision, threads)

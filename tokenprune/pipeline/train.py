@@ -280,6 +280,7 @@ def _model_facts(recipe: Recipe, model: SparseViT) -> ModelFacts:
         patches=sizes.patches,
         prefix=sizes.prefix,
         class_token=sizes.class_token,
+        pooling=model.vit.global_pool,
         parameters=_parameters(model),
         flops=cost.flops(sizes).flops,
     )

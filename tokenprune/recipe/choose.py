@@ -9,15 +9,15 @@ from pydantic import ValidationError
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
-from tokenprune.recipe.schema import Evaluate, Recipe, digest
+from tokenprune.recipe.schema import RECORDED, Evaluate, Recipe, digest
 from tokenprune.recipe.site import Schedule
-from tokenprune.runs import RunFolder
+from tokenprune.runs import ModelFacts, RunFolder
 
 
 def read_resolved(path: Path) -> Recipe:
     """The recipe that a run folder was made with. Raises TokenpruneError if it is missing or damaged."""
     try:
-        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+        return parse_recipe(path.read_text(encoding="utf-8"), str(path), context=RECORDED)
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].removeprefix(f"{path}: ")
         raise TokenpruneError(
@@ -27,13 +27,13 @@ def read_resolved(path: Path) -> Recipe:
 
 
 def choose_evaluation(
-    resolved: Path, depth: int, *, methods: Sequence[str] | None = None, keep: str | None = None, **options: Any
+    resolved: Path, model: ModelFacts, *, methods: Sequence[str] | None = None, keep: str | None = None, **options: Any
 ) -> Evaluate:
     """The `evaluate` section of a run's recipe with other keys where they are given (None: the recipe's).
 
     methods: pruners by name; `all` among them means every one that is known.
     keep: ratios as typed, `1.0,0.7,0.5`.
-    depth: blocks of the trained model, which sites must not exceed.
+    model: the trained one, which decides what sites there are.
 
     Raises UsageError, worded for the command line's options; TokenpruneError if the run folder is damaged.
     """
@@ -46,7 +46,7 @@ def choose_evaluation(
         chosen = Evaluate.model_validate({**read_resolved(resolved).evaluate.model_dump(), **given})
     except ValidationError as error:
         raise UsageError("\n".join(_as_option(line) for line in explain(error, Evaluate))) from None
-    Schedule.parse(chosen.site).check(depth)
+    Schedule.parse(chosen.site).check(model.depth, model.class_pooled)
     return chosen
 
 

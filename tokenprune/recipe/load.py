@@ -147,8 +147,9 @@ def parse_recipe(
     where: str,
     overrides: Sequence[str] = (),
     kind: type[_Kind] = Recipe,  # type: ignore[assignment]
+    context: str | None = None,
 ) -> _Kind:
-    """A validated recipe from YAML text; `where` names it in errors."""
+    """A validated recipe from YAML text; `where` names it in errors. context: RECORDED of a run that was made."""
     found: list[str] = []
     tree = read_yaml(text, where, found)
     problems = [f"{where}: {problem}" for problem in found]
@@ -159,7 +160,7 @@ def parse_recipe(
     for override in overrides:
         _override(tree, override, kind, problems)
     try:
-        recipe = kind.model_validate(tree)
+        recipe = kind.model_validate(tree, context=context)
     except ValidationError as error:
         problems += [_placed(problem, where, overrides) for problem in explain(error, kind)]
     if problems:

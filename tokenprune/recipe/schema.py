@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tokenprune.errors import UsageError, nearest, shortened
 from tokenprune.pruners.registry import known_pruners
@@ -192,6 +192,10 @@ class Start(Section):
         return f"noisy {self.noise:g}" if source == "cifar10" else f"noisy {source} {self.noise:g}"
 
 
+#: Validation context of a recipe that a run was made with: a site that is refused today leaves the run readable.
+RECORDED = "recorded"
+
+
 class Recipe(Section):
     """A whole experiment."""
 
@@ -204,12 +208,12 @@ class Recipe(Section):
     run: Run = Field(default_factory=lambda: Run())
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self, info: ValidationInfo) -> Self:
         problems = []
         if self.model.name is None:
             for section, site in (("pruner", self.pruner.site), ("evaluate", self.evaluate.site)):
                 try:
-                    Schedule.parse(site).check(self.model.depth)
+                    Schedule.parse(site).check(self.model.depth, self.model.class_token and info.context != RECORDED)
                 except UsageError as error:
                     problems.append(f"{section}.site: {error}")
             size = self.data.patterns.image_size if self.data.source == "patterns" else 32
@@ -254,7 +258,8 @@ class Recipe(Section):
         train = self.train.model_copy(update={"epochs": start.epochs, "warmup_epochs": warmup})
         model = self.model.model_copy(update={"checkpoint": None})
         run = self.run if start.seed is None else self.run.model_copy(update={"seed": start.seed})
-        return Recipe(data=data, model=model, train=train, evaluate=self.evaluate, run=run)
+        sections = {"data": data, "model": model, "train": train, "evaluate": self.evaluate, "run": run}
+        return Recipe.model_validate(sections, context=RECORDED)  # nothing is measured on it
 
     def science(self) -> dict[str, Any]:
         """What decides the trained weights, less the seed: no paths, no device, nothing of evaluation."""

@@ -41,12 +41,22 @@ class Schedule:
     def __str__(self) -> str:
         return "input" if self.moment == "input" else f"{self.moment}:{','.join(map(str, self.blocks))}"
 
-    def check(self, depth: int) -> None:
-        """Raises UsageError if a block lies beyond a model of `depth` blocks."""
+    def check(self, depth: int, class_pooled: bool = False) -> None:
+        """Raises UsageError if a block lies beyond a model of `depth` blocks, or if the last site changes nothing.
+
+        class_pooled: the classifier reads prefix tokens alone, so that nothing reads patch tokens after the last
+            attention; average pooling reads those that are kept.
+        """
         if self.blocks and self.blocks[-1] >= depth:
             raise UsageError(
                 f"site {str(self)!r}: block {self.blocks[-1]} is beyond the model's depth {depth} "
                 f"(blocks are 0 to {depth - 1})"
+            )
+        if class_pooled and self.cursors[-1] > 2 * (depth - 1):
+            earlier = Schedule("after", self.blocks[:-1]) if self.blocks[1:] else Schedule("before", (depth - 1,))
+            raise UsageError(
+                f"site {str(self)!r}: after the attention of the last block ({depth - 1}) nothing reads patch tokens, "
+                f"for the model classifies from its class token: removing them changes nothing; use {earlier}"
             )
 
     @property

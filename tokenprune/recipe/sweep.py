@@ -232,7 +232,7 @@ def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any],
     try:
         chosen = Evaluate.model_validate({**recipe.evaluate.model_dump(), **given})
         if recipe.model.name is None:
-            Schedule.parse(chosen.site).check(recipe.model.depth)
+            Schedule.parse(chosen.site).check(recipe.model.depth, recipe.model.class_token)
     except ValidationError as error:
         for problem in explain(error, Evaluate):
             found.add(f"{place}.{problem}", "", what)

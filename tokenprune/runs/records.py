@@ -53,8 +53,14 @@ class ModelFacts(Record):
     patches: int  # patch tokens of an image
     prefix: int  # class and register tokens
     class_token: bool
+    pooling: str | None = None  # timm's global_pool; null in older results
     parameters: int
     flops: float  # per image, forward, unpruned
+
+    @property
+    def class_pooled(self) -> bool:
+        """Whether the classifier reads prefix tokens alone."""
+        return self.class_token if self.pooling is None else self.pooling == "token"
 
 
 class DataFacts(Record):
