@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.factories import make_prune, make_run
 from tokenprune import report, statistics
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.report import build, workers
+from tokenprune.report import build
 from tokenprune.report.collect import collect
 from tokenprune.report.mosaic import greyed
 from tokenprune.report.series import Interval, over_seeds
@@ -187,15 +187,6 @@ def test_the_same_runs_give_the_same_bytes(runs_dir: Path, written: tuple[report
     first = {path.relative_to(written[1]): path.read_bytes() for path in written[1].rglob("*") if path.is_file()}
     second = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert first == second
-
-
-def test_one_core_gives_the_same_bytes(
-    runs_dir: Path, written: tuple[report.Report, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "_cores", lambda: 1)
-    report.write(runs_dir, tmp_path)
-    for path in written[1].rglob("*.*"):
-        assert (tmp_path / path.relative_to(written[1])).read_bytes() == path.read_bytes()
 
 
 def test_figures_of_an_earlier_report_go_and_a_users_own_stay(runs_dir: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A report written into a folder: page, figures, CSV, JSON."""
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,7 +9,6 @@ from itertools import accumulate
 from pathlib import Path
 
 from tokenprune.errors import TokenpruneError
-from tokenprune.report import workers
 from tokenprune.report.arms import experiments
 from tokenprune.report.collect import Report, collect
 from tokenprune.report.experiments import experiment_figure
@@ -18,14 +18,14 @@ from tokenprune.report.matrix_figure import matrix_figure
 from tokenprune.report.mosaic import EXAMPLES, Examples, mosaic, read_examples
 from tokenprune.report.page import page
 from tokenprune.report.series import Curves, Group, Measured, attention, by_method
-from tokenprune.report.style import Drawing, load, slug, style
+from tokenprune.report.style import Drawing, slug, style
 from tokenprune.report.theory.figures import figures as laboratory_figures
 from tokenprune.report.theory.layout import PREFIX
 from tokenprune.report.theory.page import page as laboratory_page
 from tokenprune.report.theory.rows import points as laboratory_rows
 from tokenprune.runs import RunFolder, atomic
 
-_PANELS = 32  # of curves that are drawn, in whole groups; all are in the tables and files
+_PANELS = 20  # of curves that are drawn, in whole groups; all are in the tables and files
 _MOST = 4  # families of attention
 _EXPERIMENTS = 12
 _MOSAICS = 6
@@ -53,11 +53,10 @@ def write(
     earlier report whole; UsageError for an unknown run, site or method.
     """
     report = collect(runs_dir, runs, sites, methods)
-    drawn = _draw(report)
+    drawings, problems = _draw(report)
     points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
     tables = {"points": points, "runs": run_rows(report), "claims": claim_table(report)} if report.trained else {}
     tables |= {"theory": laboratory_points} if report.laboratory else {}
-    drawings, problems = drawn()
     report = replace(
         report, problems=(*report.problems, *problems), figures=tuple(drawing.name for drawing in drawings)
     )
@@ -74,8 +73,8 @@ def write(
     return report
 
 
-def _draw(report: Report) -> Callable[[], _Drawn]:
-    """Start to draw all figures; what is returned waits for them, and says what stood in their way."""
+def _draw(report: Report) -> _Drawn:
+    """All figures, and what stood in their way."""
     styles = styles_of(line for curves in report.curves for panel in curves.panels for line in panel.lines)
     endings = suffixes(report.curves)
     concentrates = {verdict.setting for verdict in report.verdicts if verdict.claim == _ATTENTION}
@@ -91,9 +90,6 @@ def _draw(report: Report) -> Callable[[], _Drawn]:
     ]
     single += [partial(attention_figure, *found) for found in shown[:_MOST]]
     single += laboratory_figures(report.laboratory)
-    load()
-    # The mosaics are the longest job: the next one is drawn only where the one before could not be.
-    started = workers.begin([partial(_mosaics, report, endings), *(partial(_styled, draw) for draw in single)])
     capped = [
         f"figures: only {most} of {count} {what} are drawn; all are in the tables and CSV; {_CHOOSE}"
         for what, count, most in (
@@ -103,17 +99,14 @@ def _draw(report: Report) -> Callable[[], _Drawn]:
         )
         if count > most
     ]
-
-    def wait() -> _Drawn:
-        (mosaics, damaged), *others = started()
-        return [*(drawing for drawings, _ in others for drawing in drawings), *mosaics], capped + damaged
-
-    return wait
-
-
-def _styled(draw: Callable[[], Drawing]) -> _Drawn:
-    with style():
-        return [draw()], []
+    gc.freeze()  # the report's objects, often millions, are not to be searched for garbage again and again
+    try:
+        with style():
+            drawings = [draw() for draw in single]
+            mosaics, damaged = _mosaics(report, endings)
+    finally:
+        gc.unfreeze()
+    return drawings + mosaics, capped + damaged
 
 
 def _mosaics(report: Report, endings: Sequence[str]) -> _Drawn:
@@ -136,8 +129,7 @@ def _mosaics(report: Report, endings: Sequence[str]) -> _Drawn:
             break
         for name in sorted(panel.runs, key=lambda name: prunes[name][next(iter(prunes[name]))][0].run.seed):
             try:
-                with style():
-                    drawing = _mosaic(folders[name], curves, panel.depth, suffix, list(prunes[name].values()))
+                drawing = _mosaic(folders[name], curves, panel.depth, suffix, list(prunes[name].values()))
             except TokenpruneError as error:
                 problems.append(str(error))
                 continue

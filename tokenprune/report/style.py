@@ -108,12 +108,6 @@ def slug(*parts: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-") for part in parts if part)
 
 
-def load() -> None:
-    """Import what figures are drawn with: once, before processes share it."""
-    from matplotlib.backends import backend_agg, backend_svg  # noqa: F401
-    from PIL import PngImagePlugin  # noqa: F401
-
-
 def style() -> AbstractContextManager[None]:
     """Every figure is drawn and saved inside this."""
     import matplotlib
