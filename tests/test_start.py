@@ -73,7 +73,8 @@ def test_a_run_begins_with_the_weights_of_its_pretraining_and_a_head_of_its_own(
     assert (run.result().start, run.result().pretraining) == ("five", False)
     assert (first.result().start, first.result().pretraining) == (None, True)
     told = json.loads(run.environment.read_text())["start"]
-    assert told == {"run": first.name, "weights_sha256": first.result().weights_sha256}
+    found = {"run": first.name, "weights_sha256": first.result().weights_sha256, "images": first.images()}
+    assert told == found
 
 
 def test_it_ends_as_if_pretrained_by_hand(five, tmp_path):
@@ -201,6 +202,7 @@ def test_of_two_processes_that_need_it_one_trains_it_and_the_other_waits(five, t
     pipeline.train_run(one, runs_dir=tmp_path, reporter=Goes())
     said = list(iter(ours.recv, None))
     process.join()
-    assert said == [f"starting from {first.path}", 0, 1, 2]  # the epochs of its own training alone
+    head = "weights.safetensors: read; initialised anew, as it has none for these classes: head.bias, head.weight"
+    assert said == [f"starting from {first.path}", head, 0, 1, 2]  # the epochs of its own training alone
     told = json.loads(RunFolder(tmp_path / run_of(other)).environment.read_text())["start"]
     assert told["weights_sha256"] == first.result().weights_sha256

@@ -11,13 +11,15 @@ from tokenprune.runs import Epoch
 
 
 class Quiet:
-    """Says nothing."""
+    """Says nothing but warnings."""
 
     def start(self, steps: int, done: int) -> None: ...
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
     def epoch(self, record: Epoch) -> None: ...
-    def message(self, text: str) -> None: ...
     def count(self, done: int, total: int, what: str = "measured") -> None: ...
+    def message(self, text: str) -> None:
+        if text.startswith("warning: "):
+            print(text, file=sys.stderr, flush=True)
 
 
 class Lines(Quiet):

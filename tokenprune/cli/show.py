@@ -74,6 +74,8 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
     if as_json:
         json({"recipe": loaded.name, "setting": loaded.recipe.setting(), **vars(dry)})
         return
+    for note in dry.notes:
+        print(note, file=sys.stderr)
     fields(
         {
             "recipe": f"{loaded.name}, setting {loaded.recipe.setting()}, family {loaded.recipe.family()}",

@@ -114,7 +114,7 @@ def _gather(images: UInt8[Tensor, "b c h h"], padding: int, picked: Int[Tensor, 
 
 
 def cutout(images: Float[Tensor, "b 3 h h"], spec: Augment, draws: Draws) -> Float[Tensor, "b 3 h h"]:
-    """A square about the drawn centre, cut off at the border, becomes the training mean: 0 of normalised images."""
+    """A square about the drawn centre, cut off at the border, becomes what images are normalised by: 0."""
     if draws.hole is None:
         return images
     span = torch.arange(images.shape[-1], device=images.device)

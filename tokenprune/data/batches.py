@@ -86,7 +86,7 @@ def test_batches(
 
 
 class Normalise:
-    """uint8 pixels to float32 with the training images' mean 0 and standard deviation 1 in each channel."""
+    """uint8 pixels to float32, less the data set's mean and over its standard deviation in each channel."""
 
     def __init__(self, dataset: Dataset) -> None:
         device = dataset.train.images.device

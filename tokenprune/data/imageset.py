@@ -60,7 +60,7 @@ class ImageSet:
 class Dataset:
     """Training and test images of one source and scene.
 
-    mean, std: of the training images' channels, for pixels in [0, 1].
+    mean, std: what each channel is normalised by, for pixels in [0, 1]; `load` gives those of the training images.
     provenance: what the bytes were: source, path, sha256, `official` (True, False or None = unknown), `note`.
     group_names: names of ImageSet.groups.
     """

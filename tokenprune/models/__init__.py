@@ -1,8 +1,19 @@
 """timm Vision Transformers, and running them with pruning sites."""
 
 from tokenprune.models.attention import set_attention
+from tokenprune.models.checkpoint import Weights, load_weights, mean_and_std
 from tokenprune.models.signals import Hints
 from tokenprune.models.sparse import SparseViT, Trace
-from tokenprune.models.vit import architecture_of, build, load_weights
+from tokenprune.models.vit import architecture_of, build
 
-__all__ = ["Hints", "SparseViT", "Trace", "architecture_of", "build", "load_weights", "set_attention"]
+__all__ = [
+    "Hints",
+    "SparseViT",
+    "Trace",
+    "Weights",
+    "architecture_of",
+    "build",
+    "load_weights",
+    "mean_and_std",
+    "set_attention",
+]

@@ -8,7 +8,8 @@ import torch
 
 from tokenprune import data, hardware, models, pruners
 from tokenprune.data import Dataset
-from tokenprune.models import SparseViT
+from tokenprune.models import SparseViT, Weights
+from tokenprune.pipeline.normalise import normalised, trained_otherwise
 from tokenprune.recipe import Data, Recipe, Schedule
 
 
@@ -22,6 +23,8 @@ class Prepared:
     device: torch.device
     precision: hardware.Precision
     threads: int
+    weights: Weights | None = None  # that it starts from
+    notes: tuple[str, ...] = ()  # what a user must know of them, a line each
 
 
 #: Bytes of images that a shelf keeps, of one process: eight data sets of CIFAR-10's size.
@@ -63,13 +66,15 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
     device = hardware.choose_device(recipe.run.device)
     threads = hardware.set_threads(recipe.run.threads)
     precision = hardware.choose_precision(recipe.train.precision, device)
-    dataset = shelf.dataset(recipe.data, data_dir, device)
+    dataset = normalised(shelf.dataset(recipe.data, data_dir, device), recipe)
     torch.manual_seed(recipe.run.seed)
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
     models.set_attention(vit, fused=device.type == "cuda")
+    read, notes = None, []
     if (first := weights or recipe.model.checkpoint) is not None:
-        models.load_weights(vit, first)
+        read = models.load_weights(vit, first, None if weights else recipe.model.checkpoint_key)
+        notes = [str(read), trained_otherwise(Path(first), read, recipe, dataset)]
     pruner, schedule = None, None
     if recipe.pruner.removes:
         pruner, schedule = (
@@ -78,4 +83,4 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
         )
     model = SparseViT(vit, pruner, schedule, recipe.pruner.input_scores).to(device)
     model.schedule.check(model.depth, model.class_pooled)
-    return Prepared(recipe, dataset, model, device, precision, threads)
+    return Prepared(recipe, dataset, model, device, precision, threads, read, tuple(filter(None, notes)))

@@ -1,7 +1,7 @@
 """From a recipe to a trained run folder."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ def _train(
     elif folder.resume.is_file():
         folder.check_images(prepared.dataset.provenance)
     _describe(folder, loaded, prepared, first)
+    for note in prepared.notes:
+        reporter.message(note)
     with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
         checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
         job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
@@ -114,6 +116,7 @@ class DryRun:
     device: str
     precision: str
     loss: float
+    notes: tuple[str, ...]  # what a user must know of the images and of the weights that it starts from
 
 
 def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
@@ -136,6 +139,7 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
         device=hardware.device_name(prepared.device),
         precision=prepared.precision,
         loss=loss,
+        notes=prepared.notes,
     )
 
 
@@ -202,6 +206,8 @@ def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunF
     if first is not None:
         weights = first.result().weights_sha256
         record["start"] = {"run": first.name, "weights_sha256": weights, "images": first.images()}
+    if prepared.weights is not None:
+        record["weights"] = asdict(prepared.weights)
     atomic.write_json(folder.environment, record)
     folder.set_status("running", 0, 0)
 

@@ -155,7 +155,7 @@ def _allowed(annotation: Any, metadata: list[Any]) -> str:
         return "keys below"
     if origin in (Union, types.UnionType):
         inner = " or ".join(_allowed(part, metadata) for part in arguments if part is not type(None))
-        return f"{inner}, or null"
+        return f"{inner}, or null" if type(None) in arguments else inner
     word = {bool: "true or false", int: "whole number", float: "number", str: "text"}.get(annotation, "keys and values")
     return " ".join([word, " and ".join(bounds)]).strip()
 

@@ -1,9 +1,9 @@
 """Which images a recipe is about: sources, patterns made here, scenes, noise."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tokenprune.errors import nearest, shortened
 from tokenprune.recipe.section import Named, Section, Share
@@ -16,6 +16,8 @@ SOURCES = {
     "svhn": "99,289 house-number digits of 10 classes, 32 x 32",
 }
 NAMED_SOURCES = tuple(SOURCES)
+
+Channels = tuple[float, float, float]
 
 
 class Patterns(Section):
@@ -72,7 +74,26 @@ class Data(Section):
     train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
     test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
     seed: int = Field(0, ge=0, description="draws subsets, placements, backgrounds and patterns")
+    normalise: Literal["dataset", "model"] | tuple[Channels, Channels] = Field(
+        "dataset",
+        description="what pixels in [0, 1] are normalised by: mean and sd of the training images; those that timm's "
+        "model of that name was trained with; or [mean, sd], each a number or three, such as [0.5, 0.5]",
+    )
     patterns: Patterns = Field(default_factory=lambda: Patterns(), description="only for source: patterns")
+
+    @field_validator("normalise", mode="before")
+    @classmethod
+    def _normalise(cls, value: Any) -> Any:
+        """A number stands for three channels."""
+        if isinstance(value, str) and value in ("dataset", "model"):
+            return value
+        pair = list(map(_channels, value)) if isinstance(value, list | tuple) else []
+        if len(pair) != 2 or None in pair or min(pair[1] or ()) <= 0:
+            raise ValueError(
+                f"found {shortened(repr(value))}, must be dataset, model, or [mean, sd] of pixels in [0, 1], such as "
+                "[0.5, 0.5] or [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]"
+            )
+        return tuple(pair)
 
     @property
     def file(self) -> Path | None:
@@ -95,3 +116,12 @@ class Data(Section):
         if self.scene == "composite" and self.source in NAMED_SOURCES and self.foreground_size > 32:
             raise ValueError(f"foreground_size: {self.foreground_size} is more than the image side 32")
         return self
+
+
+def _channels(value: Any) -> Channels | None:
+    """Three numbers in [0, 1], of one or three; None if they are not."""
+    values = [value] * 3 if not isinstance(value, list | tuple) else list(value)
+    if len(values) != 3 or any(isinstance(each, bool) or not isinstance(each, int | float) for each in values):
+        return None
+    red, green, blue = map(float, values)
+    return (red, green, blue) if 0 <= min(red, green, blue) <= max(red, green, blue) <= 1 else None

@@ -182,7 +182,7 @@ def _placed(problem: str, where: str, overrides: Sequence[str]) -> str:
 
 def without_effect(recipe: Recipe) -> list[str]:
     """Keys that were given and change nothing: a timm model by name has sizes of its own."""
-    given = recipe.model.model_fields_set - {"name", "checkpoint"}
+    given = recipe.model.model_fields_set - {"name", "checkpoint", "checkpoint_key"}
     return [f"model.{key}" for key in type(recipe.model).model_fields if key in given and recipe.model.name]
 
 

@@ -36,10 +36,16 @@ class Model(Section):
         None, description="local weights to start from: .safetensors, or .pt of tensors only"
     )
 
+    checkpoint_key: str | None = Field(
+        None, description="key of that file which holds them; null: averaged ones, or the only ones, as timm reads it"
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.dim % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide dim {self.dim}")
+        if self.checkpoint_key is not None and self.checkpoint is None:
+            raise ValueError(f"checkpoint_key: {shortened(self.checkpoint_key)!r} is of no checkpoint; name one")
         return self
 
 
@@ -223,6 +229,8 @@ class Recipe(Section):
             problems.append(
                 f"pruner.anneal_epochs: {self.pruner.anneal_epochs:g} is more than train.epochs {self.train.epochs}"
             )
+        if self.data.normalise == "model" and self.model.name is None:
+            problems.append("data.normalise: model is for a timm model by name (model.name)")
         if self.start.source is not None and self.model.checkpoint is not None:
             problems.append("start.source: model.checkpoint says already what the weights start from; leave one null")
         try:
@@ -252,11 +260,12 @@ class Recipe(Section):
             train_size=start.train_size,
             test_size=self.data.test_size,
             seed=self.data.seed,
+            normalise=self.data.normalise,
             patterns=self.data.patterns,
         )
         warmup = round(self.train.warmup_epochs * start.epochs / self.train.epochs, 6)
         train = self.train.model_copy(update={"epochs": start.epochs, "warmup_epochs": warmup})
-        model = self.model.model_copy(update={"checkpoint": None})
+        model = self.model.model_copy(update={"checkpoint": None, "checkpoint_key": None})
         run = self.run if start.seed is None else self.run.model_copy(update={"seed": start.seed})
         sections = {"data": data, "model": model, "train": train, "evaluate": self.evaluate, "run": run}
         return Recipe.model_validate(sections, context=RECORDED)  # nothing is measured on it
@@ -274,9 +283,9 @@ class Recipe(Section):
             del part["data"]["patterns"]
         if not self.data.noise_tokens:
             del part["data"]["noise_tile"]
-        for key, default in _LATER_KEYS.items():  # at their defaults they leave the identity of older results alone
-            if part["data"][key] == default:
-                del part["data"][key]
+        for (section, key), default in _LATER_KEYS.items():  # at defaults, the identity of older results stands
+            if part[section][key] == default:
+                del part[section][key]
         if not self.pruner.removes:
             part["pruner"] = Pruner().model_dump(mode="json")
         for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background")):
@@ -297,8 +306,14 @@ class Recipe(Section):
         return digest(part)
 
 
-#: Of Data, younger than the first results, with their defaults.
-_LATER_KEYS: dict[str, Any] = {"exclude": [], "noise": 0.0, "noise_tokens": 0.0}
+#: Younger than the first results, with their defaults.
+_LATER_KEYS: dict[tuple[str, str], Any] = {
+    ("data", "exclude"): [],
+    ("data", "noise"): 0.0,
+    ("data", "noise_tokens"): 0.0,
+    ("data", "normalise"): "dataset",
+    ("model", "checkpoint_key"): None,
+}
 
 
 @lru_cache
