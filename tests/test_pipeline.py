@@ -38,6 +38,12 @@ def prune(run: RunFolder, **changes):
     return pipeline.prune_run(run, **{**asked, **changes})
 
 
+def test_classes_without_training_images_are_named() -> None:
+    (note,) = pipeline.dry_run(tiny("data.train_size=2")).notes
+    assert note.startswith("warning: no training images of ")
+    assert pipeline.dry_run(tiny()).notes == ()
+
+
 def test_a_finished_run_holds_everything(run) -> None:
     names = {path.name for path in run.path.iterdir()} - {"prune", ".lock"}
     assert names == {

@@ -1,6 +1,7 @@
 """Every defect of an .npz ends in one line; no pickle runs."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -72,7 +73,14 @@ IMAGES = np.zeros((4, 2, 2, 3))
         ({"test_images": np.zeros((2, 4, 4, 3), np.uint8)}, "test_images: .*expected images as large as train_images"),
         ({"train_labels": np.array([0, 1])}, "train_labels: found 2 labels, expected 4, one per image in train_images"),
         ({"train_labels": np.array([0.0, 1, 2, 1])}, "train_labels: found float64"),
-        ({"train_labels": np.array([[0], [1], [2], [1]])}, r"train_labels: found int64 of shape \[4, 1\]"),
+        (
+            {"train_labels": np.array([1, 2, 3, 1])},
+            "found labels 1 to 3, none of them 0, expected .* count labels from 0",
+        ),
+        (
+            {"train_labels": np.array([0, 5, 2, 1])},
+            "found labels 0 to 5, none of them 3, 4, expected an image of every",
+        ),
         ({"train_labels": np.array([0, -1, 2, 1])}, "train_labels: found label -1, expected labels from 0"),
         ({"test_labels": np.array([0, 3])}, "test_labels: found label 3, expected labels from 0 to 2"),
         ({"train_labels": np.array([0, 1, 2, 10**6])}, "at most 65536 classes"),
@@ -88,6 +96,59 @@ def test_a_wrong_array_is_named_with_what_was_found(tmp_path, changed, words):
         read_npz(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (4, 2, 2, 3), dtype=np.uint8)
+ONE = np.random.default_rng(1).integers(0, 256, (4, 2, 2), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("stored", "images"),
+    [
+        (PIXELS.transpose(0, 3, 1, 2), PIXELS),
+        (PIXELS.transpose(1, 2, 3, 0), PIXELS),
+        (PIXELS / 255, PIXELS),
+        ((PIXELS / 255).astype(np.float32).transpose(0, 3, 1, 2), PIXELS),
+        (PIXELS.astype(np.int64), PIXELS),
+        (np.concatenate([PIXELS, PIXELS[..., :1]], axis=3), PIXELS),
+        (ONE, np.stack([ONE] * 3, axis=3)),
+        (ONE[..., None], np.stack([ONE] * 3, axis=3)),
+        (ONE[:, None] / 255, np.stack([ONE] * 3, axis=3)),
+    ],
+)
+def test_images_that_a_line_would_make_fit_are_told_that_line(tmp_path, stored, images):
+    with pytest.raises(TokenpruneError, match="may be them") as caught:
+        read_npz(save(tmp_path, train_images=stored))
+    code = str(caught.value).rpartition("; ")[2].removesuffix(" may be them")
+    made = eval(code, {"np": np, "train_images": stored})
+    assert made.dtype == np.uint8
+    np.testing.assert_array_equal(made, images)
+
+
+@pytest.mark.parametrize("stored", [np.eye(3)[[0, 1, 2, 1]], np.array(["a", "b", "c", "b"]), np.array([0.0, 1, 2, 1])])
+def test_labels_that_a_line_would_make_fit_are_told_that_line(tmp_path, stored):
+    with pytest.raises(TokenpruneError, match="may be them") as caught:
+        read_npz(save(tmp_path, train_labels=stored))
+    code = str(caught.value).rpartition("; ")[2].removesuffix(" may be them")
+    assert eval(code, {"np": np, "train_labels": stored}).tolist() == [0, 1, 2, 1]
+
+
+def test_a_column_of_labels(tmp_path):
+    found = read_npz(save(tmp_path, train_labels=np.array([[0], [1], [2], [1]]), test_labels=np.array([[2], [0]])))
+    assert (found.train_labels.tolist(), found.test_labels.tolist()) == ([0, 1, 2, 1], [2, 0])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "some.npz")
+    with pytest.raises(TokenpruneError, match=r"some\.npz: cannot be read: not a regular file"):
+        read_npz(tmp_path / "some.npz")
+
+
+def test_a_zip_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "some.npz", "w") as archive:
+        archive.writestr("photograph.jpg", b"x")
+    with pytest.raises(TokenpruneError, match=r"train_images: found no such array \(the file has none\)"):
+        read_npz(tmp_path / "some.npz")
 
 
 def test_a_pickle_in_the_file_is_never_run(tmp_path):

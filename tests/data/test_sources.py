@@ -109,6 +109,23 @@ def test_more_images_than_there_are(tmp_path):
         data.load(Data(test_size=1001))
 
 
+@pytest.mark.parametrize("size", [{}, {"train_size": 1}])
+def test_one_class_teaches_nothing(tmp_path, size):
+    path = save(tmp_path / "mine.npz", classes=("a", "b") if size else ("a",))
+    with pytest.raises(
+        UsageError, match=r"training images taken of .*mine\.npz are of one class; at least 2 are needed"
+    ):
+        data.load(Data(source=str(path), **size))
+
+
+def test_named_classes_without_training_images_are_known(tmp_path):
+    path = save(tmp_path / "mine.npz", classes=("a", "b", "c", "d"))
+    assert "untaught" not in data.load(Data(source=str(path))).provenance
+    found = data.load(Data(source=str(path), train_size=3))
+    assert len(found.provenance["untaught"]) == 1
+    assert set(found.provenance["untaught"]) == set("abcd") - {found.classes[i] for i in found.train.labels}
+
+
 def test_statistics_of_a_constant_channel_stay_finite():
     images = data.ImageSet(torch.full((3, 3, 4, 4), 51, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
     mean, std = channel_statistics(images)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
+from tokenprune import files
 from tokenprune.errors import TokenpruneError
 
 #: Labels travel as uint16 in saved predictions.
@@ -40,10 +41,7 @@ class Arrays:
 def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
     """Read and check an .npz. Pickled arrays are refused, never run; every byte is checked against the zip's CRC.
 
-    Required: train_images, test_images uint8 [n, h, h, 3]; train_labels, test_labels integers [n]. Optional: classes
-    (names, one per label), train_exact and test_exact (bool [n], False where pixels are not the published ones),
-    official (bool).
-    names: the classes if the file names none.
+    docs/data.md says which arrays there are, and their shapes. names: the classes if the file names none.
 
     Raises TokenpruneError that names the file, the array, what was found and what is expected.
     """
@@ -65,6 +63,14 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
                 f"label {int(found.max())}",
                 f"labels from 0 to {count - 1} (" + ("one per name in classes)" if classes else "those of training)"),
             )
+    trained = np.unique(labels["train"])
+    if not classes and len(trained) < count:
+        gone = ", ".join(map(str, np.setdiff1d(np.arange(count), trained)[:5]))
+        archive.fail(
+            "train_labels",
+            f"labels {trained[0]} to {trained[-1]}, none of them {gone}",
+            f"an image of every label from 0 to {count - 1}; count labels from 0, or name all classes in `classes`",
+        )
     exact = [archive.flags(f"{part}_exact", len(labels[part])) for part in ("train", "test")]
     official = archive.official()
     if any(part is not None and not part.all() for part in exact):
@@ -87,6 +93,8 @@ class _Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            with files.opened(path):
+                pass
             with zipfile.ZipFile(path) as archive:
                 self.names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
         except FileNotFoundError:
@@ -126,7 +134,7 @@ class _Archive:
     def images(self, array: str) -> np.ndarray:
         found = self.required(array)
         if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] != 3:
-            self.fail(array, found, "uint8 of shape [images, height, width, 3]")
+            self.fail(array, found, f"uint8 of shape [images, height, width, 3]{_images_hint(array, found)}")
         if not found.size:
             self.fail(array, found, "at least one image")
         if found.shape[1] != found.shape[2]:
@@ -135,8 +143,10 @@ class _Archive:
 
     def labels(self, array: str, count: int, images: str) -> np.ndarray:
         found = self.required(array)
+        if found.ndim == 2 and found.shape[1] == 1:
+            found = found[:, 0]
         if found.dtype.kind not in "iu" or found.ndim != 1:
-            self.fail(array, found, "integers of shape [images]")
+            self.fail(array, found, f"integers of shape [images]{_labels_hint(array, found)}")
         if len(found) != count:
             self.fail(array, f"{len(found)} labels", f"{count}, one per image in {images}")
         if int(found.min()) < 0:
@@ -170,6 +180,34 @@ class _Archive:
     def sha256(self) -> str:
         with self.path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _images_hint(array: str, found: np.ndarray) -> str:
+    """What makes images of an array, where that is plain."""
+    code, shape = array, found.shape
+    if found.ndim == 4 and shape[3] != 3:
+        order = {shape[1]: (0, 2, 3, 1), shape[2]: (3, 0, 1, 2), shape[0]: (3, 1, 2, 0)}.get(3)
+        code += f".transpose{order}" if order else "[..., :3]" if shape[3] == 4 else ""
+    if found.ndim == 3 or (found.ndim == 4 and code == array and 1 in (shape[1], shape[3])):
+        code = f"np.stack([{array}{'' if found.ndim == 3 else '.squeeze()'}] * 3, axis=3)"
+    if found.dtype != np.uint8 and found.dtype.kind in "iuf" and found.size:
+        low, high = found.min(), found.max()
+        fraction = found.dtype.kind == "f" and high <= 1
+        code = f"(255 * {code}).round()" if fraction else code
+        code = f"{code}.astype(np.uint8)" if 0 <= low <= high <= 255 else array
+    return f"; {code} may be them" if code != array else ""
+
+
+def _labels_hint(array: str, found: np.ndarray) -> str:
+    """What makes labels of an array, where that is plain."""
+    code = array
+    if found.ndim == 2 and found.shape[1] > 1 and found.dtype.kind in "iufb" and (found.sum(axis=1) == 1).all():
+        code = f"{array}.argmax(axis=1)"
+    elif found.ndim == 1 and found.dtype.kind in "US":
+        code = f"np.unique({array}, return_inverse=True)[1]"
+    elif found.ndim == 1 and found.dtype.kind == "f" and (found == found.round()).all():
+        code = f"{array}.astype(np.int64)"
+    return f"; {code} may be them" if code != array else ""
 
 
 def _found(what: object) -> str:

@@ -84,6 +84,7 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
         train, test = noise.with_noise_tokens(spec, "train", train), noise.with_noise_tokens(spec, "test", test)
     if spec.noise:
         train, test = noise.noisy(spec, "train", train), noise.noisy(spec, "test", test)
+    behind |= _taught(spec, train, classes)
     mean, std = channel_statistics(train)
     return Dataset(train, test, classes, mean, std, provenance | behind, groups)
 
@@ -184,6 +185,18 @@ def _staged(
         behind["background"] = scene.folder_provenance(Path(spec.background))
     staged = scene.spurious if spec.scene == "spurious" else scene.composite
     return *staged(spec, train, test, photographs), behind
+
+
+def _taught(spec: Data, train: ImageSet, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The classes that no training image is of. Raises UsageError where training images are of one class alone."""
+    counts = train.labels.bincount(minlength=len(classes)).tolist()
+    untaught = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if len(classes) - len(untaught) < 2:
+        raise UsageError(
+            f"data.source: the {len(train):,} training images taken of {spec.source} are of one class; at least 2 are "
+            "needed"
+        )
+    return {"untaught": untaught} if untaught else {}
 
 
 def _missing(source: str, data_dir: Path | None) -> Arrays:

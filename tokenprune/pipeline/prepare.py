@@ -71,10 +71,10 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
     models.set_attention(vit, fused=device.type == "cuda")
-    read, notes = None, []
+    read, notes = None, [_untaught(dataset)]
     if (first := weights or recipe.model.checkpoint) is not None:
         read = models.load_weights(vit, first, None if weights else recipe.model.checkpoint_key)
-        notes = [str(read), trained_otherwise(Path(first), read, recipe, dataset)]
+        notes += [str(read), trained_otherwise(Path(first), read, recipe, dataset)]
     pruner, schedule = None, None
     if recipe.pruner.removes:
         pruner, schedule = (
@@ -84,3 +84,9 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
     model = SparseViT(vit, pruner, schedule, recipe.pruner.input_scores).to(device)
     model.schedule.check(model.depth, model.class_pooled)
     return Prepared(recipe, dataset, model, device, precision, threads, read, tuple(filter(None, notes)))
+
+
+def _untaught(dataset: Dataset) -> str | None:
+    names = dataset.provenance.get("untaught", [])
+    some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"warning: no training images of {some}" if names else None
