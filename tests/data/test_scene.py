@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,9 @@ def test_backgrounds_from_a_folder(photographs, tmp_path):
         Image.new("RGB", (300, 200 + i), (0, 50 + i, 0)).save(tmp_path / f"{i}.png")
     Image.new("L", (10, 9), 50).save(tmp_path / "3.png")  # grey, and smaller than the images
     (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "._1.PNG").write_bytes(b"\x00\x05\x16\x07")  # macOS keeps there what it knows of 1.PNG
+    (tmp_path / "album.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     found = load(photographs, scene="composite", background=str(tmp_path))
     for part, greens in ((found.train, {50, 51, 52}), (found.test, {54})):
         assert set(part.images[:, 1][~part.mask.bool()].tolist()) == greens

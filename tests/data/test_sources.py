@@ -1,12 +1,14 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tokenprune import data
+from tokenprune import data, images
 from tokenprune.data.sources import balanced, channel_statistics
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.images import present
 from tokenprune.recipe import Data
 
 
@@ -34,6 +36,62 @@ def test_folder_is_the_one_given_else_of_the_environment_else_the_cache(monkeypa
     assert data.folder() == tmp_path / "named"
     monkeypatch.delenv("TOKENPRUNE_DATA")
     assert data.folder() == tmp_path / "cache" / "tokenprune"
+
+
+@pytest.mark.parametrize("named", [None, "~/images"])
+def test_without_a_home_the_options_are_named(monkeypatch, named):
+    def nobody(*_):
+        raise KeyError("no such user")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "TOKENPRUNE_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    if named:
+        monkeypatch.setenv("TOKENPRUNE_DATA", named)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    with pytest.raises(TokenpruneError, match=r"no home folder to look in; --data-dir or \$TOKENPRUNE_DATA names"):
+        data.folder()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 1
+    path.write_bytes(content)
+
+
+def replace(path: Path) -> None:
+    np.savez(path, images=np.zeros(3))
+
+
+@pytest.mark.parametrize("spoil", [cut, flip, replace])
+def test_a_damaged_file_is_known_before_it_is_used(tmp_path, spoil):
+    path = save(tmp_path / "cifar10.npz")
+    assert present("cifar10", tmp_path) == "cifar10.npz"
+    spoil(path)
+    assert present("cifar10", tmp_path) == "cifar10.npz: there, but damaged"
+
+
+def test_torchvisions_files_are_known_by_their_checksums(tmp_path, monkeypatch):
+    assert present("svhn", tmp_path) is None
+    for name, content in (("train_32x32.mat", b"train"), ("test_32x32.mat", b"test")):
+        (tmp_path / name).write_bytes(content)
+    assert present("svhn", tmp_path) == "train_32x32.mat, test_32x32.mat: there, but damaged"
+    published = {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in tmp_path.iterdir()}
+    monkeypatch.setitem(images._TORCHVISION, "svhn", published)
+    assert present("svhn", tmp_path) == "train_32x32.mat, test_32x32.mat"
+
+
+def test_the_checksums_are_torchvisions():
+    from torchvision import datasets
+
+    for source, kind in (("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)):
+        files = dict(kind.train_list + kind.test_list) | {kind.meta["filename"]: kind.meta["md5"]}
+        assert images._TORCHVISION[source] == {f"{kind.base_folder}/{name}": md5 for name, md5 in files.items()}
+    known = {name: md5 for part in ("train", "test") for _, name, md5 in [datasets.SVHN.split_list[part]]}
+    assert images._TORCHVISION["svhn"] == known
 
 
 def test_an_npz_by_path_arrives_channels_first(tmp_path):
@@ -72,7 +130,9 @@ def test_torchvision_files_that_fail_their_checksum_are_not_unpickled(tmp_path):
     folder.mkdir()
     for name in ("data_batch_1", "test_batch", "batches.meta"):
         (folder / name).write_bytes(b"cos\nabort\n(tR.")  # a pickle that would end the process
-    with pytest.raises(TokenpruneError, match="tokenprune download cifar10"):
+    with pytest.raises(
+        TokenpruneError, match=r"cifar-10-batches-py: there, but damaged, .*tokenprune download cifar10"
+    ):
         data.load(Data(source="cifar10"), tmp_path)
 
 

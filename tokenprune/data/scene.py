@@ -213,12 +213,13 @@ def folder_provenance(folder: Path) -> dict[str, Any]:
 
 def _photographs_in(folder: Path) -> list[Path]:
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOGRAPHS)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOGRAPHS and path.is_file())
     except OSError as error:
         raise TokenpruneError(
             f"data.background: {str(folder)!r} is no folder of images ({error.strerror}); use plants, zeros, noise, or "
             "a folder"
         ) from None
+    paths = [path for path in paths if not path.name.startswith(".")]  # macOS keeps what it knows of A.JPG in ._A.JPG
     if not paths:
         raise TokenpruneError(f"data.background: no images ({', '.join(PHOTOGRAPHS)}) in {folder}")
     return paths

@@ -18,6 +18,7 @@ from tokenprune.data.archive import Arrays, read_npz
 from tokenprune.data.imageset import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.images import data_folder as folder
+from tokenprune.images import present
 from tokenprune.recipe import Data
 from tokenprune.runs import atomic
 
@@ -202,8 +203,9 @@ def _taught(spec: Data, train: ImageSet, classes: tuple[str, ...]) -> dict[str, 
 def _missing(source: str, data_dir: Path | None) -> Arrays:
     where = folder(data_dir)
     option = "" if where == folder() else f" --data-dir {where}"
+    there = present(source, where) or f"no {source}.npz and none of torchvision's files"
     raise TokenpruneError(
-        f"{source}: no {source}.npz and none of torchvision's files in {where}; `tokenprune download {source}{option}` "
+        f"{source}: {there}, in {where}; `tokenprune download {source}{option}` "
         "fetches them, --data-dir or $TOKENPRUNE_DATA names another folder, and `--recipe quickstart` "
         "(data.source: patterns) needs no download"
     )
