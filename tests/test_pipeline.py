@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tokenprune import pipeline, training
+from tokenprune import pipeline, pruners, training
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.recipe import Loaded, load_recipe, parse_recipe
 from tokenprune.runs import RunFolder
@@ -141,6 +141,31 @@ def test_every_shipped_method_prunes_at_every_moment(run) -> None:
             assert result.site == site
             half_half = 0.25 if site == "before:0,1" else 0.5
             assert result.points[-1].realised[-1] == pytest.approx(half_half)
+
+
+def test_options_reach_the_pruner_and_tell_curves_apart(run, monkeypatch) -> None:
+    monkeypatch.setattr(pruners.registry, "_classes", dict(pruners.registry._classes))
+
+    @pruners.register("nearest")
+    class Nearest(pruners.ScorePruner):
+        def __init__(self, place: int = 0) -> None:
+            super().__init__()
+            self.place = place
+
+        def score(self, state, signals):
+            return -(state.position - self.place).abs().float()
+
+    def kept(**options) -> tuple[Path, list[int]]:
+        ((folder, result),) = prune(run, methods=["nearest"], keep=[0.25], options=options)
+        assert result.options == options
+        with np.load(folder / "examples.npz") as examples:
+            return folder, examples["kept"][0, 0].nonzero()[0].tolist()
+
+    (plain, first), (other, last) = kept(), kept(place=15)
+    assert plain != other
+    assert (first, last) == ([0, 1, 2, 3], [12, 13, 14, 15])
+    with pytest.raises(UsageError, match=r"'nearest' does not take options .*colour"):
+        prune(run, methods=["nearest"], options={"colour": "red"}, data_dir=Path("nowhere"))
 
 
 def test_a_timm_model_is_known_once_it_is_built(tmp_path) -> None:

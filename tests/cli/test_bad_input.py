@@ -52,6 +52,10 @@ def files(folder: Path) -> dict[Path, bytes]:
         ("validate empty.yaml", "empty.yaml: the recipe is empty; `tokenprune ls recipes` shows some to start from"),
         ("validate binary.yaml", "binary.yaml: not a text file; a recipe is YAML in UTF-8"),
         ("validate twice.yaml", "twice.yaml: line 2: train: given twice, first on line 1"),
+        (
+            "theory phase --values 4,6",
+            "no such option: --values (Possible options: --grid); `tokenprune theory phase --h",
+        ),
         ("cp shallow mine.yaml", "mine.yaml: exists already; --force replaces it"),
         ("bench nosuch", "'nosuch' is not one of 'step', 'epoch', 'forward', 'sharing', 'startup', 'report', 'theory'"),
         ("ls recipe", "invalid value for 'kind': 'recipe' is not one of 'recipes', 'pruners', 'datasets', 'runs',"),
@@ -88,6 +92,11 @@ def test_usage_and_recipes_are_status_2(arguments, line, capsys, tmp_path):
         ("--site before:1", "site 'before:1': block 1 is beyond the model's depth 1 (blocks are 0 to 0)"),
         ("--site 3", f"--site: site '3': {SITE}"),
         ("--input-scores first", "--input-scores: found 'first', must be 'last', 'mean' or 'rollout'"),
+        ("--option power=2", "--option: is for one --method; asked for are magnitude, random, oracle"),
+        ("--method random --option power", "--option 'power': expected KEY=VALUE, such as power=2"),
+        ("--method random --option power=.nan", "--option: options: NaN and infinity are not taken"),
+        ("--method random --option power=[1", "--option 'power=[1': "),
+        ("--ratios 0.5", "no such option: --ratios (Possible options: --keep); "),
         ("--seeds 0", "invalid value for '--seeds': must be greater than or equal to 1; "),
     ],
 )

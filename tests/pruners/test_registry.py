@@ -1,5 +1,6 @@
 """Names: unknown ones, taken ones, third parties'."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,11 @@ SOURCE = """
 from tokenprune.pruners import ScorePruner
 
 class First(ScorePruner):
+    '''Keep the tokens nearest to the corner.
+
+    At powers above 1 as well.
+    '''
+
     def __init__(self, power=1):
         super().__init__()
         self.power = power
@@ -81,6 +87,7 @@ def test_a_name_is_given_once() -> None:
 def test_a_third_partys_pruner_is_listed_and_made(package) -> None:
     package("third_party_a", "first = third_party_a:First", SOURCE)
     assert known_pruners()["first"] == "from third_party_a:First"
+    assert registry.described_pruners()["first"] == "Keep the tokens nearest to the corner."
     assert create("first", power=2).power == 2
     assert type(create("first")).__module__ == "third_party_a"
 
@@ -103,11 +110,16 @@ def test_a_third_party_may_not_take_a_built_in_name(package) -> None:
     [
         ("third_party_e:Absent", "cannot be imported: .*Absent"),
         ("third_party_e:NUMBER", "is not a Pruner"),
+        ("no_such_module:First", "cannot be imported: No module named 'no_such_module'$"),
+        ("third_party_exits:First", "cannot be imported: needs a licence$"),
     ],
 )
 def test_a_third_partys_mistake_names_it(package, entry: str, says: str) -> None:
     sys.modules.pop("third_party_e", None)
     package("third_party_e", f"broken = {entry}", SOURCE + "\nNUMBER = 3\n")
+    package("third_party_exits", "", "import sys\nsys.exit('needs a licence\\nfrom us')")
+    assert re.search(f"'broken' from {entry} {says}", registry.described_pruners()["broken"])
+    assert registry.described_pruners()["random"] == BUILT_IN["random"]
     with pytest.raises(TokenpruneError, match=f"'broken' from {entry} {says}"):
         create("broken")
 

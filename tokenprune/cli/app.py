@@ -81,6 +81,8 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
 
 def _usage(error: Any) -> int:
     """A misuse of the command line in one line; bare `tokenprune` is not an error but a wish for help."""
+    if meant := _by_what_it_takes(error):
+        error.possibilities = meant
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         return _say(message, 2)
@@ -88,6 +90,13 @@ def _usage(error: Any) -> int:
     path = getattr(getattr(error, "ctx", None), "command_path", "tokenprune")
     end = "" if message.endswith("?") else ";"
     return _fail(f"{message[:1].lower()}{message[1:]}{end} `{path} --help` shows what it takes", 2)
+
+
+def _by_what_it_takes(error: Any) -> list[str]:
+    """The option that takes what an unknown one is called: `--grid VALUES` for --values."""
+    word = getattr(error, "option_name", "").lstrip("-").upper()
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    return [option.opts[0] for option in getattr(command, "params", ()) if word and option.metavar == word]
 
 
 def _fail(message: str, status: int) -> int:

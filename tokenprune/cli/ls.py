@@ -67,9 +67,9 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _pruners() -> list[dict[str, Any]]:
-    from tokenprune.pruners import known_pruners
+    from tokenprune.pruners.registry import described_pruners
 
-    return [{"pruner": name, "keeps tokens by": what} for name, what in known_pruners().items()]
+    return [{"pruner": name, "keeps tokens by": what} for name, what in described_pruners().items()]
 
 
 def _datasets(data_dir: Path | None) -> list[dict[str, Any]]:

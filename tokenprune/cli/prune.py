@@ -21,6 +21,10 @@ def prune(
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="RATIOS", help="Kept-token ratios, such as 1.0,0.7,0.5.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="Keyword argument of the one --method; repeatable."),
+    ] = None,
     site: Annotated[
         str | None,
         typer.Option(
@@ -50,7 +54,7 @@ def prune(
     """
     with at_once():
         from tokenprune.cli import show
-        from tokenprune.recipe import choose_evaluation
+        from tokenprune.recipe import choose_evaluation, given_options
         from tokenprune.runs import find_run, latest_finished
 
     if run:
@@ -70,6 +74,7 @@ def prune(
         input_scores=input_scores,
         batch_size=batch_size,
     )
+    options = given_options(option or (), choice.methods)
 
     if run is None and not quiet:
         typer.echo(f"latest finished run: {folder.path}", err=True)
@@ -83,6 +88,7 @@ def prune(
             results = pipeline.prune_run(
                 folder,
                 methods=choice.methods,
+                options=options,
                 keep=choice.keep,
                 site=choice.site,
                 seeds=choice.seeds,

@@ -102,19 +102,13 @@ def _load(source: str, settings: list[str] | None, device: str | None) -> "Loade
 
 
 def _slurm_options(given: list[str] | None, launcher: Launcher) -> dict[str, Any]:
-    """KEY=VALUE as submitit takes them, values read as YAML."""
+    """KEY=VALUE as submitit takes them."""
     from tokenprune.errors import UsageError
-    from tokenprune.recipe.yaml import typed
+    from tokenprune.recipe.yaml import typed_pairs
 
     if given and launcher != Launcher.slurm:
         raise UsageError("--slurm: only with --launcher slurm")
-    found = {}
-    for option in given or ():
-        key, equals, value = option.partition("=")
-        if not key or not equals:
-            raise UsageError(f"--slurm {option!r}: expected KEY=VALUE, such as slurm_partition=gpu")
-        found[key] = typed(value, f"--slurm {option!r}", [])
-    return found
+    return typed_pairs("--slurm", given or (), "slurm_partition=gpu")
 
 
 def _say_edit(begun: "Begun", source: str) -> None:

@@ -1,7 +1,7 @@
 """From a finished run to its pruning curves."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ def prune_run(
     run: RunFolder,
     *,
     methods: Sequence[str],
+    options: Mapping[str, Any] | None = None,
     keep: Sequence[float],
     site: str,
     seeds: int,
@@ -35,6 +36,8 @@ def prune_run(
 ) -> list[tuple[Path, PruneResult]]:
     """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
 
+    options: keyword arguments of the pruners, over those that the run was trained with.
+
     Fine-tuned models are kept one by one: after KeyboardInterrupt the same call goes on. Without fine-tuning one pass
     measures all methods, and an interrupted one leaves nothing.
 
@@ -44,7 +47,7 @@ def prune_run(
     result = run.result()
     recipe = read_resolved(run.resolved)
     plan = Plan(
-        methods=tuple((name, pruner_options(recipe, name)) for name in dict.fromkeys(methods)),
+        methods=tuple((name, pruner_options(recipe, name) | dict(options or {})) for name in dict.fromkeys(methods)),
         keep=tuple(keep),
         schedule=Schedule.parse(site),
         seeds=seeds,
@@ -56,6 +59,8 @@ def prune_run(
     folders = {
         name: run.prune_folder(name, _curve_id(plan, options, finetune_epochs)) for name, options in plan.methods
     }
+    for name, arguments in plan.methods:
+        pruners.create(name, **arguments)
     missing = tuple(pair for pair in plan.methods if force or not (folders[pair[0]] / "result.json").is_file())
     if missing:
         with run.lock():

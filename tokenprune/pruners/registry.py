@@ -51,6 +51,19 @@ def known_pruners() -> dict[str, str]:
     return named
 
 
+def described_pruners() -> dict[str, str]:
+    """As `known_pruners`, third parties' by the first line of their docstrings: their packages are imported for it."""
+    named = known_pruners()
+    for name, point in _third_party().items():
+        try:
+            _load(name, point)
+        except TokenpruneError as error:
+            named[name] = str(error)
+        else:
+            named[name] = (_classes[name].__doc__ or named[name]).strip().partition("\n")[0]
+    return named
+
+
 def create(name: str, **options: Any) -> "Pruner":
     """A new pruner.
 
@@ -82,8 +95,9 @@ def _third_party() -> dict[str, EntryPoint]:
 def _load(name: str, point: EntryPoint) -> None:
     try:
         cls = point.load()
-    except Exception as error:  # third-party code may fail in any way
-        raise TokenpruneError(f"pruner {name!r} from {point.value} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # third-party code may fail in any way
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise TokenpruneError(f"pruner {name!r} from {point.value} cannot be imported: {why}") from error
     base = importlib.import_module("tokenprune.pruners.base").Pruner
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise TokenpruneError(f"pruner {name!r} from {point.value} is not a Pruner: its package must name a subclass")

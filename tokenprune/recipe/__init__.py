@@ -1,6 +1,6 @@
 """What to run: schema, loading, overrides, identity."""
 
-from tokenprune.recipe.choose import choose_evaluation, curve_id, pruner_options, ratios, read_resolved
+from tokenprune.recipe.choose import choose_evaluation, curve_id, given_options, pruner_options, ratios, read_resolved
 from tokenprune.recipe.images import NAMED_SOURCES, SOURCES, Data, Patterns
 from tokenprune.recipe.laboratory import TheoryRecipe
 from tokenprune.recipe.load import (
@@ -78,6 +78,7 @@ __all__ = [
     "dump_recipe",
     "experiment_of",
     "find_recipe",
+    "given_options",
     "kept",
     "load_recipe",
     "load_theory_recipe",

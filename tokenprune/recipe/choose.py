@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
-from tokenprune.recipe.schema import RECORDED, Evaluate, Recipe, digest
+from tokenprune.recipe.schema import RECORDED, Evaluate, Pruner, Recipe, digest
 from tokenprune.recipe.site import Schedule
+from tokenprune.recipe.yaml import typed_pairs
 from tokenprune.runs import ModelFacts, RunFolder
 
 
@@ -48,6 +49,18 @@ def choose_evaluation(
         raise UsageError("\n".join(_as_option(line) for line in explain(error, Evaluate))) from None
     Schedule.parse(chosen.site).check(model.depth, model.class_pooled)
     return chosen
+
+
+def given_options(given: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments of the one pruner asked for, from KEY=VALUE as typed. Raises UsageError."""
+    if given and len(methods) != 1:
+        raise UsageError(f"--option: is for one --method; asked for are {', '.join(methods)}")
+    options = typed_pairs("--option", given, "power=2")
+    try:
+        Pruner(options=options)
+    except ValidationError as error:
+        raise UsageError(f"--option: {'; '.join(explain(error, Pruner))}") from None
+    return options
 
 
 def pruner_options(recipe: Recipe, method: str) -> dict[str, Any]:

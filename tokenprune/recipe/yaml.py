@@ -1,7 +1,7 @@
 """YAML as people write it: version 1.2's core schema, so that 010 is ten, 12:30 is text, and no is not false."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
 import yaml
@@ -182,6 +182,21 @@ def typed(text: str, where: str, problems: list[str]) -> Any:
     if text[last:].strip():
         raise RecipeError(f"{where}: {shortened(text[last:].strip())!r} is a comment to YAML; quote the value")
     return value
+
+
+def typed_pairs(option: str, given: Sequence[str], example: str) -> dict[str, Any]:
+    """What a repeatable option says as KEY=VALUE, values as `typed`. Raises RecipeError."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        where = f"{option} {shortened(text)!r}"
+        if not key.strip() or not equals:
+            raise RecipeError(f"{where}: expected KEY=VALUE, such as {example}")
+        problems: list[str] = []
+        found[key.strip()] = typed(value, where, problems)
+        if problems:
+            raise RecipeError(f"{where}: {problems[0]}")
+    return found
 
 
 def as_typed(value: Any) -> str | None:
