@@ -70,9 +70,9 @@ def test_listed_datasets_say_what_is_there_and_where_it_was_looked_for(capsys, t
     ended = run(capsys, "ls", "datasets", "--data-dir", tmp_path, "--json")
     assert {row["source"]: row["found"] for row in json.loads(ended.out)} == {
         "patterns": "always",
-        "cifar10": "cifar10.npz",
-        "cifar100": "cifar-100-python",
-        "svhn": None,
+        "cifar10": "cifar10.npz: there, but damaged",
+        "cifar100": "cifar-100-python: there, but damaged",
+        "svhn": "train_32x32.mat, test_32x32.mat: there, but damaged",
     }
     assert str(tmp_path) in ended.err
 
