@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+#: Begins a line about something that does not stop the work, which is said under --quiet too.
+WARNING = "warning: "
+
 
 class TokenpruneError(Exception):
     """Something failed and the message says what, where and what to do. Exit status 1."""

@@ -48,6 +48,13 @@ def test_a_cell_is_the_run_that_train_and_prune_make(tmp_path):
     assert [moved.epoch for moved in said if moved.epoch is not None] == [0, 1, 2]
 
 
+def test_what_a_training_warns_of_is_said_of_its_cell(tmp_path):
+    (cell,) = cells(tmp_path, "grid: {data.train_size: [2]}\nset: {train.epochs: 1}")
+    ended, _ = work(cell, tmp_path / "runs")
+    assert ended.state == "finished"
+    assert ended.message.startswith("warning: no training images of ")
+
+
 def test_images_are_loaded_once_for_all_cells_that_share_them(tmp_path, monkeypatch):
     loads: Counter[int] = Counter()
     load = data.load

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from tokenprune.errors import WARNING
 from tokenprune.runs import Epoch
 
 
@@ -18,7 +19,7 @@ class Quiet:
     def epoch(self, record: Epoch) -> None: ...
     def count(self, done: int, total: int, what: str = "measured") -> None: ...
     def message(self, text: str) -> None:
-        if text.startswith("warning: "):
+        if text.startswith(WARNING):
             print(text, file=sys.stderr, flush=True)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.cli import show
+from tokenprune.errors import WARNING
 
 if TYPE_CHECKING:
     from tokenprune.recipe.sweep import LoadedSweep
@@ -57,7 +58,7 @@ def outcome(begun: "Begun", *, as_json: bool) -> None:
 
 def _messages(rows: "Sequence[Row]") -> None:
     for row in rows:
-        if row.message and row.state not in ("finished", "submitted"):
+        if row.message and (row.state not in ("finished", "submitted") or row.message.startswith(WARNING)):
             print(f"{row.state}: {row.cell.label}: {row.message}")
 
 

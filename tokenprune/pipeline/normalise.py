@@ -11,7 +11,7 @@ import timm
 
 from tokenprune import files, models
 from tokenprune.data import Dataset
-from tokenprune.errors import UsageError
+from tokenprune.errors import WARNING, UsageError
 from tokenprune.models import Weights
 from tokenprune.recipe import Recipe
 from tokenprune.recipe.images import Channels
@@ -47,7 +47,7 @@ def trained_otherwise(weights: Path, read: Weights, recipe: Recipe, dataset: Dat
         return None
     trained = _said(*pair) if pair else "the statistics of its own images"
     return (
-        f"warning: {weights}: trained on images normalised with {trained} (says {who}), here with "
+        f"{WARNING}{weights}: trained on images normalised with {trained} (says {who}), here with "
         f"{_said(here['mean'], here['std'])}; data.normalise changes that"
     )
 

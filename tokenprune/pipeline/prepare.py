@@ -8,6 +8,7 @@ import torch
 
 from tokenprune import data, hardware, models, pruners
 from tokenprune.data import Dataset
+from tokenprune.errors import WARNING
 from tokenprune.models import SparseViT, Weights
 from tokenprune.pipeline.normalise import normalised, trained_otherwise
 from tokenprune.recipe import Data, Recipe, Schedule
@@ -89,4 +90,4 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
 def _untaught(dataset: Dataset) -> str | None:
     names = dataset.provenance.get("untaught", [])
     some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"warning: no training images of {some}" if names else None
+    return f"{WARNING}no training images of {some}" if names else None

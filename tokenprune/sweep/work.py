@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tokenprune import pipeline
-from tokenprune.errors import TokenpruneError
+from tokenprune.errors import WARNING, TokenpruneError
 from tokenprune.pipeline import Shelf
 from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import Busy, Epoch, RunFolder
@@ -37,9 +37,10 @@ class Place:
 def run_cell(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None]) -> Ended:
     """Train and measure one cell, going on from where it was left; whatever goes wrong is in what is returned."""
     started, used = time.perf_counter(), time.process_time()
+    reporter = _Reporter(say)
     try:
-        result = _run(cell, place, shelf, say)
-        ended = Ended("finished", accuracy=result, seconds=0.0)
+        result = _run(cell, place, shelf, reporter)
+        ended = Ended("finished", "; ".join(reporter.warnings) or None, result)
     except Busy as error:
         ended = Ended("elsewhere", str(error))
     except KeyboardInterrupt:
@@ -53,8 +54,8 @@ def run_cell(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None
     return ended.after(time.perf_counter() - started, time.process_time() - used)
 
 
-def _run(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None]) -> float:
-    reporter = _Reporter(say)
+def _run(cell: Cell, place: Place, shelf: Shelf, reporter: "_Reporter") -> float:
+    say = reporter.say
     run = RunFolder(place.runs_dir / cell.run)
     if not run.finished:
         say(Moved("training"))
@@ -95,6 +96,7 @@ class _Reporter:
         self.say = say
         self.steps = 1
         self.said = 0.0
+        self.warnings: list[str] = []
 
     def start(self, steps: int, done: int) -> None:
         self.steps = steps
@@ -107,7 +109,9 @@ class _Reporter:
         share = record.step / self.steps
         self.say(Moved("training", share=share, epoch=record.epoch, accuracy=record.test_accuracy))
 
-    def message(self, text: str) -> None: ...
+    def message(self, text: str) -> None:
+        if text.startswith(WARNING):
+            self.warnings.append(text)
 
     def count(self, done: int, total: int, what: str = "") -> None:
         self._seldom(Moved("pruning", share=done / total))
