@@ -26,6 +26,14 @@ def test_cells_have_a_value_of_every_key(tmp_path, only, left):
     assert found == left
 
 
+def test_a_value_may_be_a_list(tmp_path):
+    sweep = load_sweep(write_sweep(tmp_path, "grid: {data.normalise: [dataset, [0.5, 0.5]], run.seed: [0]}\n"))
+    runs = chosen(sweep, ["data.normalise=[0.5, 0.5]"])
+    assert [cell.what["data.normalise"] for cell in sweep.cells if cell.run in runs] == [[0.5, 0.5]]
+    with pytest.raises(UsageError, match=r"there are dataset, \[0\.5, 0\.5\]"):
+        chosen(sweep, ["data.normalise=model"])
+
+
 def test_pretraining_comes_with_what_starts_from_it(tmp_path):
     sweep = load_sweep(write_sweep(tmp_path, "grid: {start.source: [null, patterns], run.seed: [0, 1]}\n"))
     runs = chosen(sweep, ["run.seed=1", "start.source=patterns"])

@@ -22,7 +22,9 @@ def chosen(sweep: LoadedSweep, only: Sequence[str]) -> frozenset[str]:
         key, values = _values(option)
         if not any(key in cell.what for cell in grids):
             raise UsageError(f"--only {option}: {unknown('key of its grids', key, {k for c in grids for k in c.what})}")
-        known = list(dict.fromkeys(cell.what[key] for cell in grids if key in cell.what))
+        known: list[Any] = []  # values may be lists
+        for cell in grids:
+            known += [cell.what[key]] if key in cell.what and cell.what[key] not in known else []
         if absent := [value for value in values if value not in known]:
             raise UsageError(f"--only {option}: no cell has {key} {_said(absent)}; there are {_said(known)}")
         allowed.setdefault(key, []).extend(values)
