@@ -7,6 +7,7 @@ from factories import make_run
 from run_command import run
 
 import tokenprune
+from tokenprune.cli.progress import progress
 from tokenprune.recipe import load_recipe, parse_recipe, shipped_recipes
 
 VERBS = ("train", "prune", "report", "ls", "cp", "validate", "download", "bench")
@@ -75,6 +76,13 @@ def test_listed_datasets_say_what_is_there_and_where_it_was_looked_for(capsys, t
         "svhn": "train_32x32.mat, test_32x32.mat: there, but damaged",
     }
     assert str(tmp_path) in ended.err
+
+
+def test_quiet_keeps_warnings(capsys):
+    with progress(quiet=True) as reporter:
+        reporter.message("starting from there")
+        reporter.message("warning: trained otherwise")
+    assert capsys.readouterr().err == "warning: trained otherwise\n"
 
 
 def test_no_runs_is_an_empty_list(capsys, tmp_path):

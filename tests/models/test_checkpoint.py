@@ -217,6 +217,25 @@ def test_another_models_checkpoint_is_one_clear_error(tmp_path: Path, file: str,
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["zip.pt", "pickle.pt", "w.safetensors"])
+def test_bytes_changed_anywhere_are_refused_in_a_line_or_harmless(tmp_path: Path, kind: str) -> None:
+    path, state, refused = tmp_path / kind, {"state_dict": named(1), "epoch": 1}, 0
+    if path.suffix == ".safetensors":
+        save_file(named(1), path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip.pt")
+    whole, vit = path.read_bytes(), model(0)
+    for position in range(0, 2000, 83):
+        for changed in (bytes([whole[position] ^ 0x21]), b"", b"\xff\xff"):
+            path.write_bytes(whole[:position] + changed + whole[position + 1 :])
+            try:
+                load_weights(vit, path)
+            except TokenpruneError as error:
+                refused += 1
+                assert "\n" not in str(error)
+    assert refused > 40
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pt")
     with pytest.raises(TokenpruneError, match="not a regular file"):
