@@ -2,16 +2,18 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from timm.models import VisionTransformer
 
 from tokenprune import pipeline, training
-from tokenprune.errors import UsageError
+from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.recipe import Loaded, RecipeError, parse_recipe
 from tokenprune.runs import RunFolder
 
@@ -115,10 +117,14 @@ def test_runs_each_by_its_own_images_are_alike_and_older_runs_were_so(trained, t
     assert "the statistics of its own images" in train(there, tmp_path)[1][0]
 
 
-def test_a_timm_model_is_normalised_as_timm_says(trained, tmp_path):
+def test_a_timm_model_is_normalised_as_timm_says(trained, tmp_path, monkeypatch):
     name = ["model.name=deit_tiny_patch16_224", "model.checkpoint=null", "data.train_size=20", "data.test_size=8"]
     run, _ = train(trained, tmp_path, *name, "data.normalise=model")
     assert said(run) == {"by": "model", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    table = timm.get_pretrained_cfg("deit_tiny_patch16_224")
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda *_, **__: replace(table, mean=(0.5,) * 3))
+    with pytest.raises(TokenpruneError, match=r"normalised with mean 0\.485, .* this timm is another"):
+        pipeline.prune_run(run, methods=["magnitude"], keep=[1.0], site="before:0", seeds=1)
     with pytest.raises(RecipeError, match=r"data\.normalise=model: model is for a timm model by name"):
         parse_recipe("{}", "r.yaml", ["data.normalise=model"])
 

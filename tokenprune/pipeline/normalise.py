@@ -11,7 +11,7 @@ import timm
 
 from tokenprune import files, models
 from tokenprune.data import Dataset
-from tokenprune.errors import WARNING, UsageError
+from tokenprune.errors import WARNING, TokenpruneError, UsageError
 from tokenprune.models import Weights
 from tokenprune.recipe import Recipe
 from tokenprune.recipe.images import Channels
@@ -37,6 +37,17 @@ def normalised(dataset: Dataset, recipe: Recipe) -> Dataset:
     return replace(dataset, mean=mean, std=std, provenance={**dataset.provenance, "normalise": said})
 
 
+def check_normalised(environment: Path, dataset: Dataset) -> None:
+    """Raises TokenpruneError where a run's record says that it saw images normalised otherwise: another timm's table."""
+    here, then = dataset.provenance["normalise"], (_record(environment).get("data") or {}).get("normalise") or {}
+    pair = models.mean_and_std(then)
+    if pair and not _near(pair, (here["mean"], here["std"])):
+        raise TokenpruneError(
+            f"{environment.parent}: trained on images normalised with {_said(*pair)}, here with "
+            f"{_said(here['mean'], here['std'])}: this timm is another than it was trained with; train the run again"
+        )
+
+
 def trained_otherwise(weights: Path, read: Weights, recipe: Recipe, dataset: Dataset) -> str | None:
     """A line, where weights say that they were trained on images normalised otherwise; None where nothing says so."""
     here, (who, there) = dataset.provenance["normalise"], _trained_with(weights, read, recipe)
@@ -55,7 +66,8 @@ def trained_otherwise(weights: Path, read: Weights, recipe: Recipe, dataset: Dat
 def _trained_with(weights: Path, read: Weights, recipe: Recipe) -> tuple[str, Mapping[str, Any]]:
     """Who says what weights were trained with, and what: the first of four that says anything."""
     if isinstance(ours := _record(weights.parent / "environment.json").get("data"), Mapping):
-        return "its run", ours.get("normalise") or {"by": "dataset"}  # there was nothing else once
+        said = ours.get("normalise")
+        return "its run", said if isinstance(said, Mapping) else {"by": "dataset"}  # there was nothing else once
     if isinstance(hub := _record(weights.parent / "config.json").get("pretrained_cfg"), Mapping):
         return "config.json beside it", hub
     if read.normalised:

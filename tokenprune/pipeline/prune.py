@@ -11,6 +11,7 @@ import numpy as np
 from tokenprune import evaluation, models, pruners, runs, training
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.models import SparseViT
+from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
 from tokenprune.recipe import Recipe, Schedule, curve_id, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
@@ -93,6 +94,7 @@ def _trained(
     )
     prepared = prepare(bare, data_dir, shelf)
     run.check_images(prepared.dataset.provenance)
+    check_normalised(run.environment, prepared.dataset)
     models.load_weights(prepared.model.vit, weights)
     return prepared
 

@@ -12,6 +12,7 @@ from tokenprune import cost, data, hardware, models, runs, training
 from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
+from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
 from tokenprune.recipe import Loaded, Recipe, dump_recipe, pretraining_of, run_of
 from tokenprune.runs import Busy, DataFacts, Epoch, ModelFacts, Place, RunFolder, TrainResult, atomic
@@ -65,6 +66,7 @@ def _train(
         _clear(folder)
     elif folder.resume.is_file():
         folder.check_images(prepared.dataset.provenance)
+        check_normalised(folder.environment, prepared.dataset)
     _describe(folder, loaded, prepared, first)
     for note in prepared.notes:
         reporter.message(note)
