@@ -38,7 +38,7 @@ def normalised(dataset: Dataset, recipe: Recipe) -> Dataset:
 
 
 def check_normalised(environment: Path, dataset: Dataset) -> None:
-    """Raises TokenpruneError where a run's record says that it saw images normalised otherwise: another timm's table."""
+    """Raises TokenpruneError where a run's record says that images were normalised otherwise: another timm's table."""
     here, then = dataset.provenance["normalise"], (_record(environment).get("data") or {}).get("normalise") or {}
     pair = models.mean_and_std(then)
     if pair and not _near(pair, (here["mean"], here["std"])):
