@@ -15,6 +15,16 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def own_pruners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pruners that a test registers are forgotten after it; the built-in ones, registered once by import, are not."""
+    from tokenprune import pruners
+
+    for name in pruners.BUILT_IN:
+        pruners.create(name)
+    monkeypatch.setattr(pruners.registry, "_classes", dict(pruners.registry._classes))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder with cifar10.npz and cifar100.npz; skips the test where they are absent."""

@@ -1,13 +1,16 @@
 """Run folders with chosen numbers, for tests of what reads them: claims, report, ls. No torch, no training."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import yaml
 
-from tokenprune import runs
-from tokenprune.recipe import Schedule, kept, parse_recipe
+from tokenprune import files, runs
+from tokenprune.identity import canonical, curve_id
+from tokenprune.recipe import Schedule, dump_recipe, kept, parse_recipe
 from tokenprune.recipe.schema import RECORDED
 from tokenprune.runs import DataFacts, Epoch, ModelFacts, PrunePoint, PruneResult, RunFolder, TrainResult
 from tokenprune.statistics import mcnemar, paired_interval, wilson
@@ -65,9 +68,9 @@ def make_run(
     folder = RunFolder(runs_dir / runs.run_name(recipe, spec.setting(), seed))
     runs.atomic.make_folder(folder.path)
     folder.set_recipe(text, overrides)
-    folder.resolved.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
+    folder.resolved.write_text(dump_recipe(spec))
     runs.atomic.write_json(folder.environment, runs.describe("cpu", 2, {"source": "cifar10", "official": False}))
-    steps = 390
+    steps, accuracy = 390, round(accuracy * count) / count
     epochs = spec.train.epochs
     folder.set_epochs([_epoch(e, epochs, depth, steps, accuracy, attention) for e in range(epochs + 1)])
     folder.set_status("finished" if finished else "interrupted", epochs, epochs * steps)
@@ -119,7 +122,7 @@ def make_run(
             seconds=69.0,
             precision="fp32",
             device="cpu",
-            weights_sha256=runs.sha256(folder.weights),
+            weights_sha256=files.sha256(folder.weights),
         )
     )
     for method, curve in (methods or {}).items():
@@ -136,15 +139,18 @@ def make_prune(
     site: str = "before:0",
     recall: Mapping[float, float] | None = None,
     examples: bool = True,
-    identity: str = "00000000",
     draws: int = 3,
+    options: Mapping[str, object] | None = None,
+    precision: str = "fp32",
 ) -> Path:
     """Add one prune result to a finished run; returns its folder."""
     result = folder.result()
     share = result.data.relevant_share
     with np.load(folder.predictions) as arrays:
         labels, baseline = arrays["labels"], arrays["predictions"]
-    path = folder.prune_folder(method, identity)
+    known = (options or {}, sorted(curve, reverse=True), site)
+    ids = (curve_id(*known, seeds, 0, precision, "last") for seeds in range(draws, 64))
+    path = next(path for seeds in ids if not (path := folder.prune_folder(method, seeds)).exists())
     runs.atomic.make_folder(path)
     rows: list[np.ndarray] = []
     points: list[PrunePoint] = []
@@ -176,13 +182,14 @@ def make_prune(
     )
     if examples:
         _examples(path / "examples.npz", labels, rows, points)
-    runs.save_prune(
-        path,
+    runs.save_result(
+        path / "result.json",
         PruneResult(
             run=folder.name,
             method=method,
+            options=dict(options or {}),
             site=site,
-            precision="fp32",
+            precision=precision,
             device="cpu",
             batch_size=500,
             count=len(labels),
@@ -191,8 +198,32 @@ def make_prune(
             baseline_images_per_second=1000.0,
             points=tuple(points),
         ),
+        ["predictions.npz", "examples.npz"],
     )
     return path
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None], *, sealed: bool = True) -> None:
+    """Change a result.json and seal it anew; or leave it without a seal, as older ones are."""
+    tree = json.loads(path.read_text())
+    del tree["seal"]
+    change(tree)
+    if not sealed:
+        del tree["files"]
+    seal = {"seal": hashlib.sha256(canonical(tree)).hexdigest()} if sealed else {}
+    path.write_text(json.dumps(tree | seal))
+
+
+def without_speeds(tree: dict[str, Any]) -> None:
+    """A change for `rewrite`: a curve that was not timed."""
+    tree["baseline_images_per_second"] = None
+    for point in tree["points"]:
+        point["images_per_second"] = point["speedup"] = None
+
+
+def reseal(folder: RunFolder) -> None:
+    """Let a run's result be of the files that lie beside it now."""
+    folder.set_result(folder.result())
 
 
 def predictions_of(labels: np.ndarray, accuracy: float, shift: int = 1) -> np.ndarray:
@@ -257,7 +288,7 @@ def _relevance(
     found = min(1.0, ratio / share) if method == "oracle" else ratio
     if recall is not None:
         found = recall[ratio]
-    return found * share / ratio, found
+    return min(1.0, found * share / ratio), found
 
 
 def _epoch(
@@ -278,9 +309,9 @@ def _epoch(
         epoch=epoch,
         step=epoch * steps,
         train_loss=2.3 - done if started else None,
-        train_accuracy=0.1 + done * (accuracy - 0.1) if started else None,
+        train_accuracy=(1 - done) * 0.1 + done * accuracy if started else None,
         test_loss=2.3 - done,
-        test_accuracy=0.1 + done * (accuracy - 0.1),
+        test_accuracy=(1 - done) * 0.1 + done * accuracy,
         learning_rate=1e-3 * (1 - done) if started else None,
         attention_on_relevant=shares,
         seconds=23.0 if started else None,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import make_run
+from factories import make_run, reseal
 from PIL import Image
 
 from tokenprune import pipeline, training
@@ -93,6 +93,7 @@ def see(run: RunFolder, **hashes: str) -> None:
     if "start" in hashes:
         record["start"] = {"images": {"source": hashes["start"]}}
     run.environment.write_text(json.dumps(record))
+    reseal(run)
 
 
 @pytest.mark.parametrize("what", ["source", "background"])

@@ -123,7 +123,7 @@ def save(runs_dir: Path, result: TheoryResult) -> TheoryFolder:
     folder = TheoryFolder(runs_dir / TheoryFolder.place / name)
     runs.atomic.make_folder(folder.path)
     folder.resolved.write_text(yaml.safe_dump(result.recipe, sort_keys=False))
-    runs.atomic.write_json(folder.path / "result.json", result.model_dump(mode="json"))
+    runs.save_result(folder.path / "result.json", result, ["resolved.yaml"])
     folder.set_status("finished", 0, 1)
     return folder
 

@@ -55,8 +55,11 @@ def test_names_and_skips_what_is_damaged(tmp_path: Path) -> None:
     tree["points"][1]["correct"] += 100  # still valid JSON, no longer what was measured
     prune.write_text(json.dumps(tree))
     runs, problems = read_runs(tmp_path)
-    assert [(run.folder.name, [p.method for _, p in run.prunes]) for run in runs] == [(flipped.name, ["random"])]
-    expected = (str(result), "damaged: accuracy 0.58 is not 680 of 1000", "metrics.jsonl: not valid JSON")
+    assert [(run.folder.name, [p.method for _, p in run.prunes], len(run.epochs)) for run in runs] == [
+        (flipped.name, ["random"], 4),
+        (metrics.name, [], 0),
+    ]
+    expected = (str(result), "its seal is broken", "metrics.jsonl: not valid JSON")
     for problem, part in zip(problems, expected, strict=True):
         assert part in problem
 

@@ -224,9 +224,9 @@ def test_a_curve_at_a_site_that_nothing_reads_is_named_and_left_out(tmp_path: Pa
 def test_sites_and_fine_tuning_are_never_mixed(tmp_path: Path) -> None:
     for seed in range(3):
         folder = make_run(tmp_path, depth=6, seed=seed, methods={"magnitude": {0.5: 0.59}, "random": {0.5: 0.5}})
-        make_prune(folder, "magnitude", {0.5: 0.3}, site="before:3", identity="11111111")
-        make_prune(folder, "random", {0.5: 0.4}, site="before:3", identity="11111111")
-        make_prune(folder, "oracle", {0.5: 0.4}, site="input", identity="22222222")
+        make_prune(folder, "magnitude", {0.5: 0.3}, site="before:3")
+        make_prune(folder, "random", {0.5: 0.4}, site="before:3")
+        make_prune(folder, "oracle", {0.5: 0.4}, site="input")
     runs, _ = read_runs(tmp_path)
     found = {v.site: v for v in judge(runs) if v.claim == "magnitude-beats-random"}
     assert {site: verdict.verdict for site, verdict in found.items()} == {

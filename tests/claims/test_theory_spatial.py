@@ -8,7 +8,7 @@ import pytest
 from tokenprune.claims import judge_theory, read_theory
 from tokenprune.claims.theory.claim import TheoryVerdict
 from tokenprune.recipe import SpatialRecipe
-from tokenprune.runs import SpatialResult, TheoryFolder, atomic
+from tokenprune.runs import SpatialResult, TheoryFolder, save_result
 
 TRIALS = 40
 
@@ -98,7 +98,7 @@ def test_a_result_whose_numbers_cannot_be_is_not_read(tmp_path) -> None:
         tree["target_accuracy"]["scratch"][0][0] = impossible
         folder = TheoryFolder(tmp_path / "theory" / f"run-{seed}")
         folder.path.mkdir(parents=True)
-        atomic.write_json(folder.path / "result.json", tree)
+        save_result(folder.path / "result.json", type(found).model_validate(tree))
         folder.set_status("finished", 0, 0)
     read, problems = read_theory(tmp_path)
     assert [folder.name for folder, _ in read] == ["run-0"]

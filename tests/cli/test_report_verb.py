@@ -54,9 +54,9 @@ def five_sites(elsewhere):
     sites = ("before:0", "after:0", "before:1", "after:1", "input")
     for seed in range(3):
         made = make_run(elsewhere / "runs", depth=3, seed=seed, accuracy=0.8, examples=False)
-        for i, site in enumerate(sites):
-            for j, (method, loss) in enumerate({"magnitude": 0.1, "random": 0.11 + 0.01 * seed}.items()):
-                make_prune(made, method, {0.5: 0.8 - loss}, site=site, identity=f"{i}{j}000000", examples=False)
+        for site in sites:
+            for method, loss in {"magnitude": 0.1, "random": 0.11 + 0.01 * seed}.items():
+                make_prune(made, method, {0.5: 0.8 - loss}, site=site, examples=False)
     return elsewhere
 
 

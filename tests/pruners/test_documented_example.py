@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tokenprune.pruners import known_pruners, registry
+from tokenprune.pruners import known_pruners
 
 PAGE = Path(__file__).parents[2] / "docs" / "pruners.md"
 
 
-def test_the_documented_pruner_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+@pytest.mark.usefixtures("own_pruners")
+def test_the_documented_pruner_runs() -> None:
     norm, run = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line for line in norm.splitlines() if line.strip()]
     assert len(lines) <= 10

@@ -10,10 +10,7 @@ import pytest
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.pruners import BUILT_IN, ScorePruner, create, known_pruners, register, registry
 
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+pytestmark = pytest.mark.usefixtures("own_pruners")
 
 
 @pytest.fixture

@@ -186,8 +186,8 @@ def two_sites(tmp_path: Path) -> Path:
     for seed in range(3):
         run = make_run(tmp_path / "runs", depth=2, seed=seed, methods=COMPARED, examples=False)
         for method in ("magnitude", "random"):
-            make_prune(run, method, COMPARED[method], site="after:0", identity="11111111", examples=False)
-        make_prune(run, "magnitude", CURVE, site="before:1", identity="22222222", examples=False)
+            make_prune(run, method, COMPARED[method], site="after:0", examples=False)
+        make_prune(run, "magnitude", CURVE, site="before:1", examples=False)
     return tmp_path / "runs"
 
 
@@ -208,7 +208,7 @@ def test_what_was_not_compared_is_a_footnote(two_sites: Path) -> None:
 
 def test_where_nothing_was_compared_one_row_says_how(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", depth=2, methods={"magnitude": CURVE}, examples=False)
-    make_prune(run, "magnitude", CURVE, site="after:0", identity="11111111", examples=False)
+    make_prune(run, "magnitude", CURVE, site="after:0", examples=False)
     found = collect(tmp_path / "runs").matrix
     (row,) = (row for row in found.rows if row.claim.id == "magnitude-beats-random")
     (cell,) = row.cells

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import make_run
+from tests.factories import make_run, reseal
 from tokenprune import report
 from tokenprune.report.collect import collect
 from tokenprune.report.commands import Commands
@@ -23,6 +23,7 @@ def train(runs_dir: Path, seed: int, *overrides: str, **facts: object) -> RunFol
     run = make_run(runs_dir, recipe=HOSTILE, seed=seed, examples=False, epochs=1, overrides=overrides, **facts)  # type: ignore[arg-type]
     environment = json.loads(run.environment.read_text())
     run.environment.write_text(json.dumps(environment | {"command": ["t", "sweep", "all", "--resume"]}))
+    reseal(run)
     return run
 
 
@@ -122,6 +123,7 @@ def test_commands_of_seeds_are_one_loop_and_a_sweep_stands_before_its_runs(tmp_p
             words = ["tokenprune", "sweep", "depth", "--resume"]
         environment = json.loads(run.environment.read_text())
         run.environment.write_text(json.dumps(environment | {"command": words}))
+        reseal(run)
     found = collect(tmp_path / "runs")
     base = found.trained[0].folder.removesuffix("0")
     evidence = [

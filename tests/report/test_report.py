@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.factories import make_prune, make_run
+from tests.factories import make_prune, make_run, rewrite, without_speeds
 from tokenprune import report, statistics
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.report import build
@@ -289,11 +289,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 def test_missing_numbers_are_dashes_and_null_never_zero(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", attention=None, relevant_share=None, methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
     path = next(run.path.glob("prune/*/result.json"))
-    record = json.loads(path.read_text())
-    record["baseline_images_per_second"] = None
-    for point in record["points"]:
-        point["images_per_second"] = point["speedup"] = None
-    path.write_text(json.dumps(record))
+    rewrite(path, without_speeds)
     found = report.write(tmp_path / "runs", tmp_path / "out")
     assert [row["speedup"] for row in rows(tmp_path / "out" / "points.csv")] == ["", ""]
     assert [point["kept_relevance"] for point in report.as_json(found)["points"]] == [None, None]
@@ -333,11 +329,9 @@ def test_damaged_things_are_named_and_left_out(runs_dir: Path, tmp_path: Path) -
 
 def test_curves_never_mix_sites_precisions_or_options(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", depth=2, methods={"magnitude": {1.0: 0.6, 0.5: 0.5}})
-    make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.3}, site="after:0", identity="11111111")
-    path = make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.4}, identity="22222222") / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "bf16"}))
-    path = make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.2}, identity="33333333") / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": {"power": 2}}))
+    make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.3}, site="after:0")
+    make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.4}, precision="bf16")
+    make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.2}, options={"power": 2})
     found = collect(tmp_path / "runs")
     seen = {
         (c.group.site, c.group.precision, line.name): [mark.accuracy.value for mark in line.marks]

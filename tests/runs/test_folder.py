@@ -1,11 +1,10 @@
 """A run folder: its lock, its records, its damages."""
 
-import json
 import subprocess
 import sys
 
 import pytest
-from factories import make_run
+from factories import make_run, rewrite
 
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.runs import RunFolder, all_runs, find_run, latest_finished
@@ -96,9 +95,7 @@ def test_a_damaged_or_older_result_is_refused_by_name(tmp_path, damage, message)
 def test_weights_are_those_that_training_wrote(tmp_path):
     run = make_run(tmp_path)
     run.weights.write_bytes(b"weights")
-    tree = json.loads((run.path / "result.json").read_text())
-    tree["weights_sha256"] = "9f1d7b8d4c2a"
-    (run.path / "result.json").write_text(json.dumps(tree))
+    rewrite(run.path / "result.json", lambda tree: tree.update(weights_sha256="9f1d7b8d4c2a"))
     with pytest.raises(TokenpruneError, match="damaged: its bytes are not those that training wrote"):
         run.check_weights()
     run.weights.unlink()

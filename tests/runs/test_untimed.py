@@ -1,26 +1,23 @@
 """Missing images/s: the reason given is the one that the clock has, and the remedy works."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.factories import make_prune, make_run
+from tests.factories import make_prune, make_run, rewrite, without_speeds
 from tokenprune import report
 from tokenprune.cli import show
 from tokenprune.evaluation.timing import Clock
-from tokenprune.runs import PruneResult
+from tokenprune.runs import PruneResult, read_result
 
 
 def untimed(folder: Path, *, batch_size: int) -> tuple[Path, PruneResult]:
     """A prune of 1,000 images, as one that was not timed is saved."""
     path = make_prune(make_run(folder / "runs"), "magnitude", {1.0: 0.6, 0.5: 0.5}) / "result.json"
-    record = json.loads(path.read_text()) | {"batch_size": batch_size, "baseline_images_per_second": None}
-    for point in record["points"]:
-        point["images_per_second"] = point["speedup"] = None
-    path.write_text(json.dumps(record))
-    return path.parent, PruneResult.model_validate(record)
+    rewrite(path, without_speeds)
+    rewrite(path, lambda tree: tree.update(batch_size=batch_size))
+    return path.parent, read_result(path, PruneResult)
 
 
 def speed(count: int, batch_size: int) -> float | None:

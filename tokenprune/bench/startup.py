@@ -1,6 +1,7 @@
 """How long the command takes to answer, and a report over many runs."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from tokenprune import files
 from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.recipe import load_recipe
-from tokenprune.runs import RunFolder, run_name, save_prune
+from tokenprune.runs import RunFolder, run_name, save_result
 
 
 def answers(rounds: int) -> list[Ratio]:
@@ -69,5 +71,13 @@ def _copy(original: RunFolder, runs_dir: Path, family: int, depth: int, seed: in
     copy.set_result(
         result.model_copy(update={"seed": seed, "setting": setting, "family": f"{family:08x}", "model": facts})
     )
-    for path, prune in copy.prunes():
-        save_prune(path, prune.model_copy(update={"run": name}))
+    text = files.read_text(original.resolved)
+    text = re.sub(
+        r"^  depth: \d+$",
+        f"  depth: {depth}",
+        re.sub(r"^  seed: \d+$", f"  seed: {seed}", text, flags=re.M),
+        flags=re.M,
+    )
+    copy.resolved.write_text(text, encoding="utf-8")
+    for path, prune in original.prunes():
+        save_result(path / "result.json", prune.model_copy(update={"run": name}))

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 
+from tokenprune import files
 from tokenprune.claims.evidence import RunData
 from tokenprune.recipe import shipped_recipes
 from tokenprune.runs import run_name
@@ -48,7 +49,7 @@ def _recipe(run: RunData) -> tuple[str, str, list[str]]:
     headed by its overrides.
     """
     try:
-        text = run.folder.recipe.read_text(encoding="utf-8")
+        text = files.read_text(run.folder.recipe)
     except (OSError, UnicodeDecodeError):
         return run.result.name, run.result.name, []
     header = "# --set "

@@ -1,7 +1,6 @@
-"""What runs left on disk, read with suspicion: what is half written, damaged or a copy is named and not used."""
+"""What runs left on disk: what is half written, damaged or a copy is named and not used."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -9,13 +8,16 @@ from typing import Any
 
 import yaml
 
+from tokenprune import files
 from tokenprune.claims.images import by_images
-from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.errors import TokenpruneError, UsageError, shortened
 from tokenprune.recipe import Recipe, Schedule, kept
-from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs, read_record
+from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs
+from tokenprune.runs.records import Result
+from tokenprune.runs.results import changed
 
 #: Sections of a recipe that decide the trained weights.
-_SCIENCE = ("data.", "model.", "start.", "pruner.", "train.")
+_SCIENCE = ("data.", "model.", "start.", "pruner.", "train.", "run.seed")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where there is one, is many times as fast
 
 
@@ -23,7 +25,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where ther
 class RunData:
     """A finished run: its result, its epochs (0 is before training) and its whole prunes with their folders.
 
-    science: what its recipe says of the trained weights, by key; empty where that cannot be read.
+    science: what its recipe says of the trained weights, by key; empty where that cannot be read. environment: whether
+    its environment is the one it was finished with.
     """
 
     folder: RunFolder
@@ -31,6 +34,7 @@ class RunData:
     epochs: list[Epoch]
     prunes: list[tuple[Path, PruneResult]]
     science: Mapping[str, Any] = field(default_factory=dict)
+    environment: bool = True
 
     @property
     def idle(self) -> str | None:
@@ -47,7 +51,6 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
     """Finished runs in the order of their folders' names, and a line for each thing that cannot be used."""
     runs: list[RunData] = []
     problems: list[str] = []
-    sciences: dict[str, Mapping[str, Any]] = {}
     for folder in all_runs(runs_dir):
         try:
             if not folder.finished:
@@ -55,18 +58,15 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
                 problems.append(f"{folder.path}: not finished ({status.state if status else 'no status'}): not used")
                 continue
             result = folder.result()
-            _check(folder.path, result.test_correct, result.test_count, result.test_accuracy)
-            epochs = folder.epochs()
+            broken = changed(folder.path, result)
+            science = _science(folder, result, broken, problems)
         except TokenpruneError as error:
             problems.append(f"{error}: run {folder.name} is not used")
             continue
-        if result.setting not in sciences:  # the same for all seeds of a setting
-            try:
-                sciences[result.setting] = read_science(folder.resolved)
-            except TokenpruneError as error:
-                problems.append(f"{error}: run {folder.name} is not compared with other settings")
-        prunes = _read_prunes(folder, result, problems)
-        run = RunData(folder, result, epochs, prunes, sciences.get(result.setting, {}))
+        epochs = _epochs(folder, result, broken, problems)
+        problems += broken.values()
+        known = folder.environment.name not in broken
+        run = RunData(folder, result, epochs, _read_prunes(folder, result, problems), science, known)
         if run.idle:
             problems.append(f"{folder.path}: trained as without a pruner: {run.idle}: not used in verdicts")
         runs.append(run)
@@ -78,19 +78,77 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
             problems.append(
                 f"{run.folder.path}: same setting and seed as {first.folder.name}, so no replicate of it: not used"
             )
-    return list(replicates.values()), problems + different
+    results = [result for run in replicates.values() for result in (run.result, *(prune for _, prune in run.prunes))]
+    return list(replicates.values()), problems + different + unsealed(results, runs_dir)
+
+
+def unsealed(results: Sequence[Result], runs_dir: Path) -> list[str]:
+    """A line for the results that say nothing of whether they were changed."""
+    count = sum(result.seal is None for result in results)
+    if not count:
+        return []
+    return [f"{runs_dir}: {count} of {len(results)} results have no seal, so whether they were changed is unknown"]
+
+
+def _epochs(folder: RunFolder, result: TrainResult, broken: dict[str, str], problems: list[str]) -> list[Epoch]:
+    """None of them where they are not those of the result."""
+    changed_since = broken.pop("metrics.jsonl", None)
+    try:
+        epochs = folder.finished_epochs(result)
+        if changed_since:
+            raise TokenpruneError(changed_since)
+    except TokenpruneError as error:
+        problems.append(f"{error}: the epochs of {folder.name} are not used")
+        return []
+    return epochs
+
+
+def _science(folder: RunFolder, result: TrainResult, broken: dict[str, str], problems: list[str]) -> Mapping[str, Any]:
+    """What a run's recipe says of its weights, empty where it cannot be read.
+
+    Raises TokenpruneError where it is not the recipe of this result.
+    """
+    try:
+        found = read_keys(folder.resolved)
+        if folder.resolved.name in broken:
+            raise TokenpruneError(broken.pop(folder.resolved.name))
+    except TokenpruneError as error:
+        broken.pop(folder.resolved.name, None)
+        problems.append(f"{error}: run {folder.name} is not compared with other settings")
+        return {}
+    told: list[tuple[str, Any, Any]] = [
+        ("run.seed", found.pop("run.seed"), result.seed),
+        ("train.epochs", found["train.epochs"], result.epochs),
+        ("data.source", found["data.source"], result.data.source),
+        ("data.scene", found["data.scene"], result.data.scene),
+        ("pruner.name", found["pruner.name"], result.pruner),
+        ("pruner.keep_ratio", found["pruner.keep_ratio"], result.keep_ratio),
+    ]
+    if found["model.name"] is None:
+        sizes = ("depth", "dim", "heads", "patch_size")
+        told += [(f"model.{size}", found[f"model.{size}"], getattr(result.model, size)) for size in sizes]
+    for key, recipe, here in told:
+        if recipe != here:
+            told_apart = f"{shortened(str(here))} in result.json and {shortened(str(recipe))} in resolved.yaml"
+            raise TokenpruneError(f"{folder.path}: damaged: {key} is {told_apart}")
+    return found
 
 
 def read_science(path: Path) -> dict[str, Any]:
-    """What a resolved.yaml says of the trained weights: `data.scene` -> "composite", and so on.
+    """`read_keys` without the seed: what replicates share."""
+    return {key: value for key, value in read_keys(path).items() if key != "run.seed"}
+
+
+def read_keys(path: Path) -> dict[str, Any]:
+    """The seed, and what a resolved.yaml says of the trained weights: `data.scene` -> "composite", and so on.
 
     Nothing is validated, which would take seconds for hundreds of runs. Keys that an older file lacks have their
     defaults; so have those without effect: a pruner that removes nothing is no pruner. Raises TokenpruneError.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        tree = yaml.load(files.read_text(path, files.RECIPE_BYTES), _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or shortened(str(error).splitlines()[0])
         raise TokenpruneError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(tree, dict):
         raise TokenpruneError(f"{path}: cannot be read: no sections")
@@ -128,16 +186,13 @@ def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -
             problems.append(f"{path}: half written (no result.json): not used")
             continue
         try:
-            result = read_record(path / "result.json", PruneResult)
-            _check(path, result.baseline_correct, result.count, result.baseline_accuracy)
-            for point in result.points:
-                _check(path, point.correct, result.count, point.accuracy)
+            result = folder.curve(path)
             if problem := _no_site(result.site, trained.model):
                 raise TokenpruneError(f"{path}: {problem}")
+            problems += changed(path, result).values()
+            found.append((path, result))
         except TokenpruneError as error:
             problems.append(f"{error}: this prune is not used")
-            continue
-        found.append((path, result))
     return found
 
 
@@ -148,9 +203,3 @@ def _no_site(site: str, model: ModelFacts) -> str | None:
     except UsageError as error:
         return str(error)
     return None
-
-
-def _check(path: Path, correct: int, count: int, accuracy: float) -> None:
-    """A changed digit still parses as JSON; numbers that contradict each other do not pass."""
-    if not 0 <= correct <= count or count == 0 or not math.isclose(accuracy, correct / count, abs_tol=1e-9):
-        raise TokenpruneError(f"{path}: damaged: accuracy {accuracy:g} is not {correct} of {count} images")

@@ -23,7 +23,7 @@ def by_images(runs: "Sequence[RunData]") -> "tuple[list[RunData], list[str]]":
     saw: list[dict[tuple[str, str], str]] = []  # sha256 by what it is of and the source's name in the recipe
     for run in runs:
         try:
-            hashes = run.folder.images() if run.folder.environment.is_file() else {}
+            hashes = run.folder.images() if run.environment and run.folder.environment.is_file() else {}
         except TokenpruneError as error:
             problems.append(f"{error}: which images run {run.folder.name} saw is unknown")
             hashes = {}

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from tokenprune import files
 from tokenprune.data.archive import Arrays
 from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError, UsageError
@@ -180,7 +181,7 @@ def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator)
     crops = np.empty((n, side, side, 3), np.uint8)
     for number, path in enumerate(paths):
         try:
-            with Image.open(path) as opened:
+            with files.opened(path) as file, Image.open(file) as opened:
                 photograph = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise TokenpruneError(f"{path}: background cannot be read as an image: {error}") from None
@@ -204,8 +205,7 @@ def folder_provenance(folder: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     for path in _photographs_in(folder):
         try:
-            with path.open("rb") as photograph:
-                digest.update(hashlib.file_digest(photograph, "sha256").digest())
+            digest.update(bytes.fromhex(files.sha256(path)))
         except OSError as error:
             raise TokenpruneError(f"{path}: background cannot be read: {error.strerror}") from None
     return {"source": "folder", "path": folder.name, "sha256": digest.hexdigest()}

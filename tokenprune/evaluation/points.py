@@ -1,6 +1,5 @@
 """From tallies to the record of a curve, and to its folder."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tokenprune import cost
+from tokenprune import cost, files
 from tokenprune.data import ImageSet
 from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation.tally import Tally
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
 from tokenprune.recipe import Schedule
-from tokenprune.runs import PrunePoint, PruneResult, atomic, read_record, save_prune
+from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
 
@@ -45,14 +44,14 @@ def save_curve(curve: Curve, folder: Path) -> None:
     _save_arrays(folder / "predictions.npz", curve.predictions)
     if curve.examples is not None:
         _save_arrays(folder / "examples.npz", curve.examples)
-    save_prune(folder, curve.result)
+    save_result(folder / "result.json", curve.result, ["predictions.npz", "examples.npz"])
 
 
 def load_curve(folder: Path) -> Curve:
     """What `save_curve` saved. Raises TokenpruneError if it is damaged."""
     examples = folder / "examples.npz"
     return Curve(
-        read_record(folder / "result.json", PruneResult),
+        read_result(folder / "result.json", PruneResult),
         _load_arrays(folder / "predictions.npz"),
         _load_arrays(examples) if examples.is_file() else None,
     )
@@ -198,9 +197,8 @@ def _examples(
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return files.read_arrays(path)
+    except (OSError, ValueError):
         raise TokenpruneError(f"{path}: missing or damaged; measure again with --force") from None
 
 

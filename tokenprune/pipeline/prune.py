@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tokenprune import evaluation, models, pruners, runs, training
+from tokenprune import evaluation, models, pruners, training
 from tokenprune.evaluation import Curve, Plan
+from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
-from tokenprune.recipe import Recipe, Schedule, curve_id, kept, pruner_options, read_resolved
+from tokenprune.recipe import Recipe, Schedule, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
@@ -75,7 +76,7 @@ def prune_run(
                 curves = iter(_measured(trained, trained.model, plan, run, progress))
             for curve in curves:
                 evaluation.save_curve(curve, folders[curve.result.method])
-    return [(folder, runs.read_record(folder / "result.json", PruneResult)) for folder in folders.values()]
+    return [(folder, run.curve(folder)) for folder in folders.values()]
 
 
 def _trained(
@@ -212,4 +213,5 @@ def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recip
 
 
 def _curve_id(plan: Plan, options: dict[str, Any], finetune_epochs: int) -> str:
-    return curve_id(options, plan.keep, plan.schedule, plan.seeds, finetune_epochs, plan.precision, plan.input_scores)
+    site = str(plan.schedule)
+    return curve_id(options, plan.keep, site, plan.seeds, finetune_epochs, plan.precision, plan.input_scores)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save as safetensors_bytes
 
-from tokenprune import cost, data, hardware, models, runs, training
+from tokenprune import cost, data, files, hardware, models, runs, training
 from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
@@ -258,7 +258,7 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
             seconds=outcome.seconds,
             precision=prepared.precision,
             device=hardware.device_name(prepared.device),
-            weights_sha256=runs.sha256(folder.weights),
+            weights_sha256=files.sha256(folder.weights),
         )
     )
     last = outcome.epochs[-1]

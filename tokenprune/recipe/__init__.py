@@ -1,6 +1,6 @@
 """What to run: schema, loading, overrides, identity."""
 
-from tokenprune.recipe.choose import choose_evaluation, curve_id, given_options, pruner_options, ratios, read_resolved
+from tokenprune.recipe.choose import choose_evaluation, given_options, pruner_options, ratios, read_resolved
 from tokenprune.recipe.images import NAMED_SOURCES, SOURCES, Data, Patterns
 from tokenprune.recipe.laboratory import TheoryRecipe
 from tokenprune.recipe.load import (
@@ -74,7 +74,6 @@ __all__ = [
     "Train",
     "choose_evaluation",
     "copy_recipe",
-    "curve_id",
     "dump_recipe",
     "experiment_of",
     "find_recipe",

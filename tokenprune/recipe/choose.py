@@ -1,15 +1,16 @@
 """What to measure on a finished run: section `evaluate` of its recipe, changed by what was asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from tokenprune import files
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
-from tokenprune.recipe.schema import RECORDED, Evaluate, Pruner, Recipe, digest
+from tokenprune.recipe.schema import RECORDED, Evaluate, Pruner, Recipe
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.yaml import typed_pairs
 from tokenprune.runs import ModelFacts, RunFolder
@@ -18,7 +19,7 @@ from tokenprune.runs import ModelFacts, RunFolder
 def read_resolved(path: Path) -> Recipe:
     """The recipe that a run folder was made with. Raises TokenpruneError if it is missing or damaged."""
     try:
-        return parse_recipe(path.read_text(encoding="utf-8"), str(path), context=RECORDED)
+        return parse_recipe(files.read_text(path), str(path), context=RECORDED)
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].removeprefix(f"{path}: ")
         raise TokenpruneError(
@@ -66,22 +67,6 @@ def given_options(given: Sequence[str], methods: Sequence[str]) -> dict[str, Any
 def pruner_options(recipe: Recipe, method: str) -> dict[str, Any]:
     """A pruner that was trained with is evaluated with the same options."""
     return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
-
-
-def curve_id(
-    options: Mapping[str, Any],
-    keep: Sequence[float],
-    schedule: Schedule,
-    seeds: int,
-    finetune_epochs: int,
-    precision: str,
-    input_scores: str,
-) -> str:
-    """Eight hex digits of what decides a curve's numbers beside the run and the method."""
-    what = [options, keep, str(schedule), seeds, finetune_epochs, precision]
-    what += [input_scores] if schedule.moment == "input" else []
-    what += ["control"] if finetune_epochs else []  # what it is compared with
-    return digest(what)
 
 
 def ratios(text: str) -> tuple[float, ...]:

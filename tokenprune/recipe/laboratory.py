@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tokenprune.recipe.schema import digest
+from tokenprune.identity import digest
 from tokenprune.recipe.section import Section
 
 

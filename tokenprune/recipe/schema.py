@@ -1,6 +1,5 @@
 """What a recipe may say: every key with its unit, range and default. `docs/recipes.md` is printed from here."""
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from tokenprune import files
 from tokenprune.errors import UsageError, nearest, shortened
+from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
 from tokenprune.recipe.section import Named, Ratio, Section
@@ -319,13 +320,7 @@ _LATER_KEYS: dict[tuple[str, str], Any] = {
 @lru_cache
 def _file_digest(path: str, size: int, changed: int) -> str:
     """Of a file that is still what it was: the cells of a sweep share their images."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def digest(value: object) -> str:
-    """Eight hex digits of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+    return files.sha256(Path(path))
 
 
 def _parsed_site(value: str) -> str:

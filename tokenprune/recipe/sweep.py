@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from tokenprune.errors import UsageError
+from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import (
     Loaded,
@@ -27,7 +28,7 @@ from tokenprune.recipe.load import (
     set_key,
     without_effect,
 )
-from tokenprune.recipe.schema import Evaluate, InputScores, Recipe, digest
+from tokenprune.recipe.schema import Evaluate, InputScores, Recipe
 from tokenprune.recipe.section import Ratio, Section
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of

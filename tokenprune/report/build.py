@@ -1,13 +1,13 @@
 """A report written into a folder: page, figures, CSV, JSON."""
 
 import gc
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
+from tokenprune import files
 from tokenprune.errors import TokenpruneError
 from tokenprune.report.arms import experiments
 from tokenprune.report.collect import Report, collect
@@ -150,7 +150,7 @@ def _kept_examples(folder: RunFolder, curves: Curves, prunes: Sequence[Sequence[
 def _earlier(out: Path) -> set[str]:
     """What the report that stands in `out` wrote; nothing where nothing says so."""
     try:
-        record = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        record = files.parse_json(files.read_text(out / "report.json"))
     except (OSError, ValueError):
         return set()
     names = record.get("figures", []) if isinstance(record, dict) else []

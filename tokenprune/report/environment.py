@@ -4,17 +4,18 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tokenprune import files
 from tokenprune.errors import TokenpruneError
-from tokenprune.runs import RunFolder
+from tokenprune.runs import RunFolder, read_text
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    """environment.json, or nothing where there is none: numbers do not hang on it."""
+    """environment.json, or nothing where there is none: numbers do not depend on it."""
     if not folder.environment.is_file():
         return {}
     try:
-        record = json.loads(folder.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = files.parse_json(read_text(folder.environment))
+    except ValueError as error:
         raise TokenpruneError(f"{folder.environment}: cannot be read, left out: {error}") from None
     return record if isinstance(record, dict) else {}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tokenprune import files
 from tokenprune.report.environment import different
 from tokenprune.report.style import Drawing
 from tokenprune.runs import RunFolder
@@ -58,7 +59,7 @@ def machines(by_run: Mapping[str, dict[str, Any]]) -> list[dict[str, str]]:
 def resolved(folder: RunFolder) -> str | None:
     """resolved.yaml as text; None where it is gone: the numbers do not hang on it."""
     try:
-        return folder.resolved.read_text(encoding="utf-8").rstrip()
+        return files.read_text(folder.resolved).rstrip()
     except (OSError, UnicodeDecodeError):
         return None
 

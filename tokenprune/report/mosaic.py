@@ -4,7 +4,6 @@ Shapes: e images, p points (ratio by ratio), t patches, h x w pixels.
 """
 
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from tokenprune import files
 from tokenprune.errors import TokenpruneError
 from tokenprune.report.style import GREEN, RED, Drawing, blank, render, slug
 
@@ -50,16 +50,16 @@ def read_examples(folder: Path, method: str, ratios: Sequence[float], seeds: Seq
     chosen = sorted(first, reverse=True)
     rows = [first[ratio] for ratio in chosen]
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Examples(
-                method,
-                tuple(chosen),
-                arrays["images"],
-                arrays["labels"],
-                arrays["kept"][rows].astype(bool),
-                arrays["predictions"][rows],
-            )
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        arrays = files.read_arrays(path)
+        return Examples(
+            method,
+            tuple(chosen),
+            arrays["images"],
+            arrays["labels"],
+            arrays["kept"][rows].astype(bool),
+            arrays["predictions"][rows],
+        )
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise TokenpruneError(f"{path}: damaged, no mosaic of it: {error}") from None
 
 

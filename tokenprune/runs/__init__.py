@@ -2,7 +2,7 @@
 
 from tokenprune.runs import atomic
 from tokenprune.runs.environment import describe
-from tokenprune.runs.folder import Busy, Place, RunFolder, image_hashes, read_record, save_prune, sha256
+from tokenprune.runs.folder import Busy, Place, RunFolder, image_hashes
 from tokenprune.runs.laboratory import TheoryResult
 from tokenprune.runs.query import all_runs, check_resumable, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
@@ -15,6 +15,7 @@ from tokenprune.runs.records import (
     Status,
     TrainResult,
 )
+from tokenprune.runs.results import read_record, read_result, read_text, save_result
 from tokenprune.runs.spatial import SpatialResult
 from tokenprune.runs.theory import (
     THEORY_RESULTS,
@@ -54,8 +55,9 @@ __all__ = [
     "image_hashes",
     "latest_finished",
     "read_record",
+    "read_result",
+    "read_text",
     "run_name",
-    "save_prune",
-    "sha256",
+    "save_result",
     "theory_runs",
 ]

@@ -40,9 +40,9 @@ def write_text(path: Path, text: str) -> None:
     write(path, lambda handle: _write_all(handle, text.encode()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Indented JSON; NaN and infinities are refused (missing is null)."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """JSON; NaN and infinities are refused (missing is null)."""
+    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:

@@ -1,28 +1,32 @@
 """One run's folder: its files, its lock, its checks. Nothing here imports torch."""
 
 import contextlib
-import hashlib
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import filelock
-from pydantic import BaseModel, ValidationError
 
+from tokenprune import files
 from tokenprune.errors import TokenpruneError
 from tokenprune.runs import atomic
-from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Status, TrainResult
-
-_Record = TypeVar("_Record", bound=BaseModel)
+from tokenprune.runs.records import Epoch, PruneResult, Status, TrainResult
+from tokenprune.runs.results import (
+    check_curve,
+    check_training,
+    epochs_of,
+    parse_record,
+    read_record,
+    read_result,
+    read_text,
+    save_result,
+)
 
 #: Heads a line of a run's copy of its recipe.
 _SET = "# --set "
-
-_AGAIN = "make this result again with --force, or move its folder away"
 
 
 class Busy(TokenpruneError):
@@ -130,8 +134,11 @@ class RunFolder:
     def epochs(self) -> list[Epoch]:
         if not self._metrics.is_file():
             return []
-        lines = _read_text(self._metrics).splitlines()
-        return [_parse(self._metrics, line, Epoch) for line in lines]
+        return [parse_record(self._metrics, line, Epoch) for line in read_text(self._metrics).splitlines()]
+
+    def finished_epochs(self, result: TrainResult) -> list[Epoch]:
+        """The epochs behind a result. Raises TokenpruneError where they are damaged, missing or another run's."""
+        return epochs_of(self._metrics, self.epochs(), result)
 
     def set_epochs(self, epochs: list[Epoch]) -> None:
         """The whole of metrics.jsonl, anew: it is small, and a line is never half there."""
@@ -155,7 +162,7 @@ class RunFolder:
     def train_command(self, option: str) -> str:
         """The command for this very run, from its own copy of the recipe, with that option."""
         try:
-            source, overrides = self.recipe, _split(self.recipe.read_text(encoding="utf-8"))[0]
+            source, overrides = self.recipe, _split(files.read_text(self.recipe))[0]
         except (OSError, UnicodeDecodeError):
             source, overrides = self.resolved, []
         words = ["tokenprune", *self.verb, "--recipe", str(source)]
@@ -163,6 +170,10 @@ class RunFolder:
         runs_dir = self.path.parents[len(self.verb) - 1]  # the laboratory's runs lie one folder deeper
         words += [] if runs_dir == Path("runs") else ["--runs-dir", str(runs_dir)]
         return shlex.join([*words, option])
+
+    @property
+    def started(self) -> bool:
+        return self._status.is_file() or self._result.is_file()
 
     @property
     def finished(self) -> bool:
@@ -173,17 +184,21 @@ class RunFolder:
             raise TokenpruneError(
                 f"{self.path}: this run is not finished; `{self.train_command('--resume')}` continues it"
             )
-        return read_record(self._result, TrainResult, f"train it again with `{self.train_command('--force')}`")
+        result = read_result(self._result, TrainResult, f"train it again with `{self.train_command('--force')}`")
+        check_training(self.path, result)
+        return result
 
     def set_result(self, result: TrainResult) -> None:
-        atomic.write_json(self._result, result.model_dump(mode="json"))
+        """Seal what is in the folder: the last step of a training."""
+        beside = (self.resolved, self.environment, self._metrics, self.predictions)
+        save_result(self._result, result, [file.name for file in beside])
 
     def check_weights(self) -> Path:
         """The weights file, after its bytes were found to be those the result names."""
         expected, again = self.result().weights_sha256, self.train_command("--force")
         if not self.weights.is_file():
             raise TokenpruneError(f"{self.weights}: missing; train this run again with `{again}`")
-        if sha256(self.weights) != expected:
+        if files.sha256(self.weights) != expected:
             raise TokenpruneError(
                 f"{self.weights}: damaged: its bytes are not those that training wrote (sha256 differs); "
                 f"train this run again with `{again}`"
@@ -197,7 +212,7 @@ class RunFolder:
         Raises TokenpruneError if the environment record cannot be read.
         """
         try:
-            record = json.loads(_read_text(self.environment))
+            record = files.parse_json(read_text(self.environment))
             start = (record.get("start") or {}).get("images") or {}
             started = {"start": " ".join(str(start[key]) for key in sorted(start))} if start else {}
             return image_hashes(record["data"]) | started
@@ -223,7 +238,18 @@ class RunFolder:
     def prunes(self) -> list[tuple[Path, PruneResult]]:
         """Every finished prune of this run, in the order of folder names."""
         found = sorted((self.path / "prune").glob("*/result.json"))
-        return [(path.parent, read_record(path, PruneResult)) for path in found]
+        return [(path.parent, self.curve(path.parent)) for path in found]
+
+    def curve(self, path: Path) -> PruneResult:
+        """The result in a prune's folder. Raises TokenpruneError if it is damaged or not of this run."""
+        result = read_result(path / "result.json", PruneResult)
+        check_curve(path, result, self.name)
+        return result
+
+
+def run_paths(runs_dir: Path) -> list[Path]:
+    """Folders in `runs_dir` that a run was started in, by name; also those whose status was lost."""
+    return [path for path in sorted(runs_dir.iterdir()) if RunFolder(path).started] if runs_dir.is_dir() else []
 
 
 def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
@@ -232,46 +258,8 @@ def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
     return {what: part["sha256"] for what, part in parts.items() if part.get("sha256")}
 
 
-def save_prune(folder: Path, result: PruneResult) -> None:
-    """result.json goes last: a prune folder that has one is whole."""
-    atomic.write_json(folder / "result.json", result.model_dump(mode="json"))
-
-
-def read_record(path: Path, kind: type[_Record], remedy: str = _AGAIN) -> _Record:
-    """A JSON file as a typed record; TokenpruneError names the file, what is wrong with it and the remedy."""
-    return _parse(path, _read_text(path), kind, remedy)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokenpruneError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
-
-
 def _split(text: str) -> tuple[list[str], str]:
     """What `--set` said and the recipe, of a run's copy."""
     lines = text.splitlines(keepends=True)
     count = next((i for i, line in enumerate(lines) if not line.startswith(_SET)), len(lines))
     return [line.removeprefix(_SET).strip() for line in lines[:count]], "".join(lines[count:])
-
-
-def _parse(path: Path, text: str, kind: type[_Record], remedy: str = _AGAIN) -> _Record:
-    try:
-        tree: Any = json.loads(text)
-    except ValueError:
-        raise TokenpruneError(f"{path}: not valid JSON: the file is damaged; {remedy}") from None
-    version = tree.get("schema_version", SCHEMA) if isinstance(tree, dict) else SCHEMA
-    if version != SCHEMA:
-        raise TokenpruneError(f"{path}: results of schema {version}, this program reads schema {SCHEMA}; {remedy}")
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}; {remedy}") from None

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tokenprune.runs.records import SCHEMA, Record
+from tokenprune.runs.records import SCHEMA, Result
 
 Numbers = tuple[float | None, ...]
 
 
-class TheoryResult(Record):
+class TheoryResult(Result):
     """What every result.json of the laboratory holds."""
 
     schema_version: int = SCHEMA

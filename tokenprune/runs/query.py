@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tokenprune.errors import TokenpruneError, UsageError, unknown
-from tokenprune.runs.folder import RunFolder
+from tokenprune.runs.folder import RunFolder, run_paths
 
 
 def run_name(recipe: str, setting: str, seed: int) -> str:
@@ -17,7 +17,7 @@ def all_runs(runs_dir: Path) -> list[RunFolder]:
     """Every folder in `runs_dir` that a run was started in, by name. Empty if the folder does not exist."""
     if not runs_dir.is_dir():
         return []
-    return [RunFolder(path.parent) for path in sorted(runs_dir.glob("*/status.json"))]
+    return [RunFolder(path) for path in run_paths(runs_dir)]
 
 
 def begun_otherwise(wanted: RunFolder) -> RunFolder | None:
@@ -45,7 +45,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     runs = {run.name: run for run in all_runs(runs_dir)}
     if name in runs:
         return runs[name]
-    if (Path(name) / "status.json").is_file():
+    if RunFolder(Path(name)).started:
         return RunFolder(Path(name))
     error = unknown("run", name, runs)
     raise UsageError(f"{error} (looked in {runs_dir})")

@@ -1,8 +1,8 @@
 """What a run folder holds, typed: missing is null, never 0; shares and accuracies are in [0, 1]."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 
@@ -14,16 +14,39 @@ TIMED_BATCHES = 4
 PRETRAIN = "pretrain"
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Change = Annotated[float, Field(ge=-1, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(ge=1)]
+#: A share that was computed in floating point.
+Nearly = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+class Result(Record):
+    """A result.json.
+
+    files: sha256 of the files beside it that are part of the result, by name. seal: sha256 of everything else in it, so
+    that whatever was changed afterwards is found out; both are missing in results from before there were seals.
+    """
+
+    files: dict[str, Sha256] = {}
+    seal: Sha256 | None = None
 
 
 class Status(Record):
     """status.json"""
 
     state: Literal["running", "interrupted", "failed", "finished"]
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     message: str | None = None
     updated: str  # ISO 8601, UTC
 
@@ -31,31 +54,31 @@ class Status(Record):
 class Epoch(Record):
     """A line of metrics.jsonl. Epoch 0 is the model before training."""
 
-    epoch: int
-    step: int  # optimiser steps taken so far
+    epoch: Count
+    step: Count  # optimiser steps taken so far
     train_loss: float | None = None
-    train_accuracy: float | None = None  # of augmented images, as they were trained on; null with mixup or cutmix
+    train_accuracy: Share | None = None  # of augmented images, as they were trained on; null with mixup or cutmix
     test_loss: float | None = None
-    test_accuracy: float | None = None
+    test_accuracy: Share | None = None
     learning_rate: float | None = None
-    keep_ratio: float | None = None  # of the pruner in training; null without one
-    attention_on_relevant: tuple[float, ...] | None = None  # share of class (or received) attention, per block
+    keep_ratio: Share | None = None  # of the pruner in training; null without one
+    attention_on_relevant: tuple[Nearly, ...] | None = None  # share of class (or received) attention, per block
     seconds: float | None = None
     images_per_second: float | None = None  # training images
 
 
 class ModelFacts(Record):
     name: str  # "vit" or timm's name
-    depth: int
-    dim: int
-    heads: int
-    patch_size: int
-    patches: int  # patch tokens of an image
-    prefix: int  # class and register tokens
+    depth: Some
+    dim: Some
+    heads: Some
+    patch_size: Some
+    patches: Some  # patch tokens of an image
+    prefix: Count  # class and register tokens
     class_token: bool
     pooling: str | None = None  # timm's global_pool; null in older results
-    parameters: int
-    flops: float  # per image, forward, unpruned
+    parameters: Some
+    flops: Positive  # per image, forward, unpruned
 
     @property
     def class_pooled(self) -> bool:
@@ -67,33 +90,35 @@ class DataFacts(Record):
     source: str
     scene: str
     classes: tuple[str, ...]
-    train_count: int
-    test_count: int
-    relevant_share: float | None  # alpha_*: mean label-relevant share of a test image's area
+    train_count: Some
+    test_count: Some
+    relevant_share: Share | None  # alpha_*: mean label-relevant share of a test image's area
     note: str | None = None  # what a reader of any number must know of the data
 
 
-class TrainResult(Record):
+class TrainResult(Result):
     """result.json of a run."""
 
     schema_version: int = SCHEMA
     name: str  # of the recipe
     setting: str  # shared by runs that differ only by seed
     family: str  # shared by runs that differ only by seed and depth
-    seed: int
+    seed: Count
     model: ModelFacts
     data: DataFacts
     pruner: str
-    keep_ratio: float
-    kept_relevance: float | None = None  # label-relevant share of the test tokens that this pruner keeps: their alpha_*
+    keep_ratio: Ratio
+    kept_relevance: Nearly | None = (
+        None  # label-relevant share of the test tokens that this pruner keeps: their alpha_*
+    )
     start: str | None = None  # the pretraining, in a word or two (`Start.label`); null: from scratch
-    epochs: int
-    test_count: int
-    test_correct: int
-    test_accuracy: float
+    epochs: Some
+    test_count: Some
+    test_correct: Count
+    test_accuracy: Share
     test_loss: float
-    group_accuracy: dict[str, float] | None = None  # spurious scenes: per group of test images
-    seconds: float  # of training, over all resumptions
+    group_accuracy: dict[str, Share] | None = None  # spurious scenes: per group of test images
+    seconds: NotNegative  # of training, over all resumptions
     precision: Literal["fp32", "bf16"]
     device: str
     weights_sha256: str
@@ -107,29 +132,29 @@ class TrainResult(Record):
 class PrunePoint(Record):
     """Accuracy of one method at one ratio, on all test images, compared with the unpruned model on the same ones."""
 
-    seed: int | None  # the draw of a random pruner, null for the others
-    keep_ratio: float  # as asked, per site
-    realised: tuple[float, ...]  # share of the image's patches present after each site
-    realised_mean: float  # averaged over blocks (a block counts the tokens its MLP sees)
-    correct: int
-    accuracy: float
-    low: float  # Wilson 95 %
-    high: float
-    difference: float  # accuracy less the unpruned model's
-    difference_low: float  # paired 95 %
-    difference_high: float
-    lost: int  # right unpruned, wrong pruned
-    gained: int  # wrong unpruned, right pruned
-    mcnemar_p: float
-    kept_relevance: float | None  # share of the kept patch tokens' area that is label-relevant
-    relevant_recall: float | None  # share of all label-relevant area that is kept
-    flops: float  # per image, scores included
-    ideal_speedup: float  # unpruned FLOPs over these
-    images_per_second: float | None
-    speedup: float | None  # measured, over the unpruned model in the same pass
+    seed: Count | None  # the draw of a random pruner, null for the others
+    keep_ratio: Ratio  # as asked, per site
+    realised: Annotated[tuple[Share, ...], Field(min_length=1)]  # share of the image's patches present after each site
+    realised_mean: Share  # averaged over blocks (a block counts the tokens its MLP sees)
+    correct: Count
+    accuracy: Share
+    low: Nearly  # Wilson 95 %
+    high: Nearly
+    difference: Change  # accuracy less the unpruned model's
+    difference_low: Change  # paired 95 %
+    difference_high: Change
+    lost: Count  # right unpruned, wrong pruned
+    gained: Count  # wrong unpruned, right pruned
+    mcnemar_p: Nearly
+    kept_relevance: Nearly | None  # share of the kept patch tokens' area that is label-relevant
+    relevant_recall: Nearly | None  # share of all label-relevant area that is kept
+    flops: Positive  # per image, scores included
+    ideal_speedup: Positive  # unpruned FLOPs over these
+    images_per_second: Positive | None
+    speedup: Positive | None  # measured, over the unpruned model in the same pass
 
 
-class PruneResult(Record):
+class PruneResult(Result):
     """result.json of prune/<method>-<id>/; predictions.npz beside it has a row of predictions per point."""
 
     schema_version: int = SCHEMA
@@ -138,15 +163,15 @@ class PruneResult(Record):
     options: dict[str, Any] = {}
     site: str
     input_scores: str | None = None
-    finetune_epochs: int = 0
+    finetune_epochs: Count = 0
     precision: Literal["fp32", "bf16"]
     device: str
-    batch_size: int
-    count: int  # test images
-    baseline_correct: int
-    baseline_accuracy: float
-    baseline_images_per_second: float | None
-    points: tuple[PrunePoint, ...]
+    batch_size: Some
+    count: Some  # test images
+    baseline_correct: Count
+    baseline_accuracy: Share
+    baseline_images_per_second: Positive | None
+    points: Annotated[tuple[PrunePoint, ...], Field(min_length=1)]
 
     @property
     def untimed(self) -> str | None:

@@ -11,8 +11,8 @@ import filelock
 
 from tokenprune.errors import TokenpruneError
 from tokenprune.runs import atomic
-from tokenprune.runs.folder import read_record
 from tokenprune.runs.records import SCHEMA, Record
+from tokenprune.runs.results import read_record
 
 #: `submitted` is a cell that waits in a scheduler's queue; `elsewhere`, one that another process works on.
 State = Literal["waiting", "submitted", "training", "pruning", "finished", "failed", "interrupted", "elsewhere"]

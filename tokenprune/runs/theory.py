@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-from tokenprune.runs.folder import RunFolder, read_record
+from tokenprune import files
+from tokenprune.runs.folder import RunFolder, run_paths
 from tokenprune.runs.laboratory import Numbers, TheoryResult
+from tokenprune.runs.results import read_result, read_text
 from tokenprune.runs.spatial import SpatialResult
 
 
@@ -103,23 +105,21 @@ class TheoryFolder(RunFolder):
     @property
     def verb(self) -> tuple[str, ...]:
         try:
-            found = re.search(r"^experiment: (\w+)$", self.resolved.read_text(encoding="utf-8"), re.MULTILINE)
+            found = re.search(r"^experiment: (\w+)$", files.read_text(self.resolved), re.MULTILINE)
         except (OSError, UnicodeDecodeError):
             found = None
         return ("theory", found[1] if found else "EXPERIMENT")
 
     def theory_result(self) -> TheoryResult:
         """Raises TokenpruneError if it is missing or damaged."""
-        import json
-
         path = self.path / "result.json"
         try:
-            experiment = json.loads(path.read_text(encoding="utf-8")).get("experiment")
-        except (OSError, ValueError, AttributeError):
-            experiment = None
-        return read_record(path, THEORY_RESULTS.get(experiment, TheoryResult))
+            experiment = str(files.parse_json(read_text(path))["experiment"])
+        except (ValueError, KeyError, TypeError):
+            experiment = ""
+        return read_result(path, THEORY_RESULTS.get(experiment, TheoryResult))
 
 
 def theory_runs(runs_dir: Path) -> list[TheoryFolder]:
     """Every run of the laboratory in `runs_dir`, by name."""
-    return [TheoryFolder(path.parent) for path in sorted((runs_dir / TheoryFolder.place).glob("*/status.json"))]
+    return [TheoryFolder(path) for path in run_paths(runs_dir / TheoryFolder.place)]

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tokenprune import cost
+from tokenprune import cost, files
 from tokenprune.errors import TokenpruneError
+from tokenprune.identity import curve_id
 from tokenprune.images import data_folder
-from tokenprune.recipe import Recipe, Schedule, curve_id, pruner_options
+from tokenprune.recipe import Recipe, Schedule, pruner_options
 from tokenprune.recipe.sweep import Cell
-from tokenprune.runs import PruneResult, RunFolder, read_record
+from tokenprune.runs import RunFolder
 from tokenprune.runs.sweeps import State
 
 #: Training images, side in pixels, classes, as published.
@@ -57,7 +58,7 @@ def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool
         identity = curve_id(
             pruner_options(recipe, method),
             spec.keep,
-            Schedule.parse(spec.site),
+            spec.site,
             spec.seeds,
             spec.finetune_epochs,
             precision,
@@ -66,7 +67,7 @@ def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool
         path = folder.prune_folder(method, identity) / "result.json"
         if not path.is_file():
             return False
-        read_record(path, PruneResult)
+        folder.curve(path.parent)
     return True
 
 
@@ -138,11 +139,12 @@ def _images(recipe: Recipe, data_dir: Path | None) -> tuple[int, int, int] | Non
 def _in_file(path: Path) -> tuple[int, int, int] | None:
     """From the headers and labels of a prepared .npz, without its images; None if it cannot be read."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("train_images.npy") as images:
-            shape = _shape(images)
-        with np.load(path) as arrays:
-            classes = len(arrays["classes"]) if "classes" in arrays else int(arrays["train_labels"].max()) + 1
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        with files.opened(path) as handle:
+            with zipfile.ZipFile(handle) as archive, archive.open("train_images.npy") as images:
+                shape = _shape(images)
+            with np.load(handle) as arrays:
+                classes = len(arrays["classes"]) if "classes" in arrays else int(arrays["train_labels"].max()) + 1
+    except Exception:  # damaged bytes raise whatever the readers of zip and arrays meet first
         return None
     return shape[0], shape[1], classes
 

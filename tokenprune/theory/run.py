@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import torch
 
-from tokenprune import hardware, runs
+from tokenprune import files, hardware, runs
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Loaded, TheoryRecipe, dump_recipe
-from tokenprune.runs import TheoryFolder, TheoryResult, atomic
+from tokenprune.runs import TheoryFolder, TheoryResult, atomic, save_result
 from tokenprune.theory.chunks import MODELS, MODELS_ON_GPU
 from tokenprune.theory.experiments import plan_of
 from tokenprune.theory.plan import Chunk, Output, Plan
@@ -72,7 +72,7 @@ def theory_run(
                 device=hardware.device_name(device),
             )
             # On one line: indented, every number of a large diagram would have a line of its own.
-            atomic.write_text(folder.path / "result.json", result.model_dump_json() + "\n")
+            save_result(folder.path / "result.json", result, [folder.resolved.name], indent=None)
             folder.set_status("finished", 0, len(plan.chunks))
         atomic.remove(folder.chunks)
     return folder
@@ -117,7 +117,7 @@ class _Journal:
 
     def _take(self, line: bytes) -> None:
         try:
-            entry = json.loads(line)
+            entry = files.parse_json(line.decode())
             if entry["chunks"] != len(self.plan.chunks):
                 raise ValueError
             self.found[int(entry["chunk"])] = entry["output"]

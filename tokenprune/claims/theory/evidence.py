@@ -1,11 +1,13 @@
-"""What the laboratory left on disk, read with suspicion: what is unfinished, damaged or a copy is named, not used."""
+"""What the laboratory left on disk: what is unfinished, damaged or a copy is named and not used."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenprune.claims.evidence import unsealed
 from tokenprune.errors import TokenpruneError
-from tokenprune.recipe.schema import digest
+from tokenprune.identity import digest
 from tokenprune.runs import (
     AttentionResult,
     PhaseResult,
@@ -16,6 +18,8 @@ from tokenprune.runs import (
     TimeResult,
     theory_runs,
 )
+
+_NAME = r".+-[0-9a-f]{8}-s\d+"
 
 
 def read_theory(runs_dir: Path) -> tuple[list[tuple[TheoryFolder, TheoryResult]], list[str]]:
@@ -35,12 +39,15 @@ def read_theory(runs_dir: Path) -> tuple[list[tuple[TheoryFolder, TheoryResult]]
         except TokenpruneError as error:
             problems.append(f"{error}: run {folder.name} is not used")
             continue
+        if not folder.name.endswith(f"-{result.setting}-s{result.seed}") and re.fullmatch(_NAME, folder.name):
+            problems.append(f"{folder.path}: damaged: its result is of setting {result.setting}, seed {result.seed}")
+            continue
         twin = seen.setdefault((result.setting, result.seed), folder.name)
         if twin != folder.name:
             problems.append(f"{folder.path}: same setting and seed as {twin}, so no replicate of it: not used")
             continue
         found.append((folder, result))
-    return found, problems
+    return found, problems + unsealed([result for _, result in found], runs_dir / TheoryFolder.place)
 
 
 def _contradictions(result: TheoryResult) -> Iterator[str]:

@@ -1,0 +1,35 @@
+"""Short names for what decides a result: equal where it is equal, other where anything differs."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def canonical(value: object) -> bytes:
+    """JSON of which equal values have equal bytes."""
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def digest(value: object) -> str:
+    """Eight hex digits of anything that JSON can hold."""
+    return hashlib.sha256(canonical(value)).hexdigest()[:8]
+
+
+def curve_id(
+    options: Mapping[str, Any],
+    keep: Sequence[float],
+    site: str,
+    seeds: int,
+    finetune_epochs: int,
+    precision: str,
+    input_scores: str | None,
+) -> str:
+    """Eight hex digits of what decides a curve's numbers beside the run and the method.
+
+    input_scores: counts at site `input` only.
+    """
+    what = [options, list(keep), site, seeds, finetune_epochs, precision]
+    what += [input_scores] if site == "input" else []
+    what += ["control"] if finetune_epochs else []  # what it is compared with
+    return digest(what)

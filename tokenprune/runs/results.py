@@ -1,0 +1,186 @@
+"""Results on disk: written under a seal, and believed only as far as their numbers agree.
+
+A result.json holds the sha256 of the files that belong to it and of itself. What has no seal, or was sealed anew by who
+changed it, must still agree with itself, with its folder's name and with the files beside it.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tokenprune import files
+from tokenprune.errors import TokenpruneError, shortened
+from tokenprune.identity import canonical, curve_id
+from tokenprune.runs import atomic
+from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Result, TrainResult
+
+_Record = TypeVar("_Record", bound=BaseModel)
+_Result = TypeVar("_Result", bound=Result)
+
+_AGAIN = "make this result again with --force, or move its folder away"
+#: Draws of a random pruner that a curve's identity is tried with: the others do not record how many there were.
+_DRAWS = 64
+
+
+def save_result(path: Path, result: Result, beside: Sequence[str] = (), *, indent: int | None = 2) -> None:
+    """Write a result.json under its seal. beside: names of files in its folder that are part of it."""
+    known = {name: files.sha256(path.parent / name) for name in beside if (path.parent / name).is_file()}
+    tree = result.model_copy(update={"files": known}).model_dump(mode="json", exclude={"seal"})
+    atomic.write_json(path, tree | {"seal": _seal(tree)}, indent=indent)
+
+
+def read_record(path: Path, kind: type[_Record], remedy: str = _AGAIN) -> _Record:
+    """A JSON file as a typed record; TokenpruneError names the file, what is wrong with it and the remedy."""
+    return parse_record(path, read_text(path), kind, remedy)
+
+
+def read_result(path: Path, kind: type[_Result], remedy: str = _AGAIN) -> _Result:
+    """A result.json whose seal is whole, or that has none; of the files beside it `changed` tells.
+
+    Raises TokenpruneError that names the file, what is wrong with it and the remedy.
+    """
+    text = read_text(path)
+    result = parse_record(path, text, kind, remedy)
+    tree = files.parse_json(text)
+    if result.seal is not None and result.seal != _seal({key: tree[key] for key in tree if key != "seal"}):
+        raise TokenpruneError(f"{path}: changed after it was written (its seal is broken); {remedy}")
+    return result
+
+
+def changed(folder: Path, result: Result) -> dict[str, str]:
+    """What to say of each file beside a result that is not the one it belongs to, by name.
+
+    A file that is gone is not changed: predictions do not travel with what is published. Where nothing is sealed,
+    predictions are counted instead.
+    """
+    found = {}
+    for name, sha256 in result.files.items():
+        try:
+            if files.sha256(folder / name) != sha256:
+                found[name] = f"{folder / name}: changed after its result was written (sha256 differs)"
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            found[name] = f"{folder / name}: cannot be read: {error.strerror}"
+    predictions = folder / "predictions.npz"
+    if result.seal is None and isinstance(result, TrainResult | PruneResult) and predictions.is_file():
+        right = [p.correct for p in result.points] if isinstance(result, PruneResult) else [result.test_correct]
+        if _right(predictions) != right:
+            found[predictions.name] = f"{predictions}: damaged: not the answers that result.json counts"
+    return found
+
+
+def _right(predictions: Path) -> list[int] | None:
+    """Right answers by row of a predictions.npz; None where it cannot be read."""
+    try:
+        arrays = files.read_arrays(predictions)
+        right = arrays["predictions"] == arrays["labels"]
+        return [int(row.sum()) for row in right.reshape(-1, right.shape[-1])]
+    except (OSError, ValueError, KeyError, AttributeError, IndexError):  # shapes that do not match compare to one bool
+        return None
+
+
+def check_training(path: Path, result: TrainResult) -> None:
+    """Raises TokenpruneError where a training's numbers contradict each other, or its folder `path`."""
+    _accuracy(path, result.test_correct, result.test_count, result.test_accuracy)
+    name = re.fullmatch(r".+-([0-9a-f]{8})-s(\d+)", path.name)
+    if name is not None and (name[1], int(name[2])) != (result.setting, result.seed):
+        raise _contradiction(path, f"its result is of setting {result.setting}, seed {result.seed}")
+    if result.test_count != result.data.test_count:
+        raise _contradiction(path, f"{result.test_count} test images and {result.data.test_count}")
+
+
+def epochs_of(path: Path, epochs: Sequence[Epoch], result: TrainResult) -> list[Epoch]:
+    """The epochs of a finished run. Raises TokenpruneError where they are not all there or are another run's."""
+    found = [epoch.epoch for epoch in epochs]
+    if found != list(range(result.epochs + 1)):
+        raise _contradiction(path, f"{len(found)} epochs where {result.epochs + 1} belong")
+    if epochs[-1].test_accuracy not in (None, result.test_accuracy):
+        raise _contradiction(path, "its last accuracy is not that of result.json")
+    return list(epochs)
+
+
+def check_curve(path: Path, result: PruneResult, run: str) -> None:
+    """Raises TokenpruneError where a curve's numbers contradict each other, its folder `path` or its run's name."""
+    _accuracy(path, result.baseline_correct, result.count, result.baseline_accuracy)
+    if result.run != run:
+        raise _contradiction(path, f"a curve of run {shortened(result.run)}")
+    for problem in _contradictions(result):
+        raise _contradiction(path, problem)
+    if path.name not in {f"{result.method}-{identity}" for identity in _identities(result)}:
+        raise _contradiction(path, "its method, site, ratios or options are not those of its folder's name")
+
+
+def _contradictions(result: PruneResult) -> Iterator[str]:
+    from tokenprune.statistics import wilson_all
+
+    bounds = wilson_all([point.correct for point in result.points], result.count)
+    for point, low, high in zip(result.points, *bounds, strict=True):
+        at = f"keep {point.keep_ratio:g}"
+        if point.correct != result.baseline_correct - point.lost + point.gained:
+            yield f"{at}: {point.correct} right, but {point.lost} lost and {point.gained} gained"
+        if point.lost > result.baseline_correct or point.correct > result.count:
+            yield f"{at}: more right or lost than there are"
+        if not _same(point.accuracy, point.correct / result.count):
+            yield f"{at}: accuracy {point.accuracy:g} is not {point.correct} of {result.count}"
+        if not (_same(point.low, low) and _same(point.high, high)):
+            yield f"{at}: interval {point.low:g} to {point.high:g} is not that of {point.correct} of {result.count}"
+        if not _same(point.difference, (point.gained - point.lost) / result.count):
+            yield f"{at}: difference {point.difference:g} is not that of its counts"
+        if not point.difference_low - 1e-9 <= point.difference <= point.difference_high + 1e-9:
+            yield f"{at}: difference {point.difference:g} is outside of its interval"
+
+
+def _identities(result: PruneResult) -> Iterator[str]:
+    keep = list(dict.fromkeys(point.keep_ratio for point in result.points))
+    scores = result.input_scores or "last"
+    for seeds in range(1, _DRAWS):
+        yield curve_id(result.options, keep, result.site, seeds, result.finetune_epochs, result.precision, scores)
+
+
+def _accuracy(path: Path, correct: int, count: int, accuracy: float) -> None:
+    if correct > count or not _same(accuracy, correct / count):
+        raise _contradiction(path, f"accuracy {accuracy:g} is not {correct} of {count} images")
+
+
+def _same(first: float, second: float) -> bool:
+    return math.isclose(first, second, abs_tol=1e-9)
+
+
+def _contradiction(path: Path, what: str) -> TokenpruneError:
+    return TokenpruneError(f"{path}: damaged: {what}")
+
+
+def _seal(tree: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical(tree)).hexdigest()
+
+
+def read_text(path: Path) -> str:
+    """A record's text. Raises TokenpruneError."""
+    try:
+        return files.read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenpruneError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+
+
+def parse_record(path: Path, text: str, kind: type[_Record], remedy: str = _AGAIN) -> _Record:
+    """A record from JSON. Raises TokenpruneError."""
+    try:
+        tree = files.parse_json(text)
+    except ValueError:
+        raise TokenpruneError(f"{path}: not valid JSON: the file is damaged; {remedy}") from None
+    version = tree.get("schema_version", SCHEMA) if isinstance(tree, dict) else SCHEMA
+    if version != SCHEMA:
+        found = shortened(str(version))
+        raise TokenpruneError(f"{path}: results of schema {found}, this program reads schema {SCHEMA}; {remedy}")
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(shortened(str(part)) for part in first["loc"])
+        raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}; {remedy}") from None
