@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from killed import every_kill, killed_at
 
 from tokenprune.errors import TokenpruneError
 from tokenprune.runs import atomic
@@ -60,30 +61,60 @@ def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("moment", ["fsync", "replace"])
-@pytest.mark.parametrize("after", range(6))
-def test_several_files_are_all_replaced_or_none(tmp_path, monkeypatch, moment, after):
-    before = {"a": b"old", "figures/b": b"old", "figures/c": b"old", "mine": b"mine"}
-    for name, content in before.items():
+OLD = {"figures/b": b"old", "figures/c": b"old", "page": b"old", "mine": b"mine"}
+NEW = {"figures/b": b"new", "figures/d": b"new", "page": b"new", "record": b"new"}
+
+
+@pytest.fixture
+def old(tmp_path):
+    for name, content in OLD.items():
         atomic.write_files(tmp_path, {name: content})
-    new = {"a": b"new", "figures/b": b"new", "figures/d": b"new", "e": b"new"}
-    real, calls = getattr(atomic.os, moment), []
+    return tmp_path
 
-    def once_full(*arguments):
-        calls.append(arguments)
-        if len(calls) == after + 1:  # undoing works again
+
+@pytest.mark.parametrize("after", range(len(NEW)))
+def test_a_disk_that_fills_while_several_files_are_written_changes_none(old, monkeypatch, after):
+    real, calls = os.fsync, []
+
+    def once_full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == after + 1:
             full()
-        real(*arguments)
+        real(descriptor)
 
-    monkeypatch.setattr(atomic.os, moment, once_full)
-    if moment == "fsync" and after >= len(new):
-        atomic.write_files(tmp_path, new, ["figures/c"])
-        assert tree(tmp_path) == new | {"mine": b"mine"}
-    else:
-        with pytest.raises(TokenpruneError, match="could not be saved: No space left on device"):
-            atomic.write_files(tmp_path, new, ["figures/c"])
-        assert tree(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    monkeypatch.setattr(atomic.os, "fsync", once_full)
+    with pytest.raises(TokenpruneError, match="could not be saved: No space left on device"):
+        atomic.write_files(old, NEW, ["figures/c"])
+    assert tree(old) == OLD | {".lock": b""}
+
+
+def test_several_files_killed_at_every_change_are_each_old_or_new_and_the_next_write_is_whole(tmp_path):
+    folder, work = tmp_path / "0", lambda: atomic.write_files(folder, NEW, ["figures/c"])
+    seen = set()
+
+    def begin():
+        nonlocal folder
+        folder = tmp_path / str(int(folder.name) + 1)
+        for name, content in OLD.items():
+            atomic.write_files(folder, {name: content})
+
+    for _ in every_kill(begin, work):
+        there = tree(folder)
+        assert there["page"] in (b"old", b"new")
+        assert there["figures/b"] in (b"old", b"new")
+        assert "record" not in there or there.items() >= NEW.items()
+        seen.add(there["page"])
+        work()
+        assert tree(folder) == NEW | {"mine": b"mine", ".lock": b""}
+        assert not list(folder.glob(".writing.*"))
+    assert seen == {b"old", b"new"}
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_by_the_next_that_holds_the_folder(tmp_path):
+    assert killed_at(0, lambda: atomic.write_text(tmp_path / "resume.pt", "half"))
+    assert len(list(tmp_path.glob(".resume.pt.*.part"))) == 1
+    with atomic.alone(tmp_path, "**/.*.part", "is here"):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_folder_made_for_files_that_could_not_be_written_goes(tmp_path, monkeypatch):
@@ -99,7 +130,7 @@ def test_a_folder_in_the_way_of_a_file_is_left_alone(tmp_path):
     atomic.write_files(tmp_path, {"a": b"old"})
     with pytest.raises(TokenpruneError, match="page: could not be saved"):
         atomic.write_files(tmp_path, {"a": b"new", "page": b"new"}, ["page"])
-    assert tree(tmp_path) == {"a": b"old", "page/mine": b"mine"}
+    assert tree(tmp_path) == {"a": b"old", "page/mine": b"mine", ".lock": b""}
 
 
 def test_missing_is_null_and_not_a_number_is_refused(tmp_path):

@@ -181,7 +181,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -> list[tuple[Path, PruneResult]]:
     found = []
-    for path in sorted(path for path in (folder.path / "prune").glob("*") if path.is_dir()):
+    for path in sorted(path for path in folder.curves.glob("*") if path.is_dir()):
         if not (path / "result.json").is_file():
             problems.append(f"{path}: half written (no result.json): not used")
             continue

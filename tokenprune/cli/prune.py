@@ -101,9 +101,8 @@ def prune(
                 progress=reporter.count,
             )
     except KeyboardInterrupt:
-        again = "the same command" + (", without --force," if force else "")
         raise Interrupted(
-            f"interrupted; the models fine-tuned so far are kept: {again} goes on"
+            "interrupted; the models fine-tuned so far are kept: the same command goes on"
             if choice.finetune_epochs
             else "interrupted; one pass measures all methods, so there is nothing of it to keep: the same command "
             "starts it again"

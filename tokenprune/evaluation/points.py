@@ -14,7 +14,7 @@ from tokenprune.evaluation.tally import Tally
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
 from tokenprune.recipe import Schedule
-from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result
+from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result, settle_prune
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
 
@@ -36,15 +36,17 @@ class Curve:
 def save_curve(curve: Curve, folder: Path) -> None:
     """predictions.npz, examples.npz, and last result.json, without which the folder counts for nothing.
 
-    Raises TokenpruneError if they cannot be saved.
+    An earlier curve there stays until all of this one is on disk. Raises TokenpruneError if it cannot be saved.
     """
-    atomic.make_folder(folder)
-    # An earlier measurement's result must not stand beside this one's predictions.
-    atomic.remove(folder / "result.json")
-    _save_arrays(folder / "predictions.npz", curve.predictions)
-    if curve.examples is not None:
-        _save_arrays(folder / "examples.npz", curve.examples)
-    save_result(folder / "result.json", curve.result, ["predictions.npz", "examples.npz"])
+    at = folder / atomic.ANEW
+    try:
+        atomic.make_folder(at)
+        _save_arrays(at / "predictions.npz", curve.predictions)
+        if curve.examples is not None:
+            _save_arrays(at / "examples.npz", curve.examples)
+        save_result(at / "result.json", curve.result, ["predictions.npz", "examples.npz"])
+    finally:
+        settle_prune(folder)
 
 
 def load_curve(folder: Path) -> Curve:

@@ -41,7 +41,7 @@ def prune_run(
     options: keyword arguments of the pruners, over those that the run was trained with.
 
     Fine-tuned models are kept one by one: after KeyboardInterrupt the same call goes on. Without fine-tuning one pass
-    measures all methods, and an interrupted one leaves nothing.
+    measures all methods, and an interrupted one leaves nothing. With `force` what is there stays until the new stands.
 
     Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
     a curve cannot be saved; UsageError for ratios, sites and pruners that cannot be.
@@ -58,25 +58,29 @@ def prune_run(
         input_scores=input_scores,  # type: ignore[arg-type]
         examples=recipe.evaluate.examples,
     )
-    folders = {
-        name: run.prune_folder(name, _curve_id(plan, options, finetune_epochs)) for name, options in plan.methods
-    }
+    identities = {name: _curve_id(plan, options, finetune_epochs) for name, options in plan.methods}
     for name, arguments in plan.methods:
         pruners.create(name, **arguments)
-    missing = tuple(pair for pair in plan.methods if force or not (folders[pair[0]] / "result.json").is_file())
+
+    def folder(method: str) -> Path:
+        return run.prune_folder(method, identities[method])
+
+    missing = tuple(pair for pair in plan.methods if force or not (folder(pair[0]) / "result.json").is_file())
     if missing:
         with run.lock():
             trained = _trained(run, recipe, device, data_dir, shelf)
             plan = replace(plan, methods=missing)
+            finetuned = run.path / "finetuned"
             if finetune_epochs:
-                if force:
-                    _forget(run, plan, finetune_epochs, [folders[method] for method, _ in missing])
-                curves = _finetuned(trained, plan, run, finetune_epochs, progress)
+                place = finetuned / atomic.ANEW if force else finetuned
+                curves = _finetuned(trained, plan, run, place, finetune_epochs, progress)
             else:
                 curves = iter(_measured(trained, trained.model, plan, run, progress))
             for curve in curves:
-                evaluation.save_curve(curve, folders[curve.result.method])
-    return [(folder, run.curve(folder)) for folder in folders.values()]
+                evaluation.save_curve(curve, folder(curve.result.method))
+            if force and finetune_epochs:
+                atomic.move_up(finetuned)
+    return [(path, run.curve(path)) for path in map(folder, identities)]
 
 
 def _trained(
@@ -121,13 +125,13 @@ def _measured(
 
 
 def _finetuned(
-    trained: Prepared, plan: Plan, run: RunFolder, epochs: int, progress: Callable[[int, int], None] | None
+    trained: Prepared, plan: Plan, run: RunFolder, place: Path, epochs: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[Curve]:
     """Curves of which every point is a model trained on, with its pruner at its ratio, from the run's weights.
 
     All are compared with their control, the same model trained on as long without a pruner: extra training alone
     changes accuracy. The control is also the point of every ratio that keeps all tokens. What a model answered is saved
-    as soon as it is known, so that a call that was interrupted goes on where it stopped.
+    below `place` as soon as it is known, so that a call that was interrupted goes on where it stopped.
     """
     patches = trained.model.patches
     ratios = sorted(set(plan.keep), reverse=True)
@@ -136,7 +140,7 @@ def _finetuned(
 
     def tuned(method: str, options: dict[str, Any], ratio: float, baseline: np.ndarray | None) -> Curve:
         nonlocal done
-        folder = _model_folder(run, plan, method, options, ratio, epochs)
+        folder = place / f"{method}-{_curve_id(replace(plan, keep=(ratio,)), options, epochs)}"
         if not (folder / "result.json").is_file():
             evaluation.save_curve(_tune(trained, plan, run, method, options, ratio, epochs, baseline), folder)
         done += 1
@@ -182,18 +186,6 @@ def _tune(
     return _measured(trained, outcome.model, replace(plan, methods=(measured,), keep=(ratio,)), run, baseline=baseline)[
         0
     ]
-
-
-def _model_folder(run: RunFolder, plan: Plan, method: str, options: dict[str, Any], ratio: float, epochs: int) -> Path:
-    """Where the answers of one fine-tuned model are kept."""
-    return run.path / "finetuned" / f"{method}-{_curve_id(replace(plan, keep=(ratio,)), options, epochs)}"
-
-
-def _forget(run: RunFolder, plan: Plan, epochs: int, curves: Sequence[Path]) -> None:
-    """Make way for models that are to be fine-tuned again."""
-    models = [("none", {}, 1.0), *((*pair, ratio) for pair in plan.methods for ratio in plan.keep)]
-    for folder in [*curves, *(_model_folder(run, plan, *model, epochs) for model in models)]:
-        atomic.remove(folder / "result.json")
 
 
 def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recipe:

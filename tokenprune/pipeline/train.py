@@ -34,18 +34,15 @@ def train_run(
     The pretraining that the recipe starts from is a run in the same folder of runs: it is trained first if it is not
     finished, gone on with if it was begun, waited for if another process has it, and not touched by `force`.
 
-    A finished run is left as it is. Raises TokenpruneError if the run was begun and neither `resume` nor `force`
-    is given, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
+    A finished run is left as it is; one trained again, by `force` and then `resume`, until the new one is whole. Raises
+    TokenpruneError if the run was begun and neither `resume` nor `force` is given, if it diverges, or if anything
+    cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
     """
     reporter = reporter or training.Silent()
     folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
-        if folder.finished and not force:
-            reporter.message(f"{folder.path} is finished already; --force trains it again")
-            return folder
-        if folder.resume.is_file() and not (resume or force):
-            raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
-        _train(loaded, folder, data_dir, resume, force, reporter, shelf)
+        if folder.due(resume=resume, force=force, say=reporter.message):
+            _train(loaded, folder, data_dir, resume, force, reporter, shelf)
     return folder
 
 
@@ -58,23 +55,25 @@ def _train(
     reporter: Reporter,
     shelf: Shelf | None,
 ) -> None:
-    """Train into a folder whose lock is held."""
+    """Train into a folder whose lock is held; beside its result, if it has one, until the new one is whole."""
     recipe = loaded.recipe
     first = _pretrained(loaded, folder.path.parent, data_dir, reporter, shelf)
     prepared = prepare(recipe, data_dir, shelf, first.check_weights() if first else None)
+    here = folder.unfinished
     if force:
-        _clear(folder)
-    elif folder.resume.is_file():
-        folder.check_images(prepared.dataset.provenance)
-        check_normalised(folder.environment, prepared.dataset)
-    _describe(folder, loaded, prepared, first)
+        _clear(here)
+    elif here.begun:
+        here.check_images(prepared.dataset.provenance)
+        check_normalised(here.environment, prepared.dataset)
+    _describe(here, loaded, prepared, first)
     for note in prepared.notes:
         reporter.message(note)
-    with folder.watched() as place, _Recorder(folder, recipe, reporter, place) as recorder:
-        checkpoint = Checkpoint(folder.resume, run=folder.name.removeprefix(f"{loaded.name}-"))
+    with here.watched() as place, _Recorder(here, recipe, reporter, place) as recorder:
+        checkpoint = Checkpoint(here.resume, run=here.name.removeprefix(f"{loaded.name}-"))
         job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
         outcome = training.train(job, recorder, resume=resume)
-        _finish(folder, loaded, prepared, outcome)
+        _finish(here, loaded, prepared, outcome)
+    folder.settle()
 
 
 def _pretrained(
@@ -215,8 +214,9 @@ def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunF
 
 
 def _clear(folder: RunFolder) -> None:
-    """Forget a run's results; the weights they were measured on are about to change."""
-    for path in (folder.path / "result.json", folder.resume, folder.weights, folder.predictions):
+    """Forget what an unfinished run has come to."""
+    atomic.make_folder(folder.path)
+    for path in (folder.resume, folder.weights, folder.predictions):
         path.unlink(missing_ok=True)
     for measured in ("prune", "finetuned"):
         shutil.rmtree(folder.path / measured, ignore_errors=True)
@@ -237,7 +237,9 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
         lambda handle: np.savez(handle, labels=labels.astype(kind), predictions=predictions.astype(kind)),
     )
     folder.set_epochs(outcome.epochs)
-    folder.set_result(
+    last = outcome.epochs[-1]
+    folder.set_status("finished", last.epoch, last.step)
+    folder.set_result(  # last: with it the run is finished
         TrainResult(
             name=loaded.name,
             setting=recipe.setting(),
@@ -261,8 +263,6 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
             weights_sha256=files.sha256(folder.weights),
         )
     )
-    last = outcome.epochs[-1]
-    folder.set_status("finished", last.epoch, last.step)
     folder.resume.unlink(missing_ok=True)
 
 

@@ -62,13 +62,15 @@ def write(
     )
     files = {f"figures/{drawing.name}.{kind}": content for drawing in drawings for kind, content in _files(drawing)}
     files |= {f"{name}.csv": to_csv(rows).encode() for name, rows in tables.items()}
-    files["report.json"] = to_json(as_json(report, points, laboratory_points)).encode()
     if report.trained:
         others = [drawing for drawing in drawings if not drawing.name.startswith(PREFIX)]
         files["index.html"] = page(report, others).encode()
     if found := report.laboratory:
         chosen = [drawing for drawing in drawings if drawing.name.startswith(PREFIX)]
         files["theory.html"] = laboratory_page(found, chosen, trained=bool(report.trained)).encode()
+    files["report.json"] = to_json(
+        as_json(report, points, laboratory_points)
+    ).encode()  # last: it says what stands here
     atomic.write_files(out, files, _earlier(out) - set(files))
     return report
 
@@ -141,7 +143,7 @@ def _mosaics(report: Report, endings: Sequence[str]) -> _Drawn:
 
 def _kept_examples(folder: RunFolder, curves: Curves, prunes: Sequence[Sequence[Measured]]) -> bool:
     return any(
-        (folder.path / "prune" / points[0].prune_id / EXAMPLES).is_file()
+        (folder.curves / points[0].prune_id / EXAMPLES).is_file()
         for points in prunes
         if Group.of(points[0]) == curves.group
     )
@@ -172,7 +174,7 @@ def _mosaic(
         if Group.of(first) != curves.group:
             continue
         ratios, seeds = [m.point.keep_ratio for m in points], [m.point.seed for m in points]
-        found = read_examples(folder.path / "prune" / first.prune_id, first.line, ratios, seeds)
+        found = read_examples(folder.curves / first.prune_id, first.line, ratios, seeds)
         if found is not None and (not examples or found.same_images(examples[0])):
             examples.append(found)
     if not examples:

@@ -1,8 +1,9 @@
 """Where results live: run folders, atomic files, environment, typed results, queries."""
 
 from tokenprune.runs import atomic
+from tokenprune.runs.atomic import Busy
 from tokenprune.runs.environment import describe
-from tokenprune.runs.folder import Busy, Place, RunFolder, image_hashes
+from tokenprune.runs.folder import Place, RunFolder, image_hashes, settle_prune
 from tokenprune.runs.laboratory import TheoryResult
 from tokenprune.runs.query import all_runs, check_resumable, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
@@ -59,5 +60,6 @@ __all__ = [
     "read_text",
     "run_name",
     "save_result",
+    "settle_prune",
     "theory_runs",
 ]

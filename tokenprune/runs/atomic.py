@@ -1,14 +1,56 @@
-"""Files that appear whole or not at all: written beside, synced, renamed."""
+"""Files that appear whole or not at all: written beside, synced, renamed. Folders that one process at a time writes."""
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import filelock
+
 from tokenprune.errors import TokenpruneError
+
+#: What results made again are written into, within the folder of those that they are to replace.
+ANEW = "anew"
+
+_RESULT = "result.json"
+
+
+class Busy(TokenpruneError):
+    """Another process works in this folder."""
+
+
+@contextlib.contextmanager
+def alone(folder: Path, unfinished: str, busy: str, patience: float = 0.2) -> Iterator[None]:
+    """Make the folder and hold it for writing; Busy, saying `busy`, if another process holds it for so many seconds.
+
+    unfinished: pattern, below the folder, of what a killed process may have left half written; it is cleared away.
+    A folder in which nothing was written goes again.
+    """
+    fresh = not folder.exists()
+    make_folder(folder)
+    file = folder / ".lock"
+    lock = filelock.FileLock(file)
+    try:
+        lock.acquire(timeout=patience, poll_interval=0.02)
+    except filelock.Timeout:
+        raise Busy(f"{folder}: another process {busy}") from None
+    except OSError as error:
+        raise TokenpruneError(f"{folder}: cannot write here: {error.strerror}") from error
+    try:
+        for left in list(folder.glob(unfinished)):
+            _forget(left)
+        yield
+    finally:
+        if list(folder.iterdir()) == [file]:
+            file.unlink()
+            if fresh:
+                folder.rmdir()
+        lock.release()
 
 
 def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
@@ -19,7 +61,7 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     """
     temporary = None
     try:
-        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False)  # noqa: SIM115
         temporary = handle.name
         with handle:
             fill(handle)  # type: ignore[arg-type]
@@ -46,35 +88,56 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
-    """Let `files` stand below `folder` and those of `gone` no longer, all of this or nothing.
+    """Let `files` stand below `folder` and those of `gone` no longer; other files there are left alone.
 
-    files: content by path below `folder`, moved there in this order when all are on disk, in a folder beside them.
-    Raises TokenpruneError if they cannot be written or moved; what stood in `folder` then stands there still.
+    files: content by path below `folder`. All are written beside before the first takes its place, each by one rename,
+    in this order; those of `gone` go before the last. So a kill leaves each file as it was or as it is to be.
+    Raises TokenpruneError if they cannot be written; what stood in `folder` then stands there still.
     """
-    fresh = not folder.exists()
-    make_folder(folder)
     at = folder
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing.") as beside, contextlib.ExitStack() as undo:
-            new, old = Path(beside, "new"), Path(beside, "old")
+        with (
+            alone(folder, ".writing.*", "is writing here; try again, or choose another folder", patience=10),
+            tempfile.TemporaryDirectory(dir=folder, prefix=".writing.") as new,
+        ):
             for name, content in files.items():
                 at = folder / name
-                _write_synced(new / name, content)
-            for name in dict.fromkeys((*files, *gone)):
-                at = folder / name
-                if at.is_file():
-                    _move(at, old / name)
-                    undo.callback(os.replace, old / name, at)
-                if name in files:
-                    _move(new / name, at)
-                    undo.callback(at.unlink)
-            undo.pop_all()
+                if at.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                _write_synced(Path(new, name), content)
+            *first, last = files
+            for name in first:
+                _move(Path(new, name), folder / name)
+            for name in gone:
+                if (folder / name).is_file():
+                    remove(folder / name)
+            _move(Path(new, last), folder / last)
     except OSError as error:
         raise TokenpruneError(f"{at}: could not be saved: {_reason(error)}") from error
-    finally:
-        if fresh:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # if it is empty
+
+
+def settle(folder: Path, old: Iterable[str] = ()) -> None:
+    """Let results made again, which are whole in `anew` once their result.json is there, take the place of the old.
+
+    old: names in `folder` that belong to the old results alone. Raises OSError.
+    """
+    if (folder / ANEW / _RESULT).is_file():
+        for name in old:
+            _forget(folder / name)
+        move_up(folder)
+
+
+def move_up(folder: Path) -> None:
+    """Let all that is in `anew` take the place of what has its name beside it. Raises OSError.
+
+    result.json comes last, so that after a kill in the midst of this it has only to be called again.
+    """
+    anew = folder / ANEW
+    for path in sorted(anew.iterdir(), key=lambda path: path.name == _RESULT):
+        if path.is_dir():
+            _forget(folder / path.name)
+        os.replace(path, folder / path.name)
+    anew.rmdir()
 
 
 def make_folder(path: Path) -> None:
@@ -91,6 +154,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise TokenpruneError(f"{path}: cannot be removed: {_reason(error)}") from error
+
+
+def _forget(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write_all(handle: BinaryIO, data: bytes) -> None:

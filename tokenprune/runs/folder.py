@@ -2,11 +2,12 @@
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import filelock
 
@@ -29,10 +30,6 @@ from tokenprune.runs.results import (
 _SET = "# --set "
 
 
-class Busy(TokenpruneError):
-    """Another process works in this folder."""
-
-
 @dataclass
 class Place:
     """How far a run has come."""
@@ -42,56 +39,90 @@ class Place:
 
 
 class RunFolder:
-    """Where a run lives. Making the object touches nothing on disk."""
+    """Where a run lives. Making the object touches nothing on disk.
+
+    A finished run that is trained again is whole until the new one is: that is a run folder of its own, `anew`, within
+    it, which takes its place as soon as its result is there, wherever its files still are.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
-        self.recipe = path / "recipe.yaml"
-        self.resolved = path / "resolved.yaml"
-        self.environment = path / "environment.json"
-        self.weights = path / "weights.safetensors"
-        self.resume = path / "resume.pt"
-        self.predictions = path / "predictions.npz"
-        self._status = path / "status.json"
-        self._metrics = path / "metrics.jsonl"
-        self._result = path / "result.json"
+        self._find()
+
+    def _find(self) -> None:
+        anew = self.path / atomic.ANEW
+        settling = (anew / "result.json").is_file()
+
+        def at(name: str) -> Path:
+            return anew / name if settling and (anew / name).exists() else self.path / name
+
+        self.recipe = at("recipe.yaml")
+        self.resolved = at("resolved.yaml")
+        self.environment = at("environment.json")
+        self.weights = at("weights.safetensors")
+        self.resume = self.path / "resume.pt"
+        self.predictions = at("predictions.npz")
+        self.curves = (anew if settling else self.path) / "prune"
+        self._status = at("status.json")
+        self._metrics = at("metrics.jsonl")
+        self._result = at("result.json")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing; Busy if another process holds it.
+        """Hold the folder for writing; Busy if another process holds it. What a killed one left half done is mended.
 
         A folder in which nothing was written goes again, with the folder of runs if that was made for it.
         """
         first = not self.path.parent.exists()
-        atomic.make_folder(self.path)
-        file = self.path / ".lock"
-        lock = filelock.FileLock(file)
+        busy = "is working in this run folder; wait for it, or choose another --runs-dir"
         try:
-            lock.acquire(timeout=0.2, poll_interval=0.02)  # not at once: `status` holds it for a moment
-        except filelock.Timeout:
-            raise Busy(
-                f"{self.path}: another process is working in this run folder; wait for it, or choose another --runs-dir"
-            ) from None
-        except OSError as error:
-            raise TokenpruneError(f"{self.path}: cannot write here: {error.strerror}") from error
-        try:
-            yield
+            with atomic.alone(self.path, "**/.*.part", busy):  # patient for a moment: `status` holds it for one
+                for folder in list(self.curves.glob("*")):
+                    settle_prune(folder)
+                self.settle()
+                yield
         finally:
-            if list(self.path.iterdir()) == [file]:
-                file.unlink()
-                self.path.rmdir()
-                if first:
-                    with contextlib.suppress(OSError):  # another run may live there by now
-                        self.path.parent.rmdir()
-            lock.release()
+            if first:
+                with contextlib.suppress(OSError):  # another run may live there by now
+                    self.path.parent.rmdir()
+
+    @property
+    def unfinished(self) -> Self:
+        """The folder to train in: this one, or `anew` while a result stands here."""
+        if not self.finished:
+            return self
+        folder = type(self)(self.path / atomic.ANEW)
+        folder.name = self.name
+        return folder
+
+    def due(self, *, resume: bool, force: bool, say: Callable[[str], None]) -> bool:
+        """Whether there is something to train: not, which is said, where it is finished and nothing more was asked for.
+
+        Raises TokenpruneError where it was begun and neither `resume` nor `force` is given.
+        """
+        begun = self.unfinished.begun
+        if self.finished and not force and not (resume and begun):
+            more = ", which was begun: --resume goes on with that" if begun else ""
+            say(f"{self.path} is finished already; --force makes it again{more}")
+            return False
+        if begun and not (resume or force):
+            raise TokenpruneError(f"{self.path} was begun and not finished: --resume continues, --force starts over")
+        return True
+
+    def settle(self) -> None:
+        """Let the run trained again, if that is finished, take the place of the old one and what was measured on it."""
+        atomic.settle(self.path, old=("prune", "finetuned"))
+        self._find()
 
     def status(self) -> Status | None:
-        """None where no run was ever started; a run that was killed while it was running is interrupted."""
+        """None where no run was ever started; finished where its result stands, else interrupted by a kill."""
         if not self._status.is_file():
             return None
         status = read_record(self._status, Status)
-        if status.state == "running" and not self.held():
+        if self.finished:
+            return status.model_copy(update={"state": "finished"})
+        if status.state == "finished" or (status.state == "running" and not self.held()):
             return status.model_copy(update={"state": "interrupted", "message": "killed"})
         return status
 
@@ -128,7 +159,8 @@ class RunFolder:
             self.set_status("interrupted", place.epoch, place.step, "asked to stop; --resume continues")
             raise
         except Exception as error:
-            self.set_status("failed", place.epoch, place.step, str(error) or type(error).__name__)
+            with contextlib.suppress(TokenpruneError):  # a full disk is told by its first victim
+                self.set_status("failed", place.epoch, place.step, str(error) or type(error).__name__)
             raise
 
     def epochs(self) -> list[Epoch]:
@@ -233,11 +265,11 @@ class RunFolder:
                 )
 
     def prune_folder(self, method: str, identity: str) -> Path:
-        return self.path / "prune" / f"{method}-{identity}"
+        return self.curves / f"{method}-{identity}"
 
     def prunes(self) -> list[tuple[Path, PruneResult]]:
         """Every finished prune of this run, in the order of folder names."""
-        found = sorted((self.path / "prune").glob("*/result.json"))
+        found = sorted(self.curves.glob("*/result.json"))
         return [(path.parent, self.curve(path.parent)) for path in found]
 
     def curve(self, path: Path) -> PruneResult:
@@ -256,6 +288,14 @@ def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
     """sha256 of the images (`source`) and of the photographs behind them (`background`), where there are any."""
     parts = {"source": provenance, "background": provenance.get("background") or {}}
     return {what: part["sha256"] for what, part in parts.items() if part.get("sha256")}
+
+
+def settle_prune(folder: Path) -> None:
+    """Let a prune measured again, if it is whole, take the place of the old; what is left of one that is not goes."""
+    if (new := folder / atomic.ANEW / "result.json").is_file():
+        own = read_result(new, PruneResult).files
+        atomic.settle(folder, old=[name for name in ("examples.npz",) if name not in own])
+    shutil.rmtree(folder / atomic.ANEW, ignore_errors=True)
 
 
 def _split(text: str) -> tuple[list[str], str]:

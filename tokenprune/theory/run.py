@@ -38,27 +38,26 @@ def theory_run(
 ) -> TheoryFolder:
     """Run an experiment into its folder below `runs_dir`/theory.
 
-    A finished one is left as it is. Raises TokenpruneError if it was begun and neither `resume` nor `force` is given,
-    or if anything cannot be read or saved; KeyboardInterrupt with every finished chunk saved.
+    A finished one is left as it is; one that is run again, by `force` and then `resume`, until the new one is whole.
+    Raises TokenpruneError if it was begun and neither `resume` nor `force` is given, or if anything cannot be read or
+    saved; KeyboardInterrupt with every finished chunk saved.
     """
     recipe, reporter = loaded.recipe, reporter or _Silent()
     name = runs.run_name(loaded.name, recipe.setting(), recipe.run.seed)
     folder = TheoryFolder(runs_dir / TheoryFolder.place / name)
     with folder.lock():
-        if folder.finished and not force:
-            reporter.message(f"{folder.path} is finished already; --force runs it again")
+        if not folder.due(resume=resume, force=force, say=reporter.message):
             return folder
-        if folder.chunks.is_file() and not (resume or force):
-            raise TokenpruneError(f"{folder.path} was begun and not finished: --resume continues, --force starts over")
+        here = folder.unfinished
         device = hardware.choose_device(recipe.run.device)
         on_gpu = device.type == "cuda"
         workers = 1 if on_gpu else recipe.run.threads or os.cpu_count() or 1
         plan = plan_of(recipe, MODELS_ON_GPU if on_gpu else MODELS)
+        atomic.make_folder(here.path)
         if force:
-            for path in (folder.path / "result.json", folder.chunks):
-                atomic.remove(path)
-        _describe(folder, loaded, device, workers)
-        with folder.watched(), _Journal(folder.chunks, plan) as journal:
+            atomic.remove(here.chunks)
+        _describe(here, loaded, device, workers)
+        with here.watched(), _Journal(here.chunks, plan) as journal:
             _work(plan, journal, device, workers, reporter)
             result = _assembled(
                 plan,
@@ -71,10 +70,11 @@ def theory_run(
                 seconds=round(journal.seconds, 2),
                 device=hardware.device_name(device),
             )
+            here.set_status("finished", 0, len(plan.chunks))
             # On one line: indented, every number of a large diagram would have a line of its own.
-            save_result(folder.path / "result.json", result, [folder.resolved.name], indent=None)
-            folder.set_status("finished", 0, len(plan.chunks))
-        atomic.remove(folder.chunks)
+            save_result(here.path / "result.json", result, [here.resolved.name], indent=None)
+        atomic.remove(here.chunks)
+        folder.settle()
     return folder
 
 
