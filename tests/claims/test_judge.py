@@ -209,10 +209,8 @@ def test_a_curve_at_a_site_that_nothing_reads_is_named_and_left_out(tmp_path: Pa
     curve = {1.0: 0.6, 0.5: 0.6}
     for seed in range(3):
         folder = make_run(tmp_path, depth=2, seed=seed, methods={"magnitude": {0.5: 0.55}, "random": {0.5: 0.5}})
-        unread = [
-            make_prune(folder, name, curve, site="after:1", identity="11111111") for name in ("magnitude", "random")
-        ]
-        make_prune(folder, "oracle", curve, site="after:0,1", identity="22222222")
+        unread = [make_prune(folder, name, curve, site="after:1") for name in ("magnitude", "random")]
+        make_prune(folder, "oracle", curve, site="after:0,1")
     runs, problems = read_runs(tmp_path)
     assert len(problems) == 9
     assert all(problem.endswith(": this prune is not used") for problem in problems)

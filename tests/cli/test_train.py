@@ -61,7 +61,7 @@ def test_a_finished_run_is_left_as_it_is(capsys):
     before = only_run().weights.stat().st_mtime_ns
     again = run(capsys, *TRAIN, "--json")
     assert (again.status, json.loads(again.out)) == (0, first)
-    assert "finished already; --force trains it again" in again.err
+    assert "finished already; --force makes it again" in again.err
     assert only_run().weights.stat().st_mtime_ns == before
 
 

@@ -205,7 +205,8 @@ class RunFolder:
 
     @property
     def started(self) -> bool:
-        return self._status.is_file() or self._result.is_file()
+        """Also where the status or the result was lost, or something else has its name."""
+        return any(path.exists() for path in (self._status, self._result, self.resolved))
 
     @property
     def finished(self) -> bool:

@@ -142,6 +142,7 @@ def _in_file(path: Path) -> tuple[int, int, int] | None:
         with files.opened(path) as handle:
             with zipfile.ZipFile(handle) as archive, archive.open("train_images.npy") as images:
                 shape = _shape(images)
+            handle.seek(0)
             with np.load(handle) as arrays:
                 classes = len(arrays["classes"]) if "classes" in arrays else int(arrays["train_labels"].max()) + 1
     except Exception:  # damaged bytes raise whatever the readers of zip and arrays meet first
