@@ -1,4 +1,4 @@
-"""The command line in this process: its status, standard output and standard error."""
+"""The command line in this process: its status, standard output, and standard error but for "loading"."""
 
 import signal
 from dataclasses import dataclass
@@ -24,4 +24,4 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ended:
         signal.signal(signal.SIGTERM, before)
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
-    return Ended(int(ended.value.code or 0), captured.out, captured.err)
+    return Ended(int(ended.value.code or 0), captured.out, captured.err.replace("loading\n", ""))

@@ -54,9 +54,8 @@ def test_published_numbers_stand_with_their_mark_and_effects_with_their_trend(tm
         f"shallow, spurious, depth {depth}, site before:0" for depth in (1, 2, 4)
     ]
     (trend,) = found["trends"]
-    assert (
-        "depth 1, 2, 4, site before:0: +0.0300 accuracy per doubling of depth" in trend
-    )  # .02 to .08 over two doublings
+    # .02 to .08 over two doublings
+    assert "depth 1, 2, 4, site before:0: +3.0 points per doubling of depth" in trend
     shown = run(capsys, "explain", "sparsification-cures-spurious", "--runs-dir", tmp_path).out
     assert "published  accuracy 0.874 -> 0.997" in shown
     assert "TREND  shallow, spurious, depth 1, 2, 4" in shown

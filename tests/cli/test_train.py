@@ -77,6 +77,7 @@ def test_the_table_of_prune_fits_80_columns_and_says_which_run_it_took(capsys, m
 def test_sigterm_saves_and_the_command_it_prints_continues(tmp_path, capsys):
     command = [sys.executable, "-m", "tokenprune", *TRAIN, "--set", "train.epochs=1000", "--seed", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr.readline() == "loading\n"
         assert training.stderr.readline().startswith("epoch ")
         training.send_signal(signal.SIGTERM)
         out, err = training.communicate()
@@ -97,6 +98,7 @@ def test_sigterm_saves_and_the_command_it_prints_continues(tmp_path, capsys):
     words = shlex.split(line.partition(": ")[2])
     assert words[-1] == "--resume"
     with subprocess.Popen([sys.executable, "-m", *words], stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr.readline() == "loading\n"
         done = int(training.stderr.readline().split()[1])
         training.send_signal(signal.SIGTERM)
         training.communicate()
@@ -109,6 +111,7 @@ def test_an_interrupted_prune_says_so_and_goes_on(capsys):
     asked = ["prune", "--method", "magnitude", "--finetune-epochs", "3"]
     with subprocess.Popen([sys.executable, "-m", "tokenprune", *asked], stderr=subprocess.PIPE, text=True) as pruning:
         assert pruning.stderr.readline().startswith("latest finished run")
+        assert pruning.stderr.readline() == "loading\n"
         assert pruning.stderr.readline() == "1 of 10 measured\n"
         pruning.send_signal(signal.SIGINT)
         _, err = pruning.communicate()

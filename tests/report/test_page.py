@@ -72,7 +72,7 @@ def test_every_cell_leads_to_its_sentence_figure_runs_and_commands(written: tupl
         part = text.partition(f'<div class="cell" id="{cell.anchor}">')[2].partition("\n</div>")[0]
         assert f'href="#{cell.anchor}"' in text
         if cell.judged.effect is not None:
-            assert f"{cell.judged.effect:+.4f}" in html.unescape(part)
+            assert f"{100 * cell.judged.effect:+.1f} points".replace("+0.0", "0.0") in html.unescape(part)
             assert re.search(r'<a href="#(samples|sparsified|accuracy|attention|spurious|starts|noise)-', part)
         settings = {run.result.setting for run in found.trained if any(run.folder in e for e in cell.judged.evidence)}
         assert {f"setting-{name}" for name in settings} <= set(re.findall(r'href="#([^"]+)"', part))

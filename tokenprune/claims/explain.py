@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenprune.claims import units
 from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim
 from tokenprune.claims.evidence import read_runs
@@ -109,8 +110,8 @@ def _images(claim: str, runs_dir: Path) -> tuple[list[Judged], list[str], list[s
     judged = [
         _judged(v, ", ".join(filter(None, (names[v.family], f"depth {v.depth}", _at(v)))), v.todo) for v in verdicts
     ]
-    units = {verdict.claim: verdict.unit for verdict in verdicts}
-    lines = [_trend(each, names[each.family], units[claim]) for each in trends(verdicts) if each.slope is not None]
+    unit = verdicts[0].unit if verdicts else ""
+    lines = [_trend(each, names[each.family], unit) for each in trends(verdicts) if each.slope is not None]
     return judged, lines, problems
 
 
@@ -137,10 +138,13 @@ def _at(found: Verdict | Trend) -> str | None:
 
 def _trend(trend: Trend, name: str, unit: str) -> str:
     where = ", ".join(filter(None, (name, f"depth {', '.join(map(str, trend.depths))}", _at(trend))))
-    said = f"{where}: {trend.slope:+.4f} {unit} per doubling of depth"
-    if trend.low is None or trend.p is None:
+    assert trend.slope is not None
+    said = f"{where}: {units.named(trend.slope, unit)} per doubling of depth"
+    if trend.low is None or trend.high is None or trend.p is None:
         return said
-    return f"{said} (95 % interval {trend.low:+.4f} to {trend.high:+.4f}, p {trend.p:.3g})"
+    return (
+        f"{said} (95 % interval {units.effect(trend.low, unit)} to {units.effect(trend.high, unit)}, p {trend.p:.3g})"
+    )
 
 
 def _setting(verdict: TheoryVerdict) -> str:

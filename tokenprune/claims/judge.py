@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from typing import Any, Literal
 
-from tokenprune.claims import commands
+from tokenprune.claims import commands, units
 from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim, Finding
 from tokenprune.claims.design import Setting, settings
@@ -166,6 +166,10 @@ def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | 
     )
 
 
+def _threshold(claim: Claim) -> str:
+    return units.effect(-claim.margin, claim.unit) if claim.margin else "0"
+
+
 def _why(
     claim: Claim,
     finding: Finding,
@@ -177,10 +181,13 @@ def _why(
     effect, low, high = interval
     if effect is None:
         return f"{finding.lacking}."
-    said = f"{finding.what}: {effect:+.4f}"
-    said += f" (95 % interval {low:+.4f} to {high:+.4f}" if low is not None else " (no interval from one seed"
+    said = f"{finding.what}: {units.named(effect, claim.unit)}"
+    if low is None or high is None:
+        said += " (no interval from one seed"
+    else:
+        said += f" (95 % interval {units.effect(low, claim.unit)} to {units.effect(high, claim.unit)}"
     said += f", {_seeds(len(finding.values))}"
-    said += f", Holm-adjusted p {adjusted:.3g} against {-claim.margin or 0:g})" if adjusted is not None else ")"
+    said += f", Holm-adjusted p {adjusted:.3g} against {_threshold(claim)})" if adjusted is not None else ")"
     if untestable := _untestable(claim, finding):
         return f"{said}; {untestable}."
     if adjusted is None:

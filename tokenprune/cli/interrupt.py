@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -32,10 +33,34 @@ def at_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def loading(quiet: bool, *, unchecked: bool = False) -> Iterator[None]:
+    """`at_once` for imports that take seconds, which is said: in a terminal as long as they do, elsewhere in a line.
+
+    unchecked: what was asked for may still be wrong, and then the error is to be the only line.
+    """
+    terminal = sys.stderr.isatty()
+    silent = quiet or (unchecked and not terminal)
+    with at_once():
+        if not silent:
+            print("loading", end="" if terminal else "\n", file=sys.stderr, flush=True)
+        try:
+            yield
+        finally:
+            if terminal and not silent:
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
 def by_exception() -> None:
     """From here on both signals raise KeyboardInterrupt."""
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler)
+
+
+def never() -> None:
+    """From here on both are ignored: the work is done, and its exit status stands."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

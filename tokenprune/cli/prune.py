@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tokenprune.cli.interrupt import Interrupted, at_once
+from tokenprune.cli.interrupt import Interrupted, loading
 from tokenprune.cli.options import DataDir, Device, Json, Methods, Quiet, RunName, RunsDir, words
 
 _SITES = {
@@ -52,7 +52,7 @@ def prune(
 
     Example: tokenprune prune --method magnitude --method random --keep 1.0,0.5,0.2
     """
-    with at_once():
+    with loading(quiet, unchecked=True):
         from tokenprune.cli import show
         from tokenprune.recipe import choose_evaluation, given_options
         from tokenprune.runs import find_run, latest_finished
@@ -79,7 +79,7 @@ def prune(
     if run is None and not quiet:
         typer.echo(f"latest finished run: {folder.path}", err=True)
 
-    with at_once():
+    with loading(quiet):
         from tokenprune import pipeline  # torch: only for a request that is right
         from tokenprune.cli.progress import progress
 

@@ -32,21 +32,46 @@ def fields(values: Mapping[str, object]) -> None:
 def rows(
     names: Sequence[str], values: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
 ) -> None:
-    """A table as wide as the terminal; in a pipe as wide as its content, so that nothing is cut."""
+    """A table as wide as the terminal; in a pipe as wide as its content, so that nothing is cut.
+
+    Words are never broken: where the longest of all columns do not fit side by side, each row is a block of lines.
+    """
+    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(highlight=False, markup=False, width=None if known_width else 200)
+    if _narrowest(names, values) > console.width:
+        print("\n\n".join(_block(names, row, console.width) for row in values))
+        return
     look: Any = {"box": SIMPLE_HEAD, "padding": (0, 0 if numbers else 1, 0, 0), "pad_edge": False, "show_edge": False}
     table = Table(title=title or None, title_justify="left", **look)
     for name in names:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in values:
         table.add_row(*row)
-    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(highlight=False, markup=False, width=None if known_width else 200)
     console.print(table)
 
 
+def _narrowest(names: Sequence[str], values: Sequence[Sequence[str]]) -> int:
+    columns = zip(*([names] if names else []), *values, strict=True)
+    return sum(max(len(word) for cell in column for word in cell.split() or [""]) for column in columns) + 2 * len(
+        names
+    )
+
+
+def _block(names: Sequence[str], row: Sequence[str], width: int) -> str:
+    """A row of a table as lines of a name and a value each."""
+    left = max(map(len, names)) + 2
+    look: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * left}
+    return "\n".join(
+        textwrap.fill(f"{name:<{left}}{cell}", max(width, left + 20), **look)
+        for name, cell in zip(names, row, strict=True)
+        if cell
+    )
+
+
 def tables(renderables: Sequence[Any]) -> None:
-    """A report's tables, which choose their own width."""
+    """A report's tables, which are made for 80 columns: in fewer a terminal breaks their lines, but nothing is cut."""
     console = Console(highlight=False, markup=False)
+    console.width = max(console.width, 80)
     for renderable in renderables:
         console.print(renderable)
         console.print()

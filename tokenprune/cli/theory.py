@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tokenprune.cli.interrupt import Interrupted, at_once
+from tokenprune.cli.interrupt import Interrupted, loading
 from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, overrides, to_resume
 
 theory = typer.Typer(
@@ -193,7 +193,7 @@ class _How:
 
 
 def _run(experiment: str, recipe: str, settings: list[str] | None, given: dict[str, str], how: _How) -> None:
-    with at_once():
+    with loading(how.quiet, unchecked=True):
         from tokenprune.cli import show_theory
         from tokenprune.recipe import RecipeError, load_theory_recipe
         from tokenprune.runs import TheoryFolder, run_name
@@ -212,7 +212,7 @@ def _run(experiment: str, recipe: str, settings: list[str] | None, given: dict[s
         name = run_name(loaded.name, loaded.recipe.setting(), loaded.recipe.run.seed)
         to_resume(TheoryFolder(how.runs_dir / TheoryFolder.place / name), how.quiet)
 
-    with at_once():
+    with loading(how.quiet):
         from tokenprune.cli.progress import progress
         from tokenprune.theory import theory_run  # torch: only for a recipe that is right
 

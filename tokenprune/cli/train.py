@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tokenprune.cli.interrupt import Interrupted, at_once
+from tokenprune.cli.interrupt import Interrupted, loading
 from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, load, to_resume
 
 
@@ -27,7 +27,7 @@ def train(
 
     Example: tokenprune train --recipe shallow --set model.depth=6 --seed 1
     """
-    with at_once():
+    with loading(quiet, unchecked=True):
         from tokenprune.cli import show
         from tokenprune.recipe import run_of
         from tokenprune.runs import RunFolder
@@ -36,7 +36,7 @@ def train(
     if resume:
         to_resume(RunFolder(runs_dir / run_of(loaded)), quiet)
 
-    with at_once():
+    with loading(quiet):
         from tokenprune import pipeline  # torch: only for a recipe that is right
         from tokenprune.cli.progress import progress
 

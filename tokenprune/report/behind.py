@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenprune.claims import Published
+from tokenprune.claims.units import EXPONENT
 from tokenprune.report.arms import experiments, variant_of
 from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands
@@ -11,7 +12,7 @@ from tokenprune.report.experiments import figure_name
 from tokenprune.report.figures import suffixes
 from tokenprune.report.html import count, figure
 from tokenprune.report.matrix import EXPERIMENTS, SIGNS, Cell, Matrix, Row
-from tokenprune.report.numbers import DASH, EXPONENT
+from tokenprune.report.numbers import DASH
 from tokenprune.report.series import Trained
 from tokenprune.report.style import Drawing, slug
 from tokenprune.report.theory.words import pretty

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from tokenprune.claims.units import EXPONENT
 from tokenprune.report.matrix import ARROWS, SIGNS, Cell, Matrix, Row
-from tokenprune.report.numbers import DASH, EXPONENT
+from tokenprune.report.numbers import DASH
 from tokenprune.report.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
 from tokenprune.report.theory.words import pretty
 

@@ -1,11 +1,9 @@
 """Numbers as people read them; what is missing is an en dash, never 0."""
 
+from tokenprune.claims import units
 from tokenprune.report.series import Interval
 
 DASH = "–"
-
-#: The unit of effects that are no share and so are not told in points.
-EXPONENT = "exponent"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -15,10 +13,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def signed(share: float | None, digits: int = 1) -> str:
     """A difference of shares in points: -0.012 -> −1.2"""
-    if share is None:
-        return DASH
-    text = f"{100 * share:+.{digits}f}"
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+    return DASH if share is None else units.signed(100 * share, digits)
 
 
 def bounds(interval: Interval | None, digits: int = 1) -> str:
@@ -36,7 +31,7 @@ def signed_bounds(interval: Interval, digits: int = 1) -> str:
 
 def effect(value: float | None, unit: str) -> str:
     """A claim's effect, in points unless it is an exponent: 0.123 -> +12.3, or +0.12"""
-    return signed(value) if unit != EXPONENT else plain(value, "+.2f")
+    return DASH if value is None else units.effect(value, unit)
 
 
 def effect_bounds(interval: Interval, unit: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.judge import LEVEL, SEEDS
+from tokenprune.claims.units import EXPONENT
 from tokenprune.report.collect import Report
 from tokenprune.report.matrix import ARROWS, Cell, Matrix, Row
-from tokenprune.report.numbers import EXPONENT, bounds, percent
+from tokenprune.report.numbers import bounds, percent
 from tokenprune.report.series import Curves, Interval
 from tokenprune.report.theory.tables import table as laboratory_table
 
