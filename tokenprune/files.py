@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+_PLAIN = type(Path())
+
 MIB = 2**20
 
 #: A recipe or sweep.
@@ -25,6 +27,10 @@ RECORD_BYTES = 64 * MIB
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
     """A regular file to read. Raises OSError, for a folder, pipe, socket or device too, without waiting for anybody."""
+    if type(path) is not _PLAIN:  # a place in a packed file
+        with path.open("rb") as handle:
+            yield handle
+        return
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with os.fdopen(descriptor, "rb") as handle:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

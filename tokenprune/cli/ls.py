@@ -92,7 +92,7 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
     for run in all_runs(runs_dir):
         try:
             status, result = run.status(), run.result() if run.finished else None
-            state: str | None = status.state if status else None
+            state: str | None = "finished" if run.finished else status.state if status else None
             methods = sorted({found.method for _, found in run.prunes()})
         except TokenpruneError as error:
             print(f"warning: {error}", file=sys.stderr)
@@ -102,7 +102,7 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
             {
                 "run": run.name,
                 "state": state,
-                "epoch": status.epoch if status else None,
+                "epoch": status.epoch if status else result.epochs if result else None,
                 "test accuracy": round(result.test_accuracy, 4) if result else None,
                 "pruned by": ", ".join(methods) or None,
             }
@@ -116,7 +116,7 @@ def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
     result = None
     try:
         status = run.status()
-        state: str | None = status.state if status else None
+        state: str | None = "finished" if run.finished else status.state if status else None
         if run.finished:
             result = run.theory_result()
     except TokenpruneError as error:

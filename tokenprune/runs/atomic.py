@@ -78,8 +78,12 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
                 os.unlink(temporary)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    write(path, lambda handle: _write_all(handle, content))
+
+
 def write_text(path: Path, text: str) -> None:
-    write(path, lambda handle: _write_all(handle, text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:

@@ -13,7 +13,7 @@ import filelock
 
 from tokenprune import files
 from tokenprune.errors import TokenpruneError
-from tokenprune.runs import atomic
+from tokenprune.runs import atomic, packed
 from tokenprune.runs.records import Epoch, PruneResult, Status, TrainResult
 from tokenprune.runs.results import (
     check_curve,
@@ -65,7 +65,7 @@ class RunFolder:
         self.predictions = at("predictions.npz")
         self.curves = (anew if settling else self.path) / "prune"
         self._status = at("status.json")
-        self._metrics = at("metrics.jsonl")
+        self.metrics = at("metrics.jsonl")
         self._result = at("result.json")
 
     @contextlib.contextmanager
@@ -74,6 +74,7 @@ class RunFolder:
 
         A folder in which nothing was written goes again, with the folder of runs if that was made for it.
         """
+        packed.check_writable(self.path)
         first = not self.path.parent.exists()
         busy = "is working in this run folder; wait for it, or choose another --runs-dir"
         try:
@@ -164,17 +165,17 @@ class RunFolder:
             raise
 
     def epochs(self) -> list[Epoch]:
-        if not self._metrics.is_file():
+        if not self.metrics.is_file():
             return []
-        return [parse_record(self._metrics, line, Epoch) for line in read_text(self._metrics).splitlines()]
+        return [parse_record(self.metrics, line, Epoch) for line in read_text(self.metrics).splitlines()]
 
     def finished_epochs(self, result: TrainResult) -> list[Epoch]:
         """The epochs behind a result. Raises TokenpruneError where they are damaged, missing or another run's."""
-        return epochs_of(self._metrics, self.epochs(), result)
+        return epochs_of(self.metrics, self.epochs(), result)
 
     def set_epochs(self, epochs: list[Epoch]) -> None:
         """The whole of metrics.jsonl, anew: it is small, and a line is never half there."""
-        atomic.write_text(self._metrics, "".join(epoch.model_dump_json() + "\n" for epoch in epochs))
+        atomic.write_text(self.metrics, "".join(epoch.model_dump_json() + "\n" for epoch in epochs))
 
     def set_recipe(self, text: str, overrides: Sequence[str]) -> None:
         """The recipe as given, headed by what changed it; such a head that it had itself is replaced."""
@@ -223,7 +224,7 @@ class RunFolder:
 
     def set_result(self, result: TrainResult) -> None:
         """Seal what is in the folder: the last step of a training."""
-        beside = (self.resolved, self.environment, self._metrics, self.predictions)
+        beside = (self.resolved, self.environment, self.metrics, self.predictions)
         save_result(self._result, result, [file.name for file in beside])
 
     def check_weights(self) -> Path:
@@ -282,7 +283,8 @@ class RunFolder:
 
 def run_paths(runs_dir: Path) -> list[Path]:
     """Folders in `runs_dir` that a run was started in, by name; also those whose status was lost."""
-    return [path for path in sorted(runs_dir.iterdir()) if RunFolder(path).started] if runs_dir.is_dir() else []
+    here = packed.folder(runs_dir)
+    return [path for path in sorted(here.iterdir()) if RunFolder(path).started] if here.is_dir() else []
 
 
 def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.runs import packed
 from tokenprune.runs.folder import RunFolder, run_paths
 
 
@@ -15,8 +16,6 @@ def run_name(recipe: str, setting: str, seed: int) -> str:
 
 def all_runs(runs_dir: Path) -> list[RunFolder]:
     """Every folder in `runs_dir` that a run was started in, by name. Empty if the folder does not exist."""
-    if not runs_dir.is_dir():
-        return []
     return [RunFolder(path) for path in run_paths(runs_dir)]
 
 
@@ -45,8 +44,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     runs = {run.name: run for run in all_runs(runs_dir)}
     if name in runs:
         return runs[name]
-    if RunFolder(Path(name)).started:
-        return RunFolder(Path(name))
+    if (run := RunFolder(packed.folder(Path(name)))).started:
+        return run
     error = unknown("run", name, runs)
     raise UsageError(f"{error} (looked in {runs_dir})")
 

@@ -4,12 +4,13 @@ A result.json holds the sha256 of the files that belong to it and of itself. Wha
 changed it, must still agree with itself, with its folder's name and with the files beside it.
 """
 
+import base64
 import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,10 +20,16 @@ from tokenprune.identity import canonical, curve_id
 from tokenprune.runs import atomic
 from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Result, TrainResult
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _Record = TypeVar("_Record", bound=BaseModel)
 _Result = TypeVar("_Result", bound=Result)
 
 _AGAIN = "make this result again with --force, or move its folder away"
+PREDICTIONS = "predictions.npz"
+#: Of the predictions one bit an image: `{"images": count, "bits": [base64 of each row]}`.
+RIGHT = "right.json"
 #: Draws of a random pruner that a curve's identity is tried with: the others do not record how many there were.
 _DRAWS = 64
 
@@ -67,22 +74,39 @@ def changed(folder: Path, result: Result) -> dict[str, str]:
             pass
         except OSError as error:
             found[name] = f"{folder / name}: cannot be read: {error.strerror}"
-    predictions = folder / "predictions.npz"
-    if result.seal is None and isinstance(result, TrainResult | PruneResult) and predictions.is_file():
-        right = [p.correct for p in result.points] if isinstance(result, PruneResult) else [result.test_correct]
-        if _right(predictions) != right:
-            found[predictions.name] = f"{predictions}: damaged: not the answers that result.json counts"
+    if isinstance(result, TrainResult | PruneResult) and (result.seal is None or (folder / RIGHT).is_file()):
+        try:
+            right(folder, result)
+        except TokenpruneError as error:
+            found[PREDICTIONS] = str(error)
     return found
 
 
-def _right(predictions: Path) -> list[int] | None:
-    """Right answers by row of a predictions.npz; None where it cannot be read."""
-    try:
-        arrays = files.read_arrays(predictions)
-        right = arrays["predictions"] == arrays["labels"]
-        return [int(row.sum()) for row in right.reshape(-1, right.shape[-1])]
-    except (OSError, ValueError, KeyError, AttributeError, IndexError):  # shapes that do not match compare to one bool
+def right(folder: Path, result: TrainResult | PruneResult) -> "np.ndarray | None":
+    """Which test images were answered rightly, bool [rows, images]: a row per point of a curve, one of a training.
+
+    From predictions.npz or, where only results travelled, from right.json; None where there is neither. Raises
+    TokenpruneError if what is there is damaged, or not the answers that the result counts.
+    """
+    import numpy as np
+
+    path = next((path for name in (PREDICTIONS, RIGHT) if (path := folder / name).is_file()), None)
+    if path is None:
         return None
+    try:
+        if path.name == PREDICTIONS:
+            arrays = files.read_arrays(path)
+            found = np.atleast_2d(arrays["predictions"] == arrays["labels"])
+        else:
+            tree = files.parse_json(files.read_text(path))
+            rows = [np.frombuffer(base64.b64decode(row), np.uint8) for row in tree["bits"]]
+            found = np.unpackbits(np.stack(rows), axis=1, count=tree["images"]).astype(bool)
+        counted = [p.correct for p in result.points] if isinstance(result, PruneResult) else [result.test_correct]
+        if found.sum(axis=1).tolist() == counted:
+            return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # shapes that do not match compare to one bool
+        pass
+    raise TokenpruneError(f"{path}: damaged: not the answers that result.json counts")
 
 
 def check_training(path: Path, result: TrainResult) -> None:

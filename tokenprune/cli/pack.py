@@ -1,0 +1,35 @@
+"""`tokenprune pack`: runs in one file that travels, and back."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pack(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="A folder of runs, or a packed file.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="A packed file, NAME.jsonl.gz, or a folder to unpack into.")
+    ],
+) -> None:
+    """Pack finished runs into one file, which report, explain and ls read as --runs-dir.
+
+    What is packed already stays. Into a folder, a packed file is unpacked: a sweep there goes on from it.
+
+    Example: tokenprune pack runs results/runs.jsonl.gz
+    """
+    from tokenprune.errors import UsageError
+    from tokenprune.runs import pack as packing
+    from tokenprune.runs.packed import ENDING
+
+    if out.name.endswith(ENDING):
+        names, problems = packing.pack(runs, out)
+        for problem in problems:
+            print(f"warning: {problem}", file=sys.stderr)
+        typer.echo(f"{out}: {len(names)} runs packed, {out.stat().st_size / 1e6:.1f} MB")
+    elif runs.name.endswith(ENDING):
+        names = packing.unpack(runs, out)
+        typer.echo(f"{out}: {len(names)} runs unpacked")
+    else:
+        raise UsageError(f"one of RUNS and OUT is a packed file, NAME{ENDING}")
