@@ -23,5 +23,5 @@ for stage in ${STAGES:-0,1,2:1,2,4,6 3,4:1,2 3,4:4,6}; do
         [ "$failed" = 0 ] || [ "$failed" = 4 ] || exit "$failed"
     done
 done
-./scripts/publish.sh "$runs" "$out"
+./scripts/publish.sh "$runs" "$out" claims-matrix
 exit "$failed"

@@ -65,5 +65,5 @@ for seed in "${seeds[@]}"; do
     done
 done
 pack
-./scripts/publish.sh "$runs" "$out"
+./scripts/publish.sh "$runs" "$out" claims-matrix
 exit "$failed"

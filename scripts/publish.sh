@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# ./scripts/publish.sh RUNS_DIR OUT: write the report on runs into OUT, with each run's recipe, environment and numbers
-# beside it: what a committed result consists of. Weights and per-image predictions stay behind.
+# ./scripts/publish.sh RUNS OUT [FIGURE ...]: add finished runs to OUT/runs.jsonl.gz, and write beside it the verdicts and
+# numbers of all that is packed there, and the figures that its README shows: what a committed result consists of. The
+# page is made again by `tokenprune report --runs-dir OUT/runs.jsonl.gz`.
 set -euo pipefail
 runs=$1 out=$2
+shift 2
 tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune}
-$tokenprune report --runs-dir "$runs" --out "$out"
-rm -rf "$out/runs"
-for run in "$runs"/*/result.json "$runs"/*/prune/*/result.json; do
-    folder=$(dirname "$run")
-    kept=$out/runs/${folder#"$runs"/}
-    mkdir -p "$kept"
-    for name in recipe.yaml resolved.yaml environment.json metrics.jsonl result.json; do
-        [ ! -f "$folder/$name" ] || cp "$folder/$name" "$kept/"
-    done
+report=$(mktemp -d)
+trap 'rm -rf "$report"' EXIT
+$tokenprune pack "$runs" "$out/runs.jsonl.gz"
+$tokenprune report --runs-dir "$out/runs.jsonl.gz" --out "$report"
+for name in claims.csv theory.csv theory-claims.csv; do
+    [ ! -f "$report/$name" ] || cp "$report/$name" "$out/"
+done
+for figure in "$@"; do
+    cp "$report/figures/$figure.png" "$out/"
 done

@@ -47,7 +47,4 @@ for setting in train.batch_size=4 train.batch_size=8 data.count=40 model.neurons
     theory sparsify "${removal[@]}"
 done
 
-rm -rf "$out/figures" "$out/runs"
-$tokenprune report --runs-dir "$runs" --out "$out"
-cp -r "$runs" "$out/runs"
-find "$out/runs" -name .lock -delete
+./scripts/publish.sh "$runs" "$out" theory-exponents

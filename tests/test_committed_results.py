@@ -1,14 +1,16 @@
 """Every committed verdict and number, rebuilt from the committed runs."""
 
 import csv
+import gzip
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tokenprune.report.collect import Report, collect
-from tokenprune.report.export import claim_table, to_csv
+from tokenprune.report.export import claim_table, theory_claim_table, to_csv
 from tokenprune.report.theory.rows import points
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -23,32 +25,32 @@ MEASURED = ("value", "low", "high", "successes", "trials", "diverged", "publishe
 Row = dict[str, str]
 
 
-@pytest.fixture(scope="module", params=[path.parent.name for path in sorted(RESULTS.glob("*/runs"))])
+@pytest.fixture(scope="module", params=[path.parent.name for path in sorted(RESULTS.glob("*/runs.jsonl.gz"))])
 def rebuilt(request: pytest.FixtureRequest) -> tuple[Path, Report]:
     folder = RESULTS / request.param
-    return folder, collect(folder / "runs")
+    return folder, collect(folder / "runs.jsonl.gz")
 
 
 def test_every_run_is_read(rebuilt: tuple[Path, Report]) -> None:
     folder, report = rebuilt
-    results = len(list((folder / "runs").glob("*/result.json"))) + len(
-        list((folder / "runs").glob("theory/*/result.json"))
-    )
-    assert len(report.trained) + len(report.laboratory.runs) == results
+    packed = gzip.decompress((folder / "runs.jsonl.gz").read_bytes())
+    results = sum("run" in json.loads(line) for line in packed.splitlines())
+    assert len(report.trained) + len(report.laboratory.runs) == results > 0
+    assert [problem for problem in report.problems if "have no seal" not in problem] == []
 
 
 def test_claims(rebuilt: tuple[Path, Report]) -> None:
     folder, report = rebuilt
-    of_models = as_rows(claim_table(report))
-    of_theory = as_rows(
-        [{**v.model_dump(mode="json"), "site": None, "seeds": v.trials} for v in report.laboratory.verdicts]
-    )
-    compare(folder / "claims.csv", of_models + of_theory, FINDING, (*JUDGED, "seeds"))
+    if report.trained:
+        compare(folder / "claims.csv", as_rows(claim_table(report)), FINDING, (*JUDGED, "seeds"))
+    if report.laboratory:
+        found = as_rows(theory_claim_table(report))
+        compare(folder / "theory-claims.csv", found, ("claim", "setting", "variant"), (*JUDGED, "trials"))
 
 
 def test_theory(rebuilt: tuple[Path, Report]) -> None:
     folder, report = rebuilt
-    if (folder / "theory.csv").is_file():
+    if report.laboratory:
         compare(folder / "theory.csv", as_rows(points(report.laboratory)), POINT, MEASURED)
 
 

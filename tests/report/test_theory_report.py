@@ -68,7 +68,14 @@ def written(runs_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[r
 
 def test_a_laboratory_alone_makes_its_own_page_and_no_other(written: tuple[report.Report, Path]) -> None:
     found, out = written
-    assert {path.name for path in out.iterdir()} == {".lock", "theory.html", "theory.csv", "report.json", "figures"}
+    assert {path.name for path in out.iterdir()} == {
+        ".lock",
+        "theory.html",
+        "theory.csv",
+        "theory-claims.csv",
+        "report.json",
+        "figures",
+    }
     assert found.problems == ()
     page = Page((out / "theory.html").read_text())
     assert page.open == page.unbalanced == []

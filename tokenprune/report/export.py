@@ -107,6 +107,11 @@ def claim_table(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
+def theory_claim_table(report: Report) -> list[dict[str, Any]]:
+    """A row per verdict of the laboratory, for CSV: the numbers behind it are in theory.csv."""
+    return [verdict.model_dump(mode="json", exclude={"details", "range"}) for verdict in report.laboratory.verdicts]
+
+
 def to_json(value: Mapping[str, Any]) -> str:
     """JSON of lists of rows, a row a line: as quick to write as without lines, and a change shows where it is."""
     encode = json.JSONEncoder(allow_nan=False).encode
