@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -22,6 +23,8 @@ MIB = 2**20
 RECIPE_BYTES = MIB
 #: A record of a run: a laboratory's result of 100,000 models is a tenth of this.
 RECORD_BYTES = 64 * MIB
+#: A record's arrays, unpacked: predictions and example images.
+ARRAYS_BYTES = 1024 * MIB
 
 
 @contextmanager
@@ -64,6 +67,10 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 
     with opened(path) as handle:
         try:
+            with zipfile.ZipFile(handle) as archive:
+                if sum(member.file_size for member in archive.infolist()) > ARRAYS_BYTES:
+                    raise ValueError(f"more than {ARRAYS_BYTES / MIB:g} MiB")
+            handle.seek(0)
             with np.load(handle, allow_pickle=False) as arrays:
                 return dict(arrays)
         except Exception as error:  # damaged bytes raise whatever the readers of zip and arrays meet first

@@ -210,3 +210,13 @@ def test_an_array_that_claims_more_than_it_holds(tmp_path):
         archive.writestr("train_images.npy", header.getvalue())
     with pytest.raises(TokenpruneError, match="train_images: not an array that numpy can read"):
         read_npz(path)
+
+
+def test_an_array_larger_than_memory_should_hold_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("tokenprune.data.archive.MOST_BYTES", 2**20)
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train_images.npy", bytes(3 * 2**20))
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(TokenpruneError, match="train_images: found 0 GiB, expected at most 0 GiB, which memory has to"):
+        read_npz(path)

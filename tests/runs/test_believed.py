@@ -10,7 +10,9 @@ import pytest
 from factories import make_run, rewrite
 
 from tokenprune.claims import judge, read_runs
+from tokenprune.errors import TokenpruneError
 from tokenprune.runs import RunFolder
+from tokenprune.runs.results import right
 
 CURVES = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
 Change = Callable[[dict[str, Any]], None]
@@ -175,3 +177,11 @@ def test_a_folder_or_a_pipe_in_place_of_a_file(tmp_path: Path) -> None:
     found, problems = read_runs(tmp_path)
     assert len(found) == 3
     assert len(problems) == 3
+
+
+def test_predictions_that_would_fill_the_memory_are_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("tokenprune.files.ARRAYS_BYTES", 1000)
+    run = make_run(tmp_path, methods=CURVES, count=2000)
+    ((path, result), *_) = run.prunes()
+    with pytest.raises(TokenpruneError, match="predictions.npz: damaged"):
+        right(path, result)

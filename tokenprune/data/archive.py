@@ -17,6 +17,8 @@ from tokenprune.errors import TokenpruneError
 
 #: Labels travel as uint16 in saved predictions.
 MOST_CLASSES = 65536
+#: Of one array: images are held in memory, on the device too.
+MOST_BYTES = 8 * 2**30
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,17 @@ class _Archive:
         """The whole member is read at once so that its CRC is always checked, which numpy's own reader may skip."""
         try:
             with zipfile.ZipFile(self.path) as archive:
-                content = io.BytesIO(archive.read(f"{array}.npy"))
+                size = archive.getinfo(f"{array}.npy").file_size
+                content = io.BytesIO(archive.read(f"{array}.npy") if size <= MOST_BYTES else b"")
         except Exception:
             raise TokenpruneError(
                 f"{self.path}: {array}: damaged: its bytes are not those once written (cut short or changed); "
                 "make or download the file again"
             ) from None
+        if size > MOST_BYTES:
+            self.fail(
+                array, f"{size / 2**30:.0f} GiB", f"at most {MOST_BYTES / 2**30:.0f} GiB, which memory has to hold"
+            )
         try:
             return np.lib.format.read_array(content, allow_pickle=False)
         except Exception as error:
