@@ -183,5 +183,5 @@ def test_predictions_that_would_fill_the_memory_are_not_unpacked(tmp_path, monke
     monkeypatch.setattr("tokenprune.files.ARRAYS_BYTES", 1000)
     run = make_run(tmp_path, methods=CURVES, count=2000)
     ((path, result), *_) = run.prunes()
-    with pytest.raises(TokenpruneError, match="predictions.npz: damaged"):
+    with pytest.raises(TokenpruneError, match=r"predictions\.npz: damaged"):
         right(path, result)
