@@ -54,7 +54,7 @@ def files(folder: Path) -> dict[Path, bytes]:
         ("validate twice.yaml", "twice.yaml: line 2: train: given twice, first on line 1"),
         (
             "theory phase --values 4,6",
-            "no such option: --values (Possible options: --grid); `tokenprune theory phase --h",
+            "no such option: --values (Possible options: --grid); `tokenprune theory --h",
         ),
         ("cp shallow mine.yaml", "mine.yaml: exists already; --force replaces it"),
         ("bench nosuch", "'nosuch' is not one of 'step', 'epoch', 'forward', 'sharing', 'startup', 'report', 'theory'"),

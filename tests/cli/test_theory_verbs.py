@@ -88,3 +88,10 @@ def test_theory_runs_are_listed_with_what_they_are(tmp_path: Path, capsys: pytes
     (row,) = json.loads(run(capsys, "ls", "runs", "--runs-dir", str(tmp_path), "--json").out)
     assert row["theory run"].startswith("theory/time-")
     assert (row["state"], row["experiment"], row["models"]) == ("finished", "time", 6)
+
+
+def test_an_option_of_another_experiment_is_named(capsys):
+    ended = run(capsys, "theory", "time", "--axis", "noise")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "--axis is an option of phase, not of time" in ended.err
+    assert "unknown" not in run(capsys, "theory").err

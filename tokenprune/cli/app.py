@@ -30,9 +30,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
 )
-for verb in (train, prune, sweep, report, explain, ls, pack, cp, validate, download, bench):
+for verb in (train, prune, sweep, theory, report, explain, ls, pack, cp, validate, download, bench):
     app.command()(verb)
-app.add_typer(theory)
 
 INTERRUPTED = 130
 
