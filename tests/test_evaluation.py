@@ -204,9 +204,7 @@ def test_a_pruner_that_does_not_only_rank_reduces_at_every_ratio(vit: VisionTran
 
         def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
             kept = select(state, self.score(state, signals), keep)
-            position = kept.position.clone()
-            position[:, -1] = -1
-            return replace(kept, position=position)
+            return replace(kept, owner=kept.owner.where(kept.owner != keep - 1, -1))
 
     first, fusing = measure(vit, dataset, plan(methods=(("first", {}), ("fusing", {})), keep=(0.5,)))
     assert first.examples is not None

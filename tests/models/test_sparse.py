@@ -1,5 +1,7 @@
 """SparseViT against the bare timm model, against masking, and against what pruning must never change."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -114,6 +116,66 @@ def test_one_ranking_serves_all_ratios() -> None:
     score = model.score_at(state, 3)
     for keep in (1, 5, 16):
         assert torch.equal(select(state, score, keep).tokens, model.reduce_at(state, 3, keep).tokens)
+
+
+def _from(model: SparseViT, state: TokenState, cursor: int) -> torch.Tensor:
+    return model.head(model.advance(state, cursor, 2 * model.depth))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_of_tokens(name: str, fused: bool) -> None:
+    """1 everywhere changes nothing, 0 is absence, 2 is the same token twice (the softmax of two equal logits)."""
+    vit, x = make(name), images()
+    set_attention(vit, fused)
+    model = SparseViT(vit)
+    for cursor in range(2 * model.depth):
+        state = model.advance(model.embed(x), 0, cursor)
+        ones = torch.ones(4, T)
+        torch.testing.assert_close(
+            _from(model, replace(state, weight=ones), cursor), _from(model, state, cursor), atol=1e-5, rtol=1e-5
+        )
+        stay = torch.tensor([[0, 2, 3, 7], [1, 2, 3, 4], [0, 5, 10, 15], [12, 13, 14, 15]])
+        absent = replace(state, weight=torch.zeros(4, T).scatter(1, stay, 1.0))
+        left = _from(model, state.take(stay), cursor)
+        torch.testing.assert_close(_from(model, absent, cursor), left, atol=1e-5, rtol=1e-5)
+        twice = torch.cat([torch.arange(T), torch.tensor([3, 11])]).expand(4, T + 2)
+        double = replace(state, weight=ones.index_fill(1, torch.tensor([3, 11]), 2.0))
+        torch.testing.assert_close(
+            _from(model, double, cursor), _from(model, state.take(twice), cursor), atol=1e-5, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_of_a_token_of_weight_two_are_those_of_two_tokens(name: str) -> None:
+    vit, x = make(name), images()
+    model = SparseViT(vit)
+    for cursor in range(2 * model.depth):
+        state = model.embed(x)
+        twin = model.advance(state.take(torch.cat([torch.arange(T), torch.tensor([5])]).expand(4, T + 1)), 0, cursor)
+        one = model.advance(replace(state, weight=torch.ones(4, T).index_fill(1, torch.tensor([5]), 2.0)), 0, cursor)
+        for signal in ("attention", "received_attention"):
+            apart = getattr(model.signals(twin, cursor), signal)()
+            together = getattr(model.signals(one, cursor), signal)()
+            apart = apart[:, :T].index_add(1, torch.tensor([5]), apart[:, T:])
+            torch.testing.assert_close(together, apart, atol=1e-6, rtol=1e-5)
+
+
+def test_a_soft_gate_learns_and_padding_does_not_spoil_it() -> None:
+    gate = torch.tensor([[1.0, 0.5, 0.0, 1e-6] + [1.0] * 12]).requires_grad_()
+    model, x = SparseViT(make("average pooling")), images(1)
+    _from(model, replace(model.embed(x), weight=gate), 0).square().sum().backward()
+    assert gate.grad is not None
+    assert gate.grad.isfinite().all()
+    assert (gate.grad[0, [0, 1, 3]] != 0).all()
+
+
+def test_unequal_weights_are_pooled_by_average_alone() -> None:
+    vit = make("average pooling")
+    vit.global_pool = "max"
+    model = SparseViT(vit)
+    with pytest.raises(ValueError, match="pooled by average, not by 'max'"):
+        model.head(replace(model.embed(images()), weight=torch.ones(4, T)))
 
 
 def test_patch_dropout_in_training_knows_what_it_dropped() -> None:

@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -67,15 +68,65 @@ def test_random_keeps_every_patch_equally_often() -> None:
 
 def test_taking_tokens_takes_all_that_belongs_to_them() -> None:
     tokens = torch.arange(2 * 6, dtype=torch.float32).view(2, 6, 1)
-    position, size = torch.tensor([[3, 5, 8, 9], [0, 1, 2, 7]]), torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]])
-    state = TokenState(tokens, 2, position, size, entered=tokens)
+    owner = torch.tensor([[-1, 0, 1, 2, 3, 0], [0, 1, 2, 3, -1, -1]])
+    weight = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]])
+    state = TokenState(tokens, 2, owner, weight, entered=tokens)
     taken = select(state, torch.tensor([[0.1, 0.9, 0.2, 0.8], [4.0, 3, 2, 1]]), 2)
     assert taken.tokens[:, :, 0].tolist() == [[0, 1, 3, 5], [6, 7, 8, 9]]
-    assert taken.position.tolist() == [[5, 9], [0, 1]]
-    assert taken.size is not None
-    assert taken.size.tolist() == [[2, 4], [5, 6]]
+    assert taken.owner.tolist() == [[-1, -1, 0, -1, 1, -1], [0, 1, -1, -1, -1, -1]]
+    assert taken.position.tolist() == [[2, 4], [0, 1]]
+    assert taken.weight is not None
+    assert taken.weight.tolist() == [[2, 4], [5, 6]]
     assert taken.entered is None
     assert (taken.count, taken.prefix) == (2, 2)
+
+
+def _states(seed: int, tokens: int = 9, count: int = 4) -> tuple[TokenState, torch.Tensor]:
+    """Tokens that hold patches already, some gone, and where each goes next."""
+    generator = torch.Generator().manual_seed(seed)
+    owner = torch.randint(-1, tokens, (3, 16), generator=generator)
+    weight = torch.rand(3, tokens, generator=generator, dtype=torch.float64)
+    x = torch.randn(3, 2 + tokens, 5, generator=generator, dtype=torch.float64)
+    return TokenState(x, 2, owner, weight), torch.randint(0, count, (3, tokens), generator=generator)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_merging_conserves_the_weighted_sum_and_the_weight_and_patches_follow(seed: int) -> None:
+    state, into = _states(seed)
+    merged = state.merge(into, 4)
+    assert state.weight is not None
+    assert merged.weight is not None
+    for i in range(3):
+        patches = {t: int(into[i, j]) for t, j in enumerate(state.owner[i].tolist()) if j >= 0}
+        assert merged.owner[i].tolist() == [patches.get(t, -1) for t in range(16)]
+        for k in range(4):
+            of = into[i] == k
+            assert merged.weight[i, k].item() == pytest.approx(state.weight[i, of].sum().item())
+            mean = np.average(state.tokens[i, 2:][of], axis=0, weights=state.weight[i, of]) if of.any() else 0
+            np.testing.assert_allclose(merged.tokens[i, 2 + k], mean)
+    assert torch.equal(merged.tokens[:, :2], state.tokens[:, :2])
+    sums = [(s.tokens[:, 2:] * s.weight[:, :, None]).sum(1) for s in (state, merged)]
+    torch.testing.assert_close(*sums)
+    chosen = torch.rand(3, 9, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    other = state.merge(into, 4, weight=chosen)
+    assert torch.equal(other.weight, merged.weight)
+    of = into[0] == into[0, 0]
+    mean = np.average(state.tokens[0, 2:][of], axis=0, weights=chosen[0, of])
+    np.testing.assert_allclose(other.tokens[0, 2 + into[0, 0]], mean)
+
+
+def test_every_patch_lives_in_one_token_or_none() -> None:
+    """Through merging and taking in any order; a number per patch is averaged over those in a token."""
+    state, into = _states(7)
+    state = state.merge(into, 4).take(torch.tensor([[2, 0, 3]]).expand(3, 3))
+    number = torch.rand(3, 16, generator=torch.Generator().manual_seed(1))
+    means = state.mean_of(number)
+    for i in range(3):
+        homes = [[t for t in range(16) if state.owner[i, t] == j] for j in range(state.count)]
+        assert sorted(t for home in homes for t in home) == state.alive[i].nonzero()[:, 0].tolist()
+        assert state.position[i].tolist() == [min(home, default=-1) for home in homes]
+        expected = [number[i, home].mean().item() if home else 0.0 for home in homes]
+        assert means[i].tolist() == pytest.approx(expected)
 
 
 @given(thousandths=st.integers(1, 1000), n=st.integers(1, 1000))

@@ -86,7 +86,7 @@ def prune_curves(
                 state = bare.advance(bare.embed(batch.images), 0, first)
             with clock.part(unpruned):
                 logits = bare.head(bare.advance(state, first, 2 * bare.depth))
-            unpruned.add(logits, [state] * len(plan.schedule.cursors), batch, shown, bare.patches)
+            unpruned.add(logits, [state] * len(plan.schedule.cursors), batch, shown)
             for sweep in (one for draws in sweeps for one in draws):
                 sweep.visit(state, batch, clock, shown)
             if batch.relevance is not None:
@@ -156,7 +156,7 @@ class _Sweep:
                     cursor = site
                 logits = model.head(model.advance(states[-1], cursor, 2 * model.depth))
             tally.asked = asked
-            tally.add(logits, states, batch, shown, model.patches)
+            tally.add(logits, states, batch, shown)
 
 
 def _sweeps(vit: VisionTransformer, plan: Plan, method: str, options: dict[str, Any], seed: int) -> list[_Sweep]:

@@ -39,23 +39,19 @@ class Tally:
         states: Sequence[TokenState],
         batch: Batch,
         shown: Sequence[int],
-        patches: int,
     ) -> None:
         """states: what was present after each site. shown: the batch's rows that are examples."""
         self._answers.append(logits.argmax(dim=1))
         self._images += len(logits)
         counts = [state.count * len(logits) for state in states]
         self._present = [a + b for a, b in zip(self._present or [0] * len(counts), counts, strict=True)]
-        position = states[-1].position
-        own = position >= 0  # a fused token is nobody's patch
+        alive = states[-1].alive
         if batch.relevance is not None:
-            area = (batch.relevance.gather(1, position.clamp(min=0)) * own).sum(dtype=torch.float64)
+            area = (batch.relevance * alive).sum(dtype=torch.float64)
             self._found = area if self._found is None else self._found + area
-            self._kept = self._kept.to(own.device) + own.sum()
+            self._kept = self._kept.to(alive.device) + alive.sum()
         if shown:
-            rows = position.where(own, patches)[list(shown)]
-            seen = torch.zeros(len(shown), patches + 1, dtype=torch.bool, device=rows.device)
-            self._shown.append(seen.scatter_(1, rows, True)[:, :patches])
+            self._shown.append(alive[list(shown)])
 
     def answers(self) -> np.ndarray:
         """Predicted class of every image."""

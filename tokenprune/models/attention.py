@@ -14,6 +14,8 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from tokenprune.pruners.base import TokenState
+
 
 def blocks_of(vit: VisionTransformer) -> list[Block]:
     return cast(list[Block], list(vit.blocks))
@@ -23,8 +25,24 @@ def attention_of(block: Block) -> Attention:
     return cast(Attention, block.attn)
 
 
-def class_row(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b s"]:
-    """Attention of token 0 to all tokens, mean over heads, in float32.
+def log_weight(state: TokenState) -> Float[Tensor, "b s"] | None:
+    """What a token's weight adds to the logits of all that attend to it (proportional attention, ToMe, eq. 1).
+
+    log(weight), 0 for prefix tokens, -inf for padding; None where every token counts for one patch. A weight of 0 gets
+    no gradient: a gate that is learned stays above it.
+    """
+    if state.weight is None:
+        return None
+    weight = state.weight.to(state.tokens.dtype)
+    absent = weight == 0
+    log = weight.clamp(min=torch.finfo(weight.dtype).tiny).log().masked_fill(absent, -torch.inf)
+    return F.pad(log, (state.prefix, 0))
+
+
+def class_row(
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+) -> Float[Tensor, "b s"]:
+    """Attention of token 0 to all tokens, mean over heads, in float32. bias: `log_weight`.
 
     Without a key norm the key projection is folded into the query, (W_q x_0 + b_q) W_k: s tokens then cost s h c
     multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the softmax.
@@ -35,13 +53,17 @@ def class_row(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b s"
         logits = torch.einsum("bhd,hdc->bhc", query[:, :, 0], key_weight) @ x.transpose(1, 2)
     else:
         logits = (query @ attn.k_norm(_heads(attn, x, 1)).transpose(2, 3))[:, :, 0]
-    return (logits.float() * attn.scale).softmax(dim=-1).mean(dim=1)
+    logits = logits.float() * attn.scale
+    return (logits if bias is None else logits + bias[:, None]).softmax(dim=-1).mean(dim=1)
 
 
-def full_map(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b s s"]:
-    """Attention of every token (row) to every token (column), mean over heads, in float32."""
+def full_map(
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+) -> Float[Tensor, "b s s"]:
+    """Attention of every token (row) to every token (column), mean over heads, in float32. bias: `log_weight`."""
     query, key = attn.q_norm(_heads(attn, x, 0)), attn.k_norm(_heads(attn, x, 1))
-    return ((query @ key.transpose(2, 3)).float() * attn.scale).softmax(dim=-1).mean(dim=1)
+    logits = (query @ key.transpose(2, 3)).float() * attn.scale
+    return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1).mean(dim=1)
 
 
 def keys(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:

@@ -79,11 +79,13 @@ class SiteSignals:
     def class_attention(self) -> Float[Tensor, "b n"]:
         if self._vit.cls_token is None:
             raise ValueError("class_attention: the model has no class token; received_attention works without")
-        return attention.class_row(self._attn, self._attended())[:, self._state.prefix :]
+        row = attention.class_row(self._attn, self._attended(), attention.log_weight(self._state))
+        return row[:, self._state.prefix :]
 
     @once
     def received_attention(self) -> Float[Tensor, "b n"]:
-        return attention.full_map(self._attn, self._attended()).mean(dim=1)[:, self._state.prefix :]
+        bias = attention.log_weight(self._state)
+        return _over_queries(attention.full_map(self._attn, self._attended(), bias), bias)[:, self._state.prefix :]
 
     @once
     def keys(self) -> Float[Tensor, "b h n d"]:
@@ -95,7 +97,7 @@ class SiteSignals:
 
     def relevance(self) -> Float[Tensor, "b n"] | None:
         known = self._hints.relevance
-        return None if known is None else known.gather(1, self._state.position)
+        return None if known is None else self._state.mean_of(known)
 
     def uniform(self) -> Float[Tensor, "b n"]:
         if self._hints.index is None:
@@ -148,7 +150,8 @@ class InputSignals(SiteSignals):
     @once
     def received_attention(self) -> Float[Tensor, "b n"]:
         if self._scores == "rollout":
-            return self._rollout().mean(dim=1)[:, self._state.prefix :]
+            bias = attention.log_weight(self._state)
+            return _over_queries(self._rollout(), bias)[:, self._state.prefix :]
         return self._over_blocks(SiteSignals.received_attention)
 
     def _over_blocks(self, signal: Callable[[SiteSignals], Tensor]) -> Float[Tensor, "b n"]:
@@ -168,8 +171,14 @@ class InputSignals(SiteSignals):
         state, product = self._state, None
         for i, block in enumerate(attention.blocks_of(self._vit)):
             state = self._advance(state, max(0, 2 * i - 2), 2 * i)
-            map_ = attention.full_map(attention.attention_of(block), block.norm1(state.tokens))
+            attn, bias = attention.attention_of(block), attention.log_weight(state)
+            map_ = attention.full_map(attn, block.norm1(state.tokens), bias)
             step = 0.5 * (map_ + torch.eye(map_.shape[1], device=map_.device))
             product = step if product is None else step @ product
         assert product is not None
         return product
+
+
+def _over_queries(map_: Float[Tensor, "b s s"], bias: Float[Tensor, "b s"] | None) -> Float[Tensor, "b s"]:
+    """Mean over the queries (rows), each counting for as many patches as its token does."""
+    return map_.mean(dim=1) if bias is None else (bias.softmax(dim=1)[:, None] @ map_)[:, 0]

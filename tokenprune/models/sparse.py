@@ -6,9 +6,10 @@ a head, t patches of an image, l blocks.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from timm.layers import Attention, PatchDropout, PatchEmbed
 from timm.models import VisionTransformer
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
-from tokenprune.models.attention import blocks_of
+from tokenprune.models.attention import blocks_of, log_weight
 from tokenprune.models.signals import Hints, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
 from tokenprune.recipe import Schedule, kept
@@ -114,10 +115,10 @@ class SparseViT(nn.Module):
         vit = self.vit
         tokens = vit._pos_embed(vit.patch_embed(images))
         count = tokens.shape[1] - self.prefix
-        position = torch.arange(count, device=tokens.device).expand(len(tokens), count)
+        owner = torch.arange(count, device=tokens.device).expand(len(tokens), count)
         if isinstance(vit.patch_drop, PatchDropout) and vit.training:
-            tokens, position = _drop_patches(vit.patch_drop, tokens, self.prefix)
-        return TokenState(vit.norm_pre(tokens), self.prefix, position)
+            tokens, owner = _drop_patches(vit.patch_drop, tokens, self.prefix)
+        return TokenState(vit.norm_pre(tokens), self.prefix, owner)
 
     def advance(self, state: TokenState, start: int, stop: int) -> TokenState:
         """The state at cursor `stop` from the one at cursor `start`: whole blocks where both halves are asked."""
@@ -125,6 +126,8 @@ class SparseViT(nn.Module):
             return state
         x, entered, cursor, blocks = state.tokens, None, start, blocks_of(self.vit)
         recompute = self.vit.grad_checkpointing and self.vit.training
+        bias = log_weight(state)
+        mask: dict[str, Any] = {} if bias is None else {"attn_mask": bias[:, None, None]}
         while cursor < stop:
             block = blocks[cursor // 2]
             if cursor % 2:
@@ -132,17 +135,23 @@ class SparseViT(nn.Module):
                 cursor += 1
             elif cursor + 1 == stop:
                 entered = x
-                x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
+                x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **mask)))
                 cursor += 1
             else:
-                # state.size would enter a block's attention here, as log(size) on the logits (ToMe, eq. 1).
-                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+                x = checkpoint(block, x, use_reentrant=False, **mask) if recompute else block(x, **mask)
                 cursor += 2
         return replace(state, tokens=x, entered=entered)
 
     def head(self, state: TokenState) -> Float[Tensor, "b classes"]:
-        """Final norm, pooling over the tokens present, classifier."""
-        return self.vit.forward_head(self.vit.norm(state.tokens))
+        """Final norm, pooling over the tokens present by weight, classifier."""
+        x = self.vit.norm(state.tokens)
+        if state.weight is not None and not self.class_pooled:
+            if self.vit.global_pool != "avg":
+                raise ValueError(f"tokens of unequal weight are pooled by average, not by {self.vit.global_pool!r}")
+            weight = F.pad(state.weight.to(x.dtype), (self.prefix, 0), value=1.0)
+            pooled = weight if self.vit.pool_include_prefix else weight[:, self.prefix :]
+            x = x * (weight / pooled.mean(dim=1, keepdim=True))[:, :, None]  # whose mean timm takes
+        return self.vit.forward_head(x)
 
     def signals(self, state: TokenState, cursor: int, hints: Hints | None = None) -> SiteSignals:
         """What a pruner may ask about the state at a site; each is computed when asked, once."""
@@ -186,16 +195,19 @@ class SparseViT(nn.Module):
 
 def _drop_patches(
     drop: PatchDropout, tokens: Float[Tensor, "b s c"], prefix: int
-) -> tuple[Float[Tensor, "b m c"], Int[Tensor, "b n"]]:
-    """PatchDropout in training, with the positions that stayed, in image order.
+) -> tuple[Float[Tensor, "b m c"], Int[Tensor, "b t"]]:
+    """PatchDropout in training, in image order, with the token that each patch lives in.
 
-    The positions ride along as one more channel: timm's module does not say which tokens it drops.
+    Positions ride along as one more channel: timm's module does not say which tokens it drops.
     """
     place = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[:2])[:, :, None]
     dropped = drop(torch.cat([tokens.float(), place.float()], dim=2))
     order = dropped[:, :, -1].argsort(dim=1)
     dropped = dropped.gather(1, order[:, :, None].expand_as(dropped))
-    return dropped[:, :, :-1].to(tokens.dtype), dropped[:, prefix:, -1].long() - prefix
+    position = dropped[:, prefix:, -1].long() - prefix
+    owner = position.new_full((len(tokens), tokens.shape[1] - prefix), -1)
+    token = torch.arange(position.shape[1], device=owner.device).expand_as(position)
+    return dropped[:, :, :-1].to(tokens.dtype), owner.scatter_(1, position, token)
 
 
 def refuse_unsupported(vit: nn.Module) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -16,35 +17,83 @@ from torch import Tensor, nn
 class TokenState:
     """What flows between blocks.
 
-    tokens: prefix tokens first, then patch tokens in image order.
+    tokens: prefix tokens first, then patch tokens, in image order unless a pruner orders them otherwise.
     prefix: how many prefix tokens; never pruned or merged.
-    position: the patch each patch token came from, -1 for a fused one.
-    size: patches that a token stands for, None while each stands for one. Attention does not weigh by it yet.
+    owner: the patch token (0 to n - 1) that each patch of the image lives in, -1 where it is gone.
+    weight: how many patches a patch token counts for in attention and in average pooling: more than one where patches
+        are merged, 0 for padding (as if it were not there), a share for a gate that is being learned. None: one each.
     entered: at an `after` site, the tokens that entered this block's attention; None elsewhere.
     """
 
     tokens: Float[Tensor, "b p+n c"]
     prefix: int
-    position: Int[Tensor, "b n"]
-    size: Float[Tensor, "b n"] | None = None
+    owner: Int[Tensor, "b t"]
+    weight: Float[Tensor, "b n"] | None = None
     entered: Float[Tensor, "b p+n c"] | None = None
 
     @property
     def count(self) -> int:
-        """Patch tokens present."""
-        return self.position.shape[1]
+        """Patch tokens present, padding included."""
+        return self.tokens.shape[1] - self.prefix
+
+    @property
+    def alive(self) -> Bool[Tensor, "b t"]:
+        """Which patches of the image live in some token."""
+        return self.owner >= 0
+
+    @property
+    def position(self) -> Int[Tensor, "b n"]:
+        """The first patch that lives in each token, -1 where none does."""
+        patches = self.owner.shape[1]
+        patch = torch.arange(patches, device=self.owner.device).expand_as(self.owner)
+        first = patch.new_full((len(patch), self.count + 1), patches).scatter_reduce(1, self._bin, patch, "amin")
+        return first[:, :-1].where(first[:, :-1] < patches, -1)
+
+    def mean_of(self, patches: Float[Tensor, "b t"]) -> Float[Tensor, "b n"]:
+        """Mean, over the patches that live in each token, of a number per patch; 0 where none does."""
+        total = patches.new_zeros(len(patches), self.count + 1)
+        number = total.scatter_add(1, self._bin, torch.ones_like(patches))
+        return (total.scatter_add(1, self._bin, patches) / number.clamp(min=1))[:, :-1]
 
     def take(self, index: Int[Tensor, "b k"]) -> "TokenState":
         """The same images with only the patch tokens at `index`: a gather, no mask."""
         channels = self.tokens.shape[2]
         patches = self.tokens[:, self.prefix :].gather(1, index[:, :, None].expand(-1, -1, channels))
+        place = index.new_full((len(index), self.count + 1), -1)
+        place = place.scatter_(1, index, torch.arange(index.shape[1], device=index.device).expand_as(index))
         return replace(
             self,
             tokens=torch.cat([self.tokens[:, : self.prefix], patches], dim=1),
-            position=self.position.gather(1, index),
-            size=None if self.size is None else self.size.gather(1, index),
+            owner=place.gather(1, self._bin),
+            weight=None if self.weight is None else self.weight.gather(1, index),
             entered=None,
         )
+
+    def merge(self, into: Int[Tensor, "b n"], count: int, weight: Float[Tensor, "b n"] | None = None) -> "TokenState":
+        """The same images with `count` patch tokens: patch token j becomes part of token into[j].
+
+        Tokens that become one are averaged by `weight` (None: by the patches they count for), their patches live in it,
+        and it counts for all of theirs. One that nothing becomes part of is padding.
+        """
+        patches = self.tokens[:, self.prefix :]
+        own = patches.new_ones(patches.shape[:2]) if self.weight is None else self.weight.to(patches.dtype)
+        by = own if weight is None else weight.to(patches.dtype)
+        zero = patches.new_zeros(len(patches), count)
+        share = zero.scatter_add(1, into, by).clamp(min=torch.finfo(zero.dtype).tiny)
+        sums = zero[:, :, None].expand(-1, -1, patches.shape[2])
+        sums = sums.scatter_add(1, into[:, :, None].expand_as(patches), patches * by[:, :, None])
+        return replace(
+            self,
+            tokens=torch.cat([self.tokens[:, : self.prefix], sums / share[:, :, None]], dim=1),
+            owner=F.pad(into, (0, 1), value=-1).gather(1, self._bin),
+            weight=zero.scatter_add(1, into, own),
+            entered=None,
+        )
+
+    @property
+    def _bin(self) -> Int[Tensor, "b t"]:
+        """As `owner`, with n for patches that are gone: an index into n + 1 columns."""
+        return self.owner % (self.count + 1)
 
 
 class Signals(Protocol):
@@ -74,7 +123,7 @@ class Signals(Protocol):
         ...
 
     def relevance(self) -> Float[Tensor, "b n"] | None:
-        """Label-relevant share of each token's area, in [0, 1]; None where the data set has none."""
+        """Label-relevant share of the area of each token's patches, in [0, 1]; None where the data set has none."""
         ...
 
     def gradient_times_token(self) -> Float[Tensor, "b n"]:

@@ -22,8 +22,8 @@ WATCHED = 1000
 class Scores:
     """Of a whole set: mean cross-entropy, how many are right, the predicted class of each image.
 
-    kept_relevance: label-relevant share of the tokens that the model's own pruner leaves; None without a pruner, where
-    relevance is not known, and where tokens are fused.
+    kept_relevance: label-relevant share of the patches that the model's own pruner leaves; None without a pruner and
+    where relevance is not known.
     attention: share of attention on label-relevant tokens per block, of the model without its pruner, on the first
     WATCHED images; None where relevance is not known.
     """
@@ -110,7 +110,8 @@ def share_on(attention: Float[Tensor, "l b n"], relevance: Float[Tensor, "b n"])
 
 
 def _kept_relevance(trace: Trace, batch: Batch) -> Float[Tensor, " b"] | None:
-    """Mean relevance of each image's patch tokens after the last pruning site."""
-    if not trace.states or batch.relevance is None or bool((trace.states[-1].position < 0).any()):
+    """Mean relevance of each image's patches that are left after the last pruning site."""
+    if not trace.states or batch.relevance is None:
         return None
-    return batch.relevance.gather(1, trace.states[-1].position).mean(1)
+    alive = trace.states[-1].alive
+    return (batch.relevance * alive).sum(1) / alive.sum(1).clamp(min=1)
