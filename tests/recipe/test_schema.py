@@ -1,9 +1,18 @@
 """Identity of a recipe, and what its sections demand of each other."""
 
+import gzip
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from pydantic import Field, create_model
 
-from tokenprune.recipe import RecipeError, load_recipe, parse_recipe
+from tokenprune.recipe import THEORY_RECIPES, Recipe, RecipeError, load_recipe, parse_recipe
+from tokenprune.recipe.schema import RECORDED
+from tokenprune.recipe.section import YOUNGER, Section, identifying, is_section
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def recipe(*overrides: str):
@@ -90,3 +99,43 @@ def test_shallow_and_deep_are_one_family():
 def test_keys_that_contradict_each_other(overrides, what):
     with pytest.raises(RecipeError, match=what):
         recipe(*overrides)
+
+
+@pytest.mark.parametrize("folder", [path.parent.name for path in sorted(RESULTS.glob("*/runs.jsonl.gz"))])
+def test_committed_runs_keep_their_names(folder):
+    """A key that is added without YOUNGER gives all of them other settings."""
+    runs = map(json.loads, gzip.decompress((RESULTS / folder / "runs.jsonl.gz").read_bytes()).splitlines())
+    settings = {run["run"].rsplit("-", 2)[1]: run for run in runs if "run" in run}
+    for setting, run in list(settings.items())[::10]:
+        resolved = run["files"]["resolved.yaml"]
+        experiment = resolved.partition("experiment: ")[2].partition("\n")[0]
+        kind = THEORY_RECIPES.get(experiment, Recipe)
+        found = parse_recipe(resolved, run["run"], kind=kind, context=RECORDED)
+        assert found.setting() == setting
+
+
+def grown(kind: type[Section], sections: list[str], name: str = "") -> type[Section]:
+    """The same with one more key in every section, and one more section."""
+    extra: dict = {"new_key": (int, Field(0, json_schema_extra=YOUNGER))}
+    for key, field in kind.model_fields.items():
+        if is_section(kind, key):
+            inner = grown(field.annotation, sections, f"{name}{key}.")
+            extra[key] = (inner, Field(default_factory=inner))
+    sections.append(name)
+    return create_model(kind.__name__, __base__=kind, **extra)
+
+
+@pytest.mark.parametrize("kind", [Recipe, THEORY_RECIPES["spatial"]])
+def test_a_younger_key_counts_only_where_it_is_not_its_default(kind):
+    sections: list[str] = []
+    base = {} if kind is Recipe else {"experiment": kind.model_fields["experiment"].annotation.__args__[0]}
+    new = grown(kind, sections)
+    tree = kind.model_validate(base).model_dump(mode="json")
+    first = identifying(kind.model_validate(base), dict(tree))
+    assert identifying(new.model_validate(base), new.model_validate(base).model_dump(mode="json")) == first
+    for section in sections:
+        changed: dict = {"new_key": 1}
+        for key in reversed(section.split(".")[:-1]):
+            changed = {key: changed}
+        other = new.model_validate(base | changed)
+        assert identifying(other, other.model_dump(mode="json")) != first

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tokenprune.errors import nearest, shortened
-from tokenprune.recipe.section import Named, Section, Share
+from tokenprune.recipe.section import YOUNGER, Named, Section, Share
 
 #: Data sets by name; any other source is a path to an .npz.
 SOURCES = {
@@ -67,9 +67,18 @@ class Data(Section):
         (),
         strict=False,
         description="classes left out, by name; plants: the 15 of CIFAR-100 that stand behind composites",
+        json_schema_extra=YOUNGER,
     )
-    noise: float = Field(0.0, ge=0, le=1, description="sd of Gaussian noise on every pixel, in shares of its range")
-    noise_tokens: float = Field(0.0, ge=0, lt=1, description="share of each image's tiles that noise replaces")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="sd of Gaussian noise on every pixel, in shares of its range",
+        json_schema_extra=YOUNGER,
+    )
+    noise_tokens: float = Field(
+        0.0, ge=0, lt=1, description="share of each image's tiles that noise replaces", json_schema_extra=YOUNGER
+    )
     noise_tile: int = Field(4, ge=1, description="side of those tiles, pixels: the model's patch_size for whole tokens")
     train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
     test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
@@ -78,6 +87,7 @@ class Data(Section):
         "dataset",
         description="what pixels in [0, 1] are normalised by: mean and sd of the training images; those that timm's "
         "model of that name was trained with; or [mean, sd], each a number or three, such as [0.5, 0.5]",
+        json_schema_extra=YOUNGER,
     )
     patterns: Patterns = Field(default_factory=lambda: Patterns(), description="only for source: patterns")
 

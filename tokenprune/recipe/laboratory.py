@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tokenprune.identity import digest
-from tokenprune.recipe.section import Section
+from tokenprune.recipe.section import Section, identifying
 
 
 class Machine(Section):
@@ -32,7 +32,7 @@ class TheoryRecipe(Section):
 
     def science(self) -> dict[str, Any]:
         """What decides the numbers, less the seed."""
-        return self.model_dump(mode="json", exclude={"run"})
+        return identifying(self, self.model_dump(mode="json", exclude={"run"}))
 
     def setting(self) -> str:
         """Eight hex digits that runs share which differ only by seed."""

@@ -12,7 +12,7 @@ from tokenprune.errors import UsageError, nearest, shortened
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
-from tokenprune.recipe.section import Named, Ratio, Section
+from tokenprune.recipe.section import YOUNGER, Named, Ratio, Section, identifying
 from tokenprune.recipe.site import Schedule
 
 InputScores = Literal["last", "mean", "rollout"]
@@ -38,7 +38,9 @@ class Model(Section):
     )
 
     checkpoint_key: str | None = Field(
-        None, description="key of that file which holds them; null: averaged ones, or the only ones, as timm reads it"
+        None,
+        description="key of that file which holds them; null: averaged ones, or the only ones, as timm reads it",
+        json_schema_extra=YOUNGER,
     )
 
     @model_validator(mode="after")
@@ -273,7 +275,7 @@ class Recipe(Section):
 
     def science(self) -> dict[str, Any]:
         """What decides the trained weights, less the seed: no paths, no device, nothing of evaluation."""
-        part = self.model_dump(mode="json", include={"data", "model", "pruner", "train"})
+        part = identifying(self, self.model_dump(mode="json", include={"data", "model", "pruner", "train"}))
         if (first := self.pretraining()) is not None:
             part["start"] = {
                 "data": first.science()["data"],
@@ -284,11 +286,8 @@ class Recipe(Section):
             del part["data"]["patterns"]
         if not self.data.noise_tokens:
             del part["data"]["noise_tile"]
-        for (section, key), default in _LATER_KEYS.items():  # at defaults, the identity of older results stands
-            if part[section][key] == default:
-                del part[section][key]
         if not self.pruner.removes:
-            part["pruner"] = Pruner().model_dump(mode="json")
+            part["pruner"] = identifying(Pruner(), Pruner().model_dump(mode="json"))
         for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background")):
             path = part[section][key]
             if path is not None and Path(path).is_file():
@@ -305,16 +304,6 @@ class Recipe(Section):
         part = self.science()
         part["model"]["depth"] = None
         return digest(part)
-
-
-#: Younger than the first results, with their defaults.
-_LATER_KEYS: dict[tuple[str, str], Any] = {
-    ("data", "exclude"): [],
-    ("data", "noise"): 0.0,
-    ("data", "noise_tokens"): 0.0,
-    ("data", "normalise"): "dataset",
-    ("model", "checkpoint_key"): None,
-}
 
 
 @lru_cache

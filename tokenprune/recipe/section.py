@@ -22,6 +22,10 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+#: Marks a key (`json_schema_extra=YOUNGER`) that came after results were made: at its default it identifies none.
+YOUNGER: dict[str, Any] = {"younger": True}
+
+
 class Section(BaseModel):
     """A part of a recipe: immutable, and no key it does not know."""
 
@@ -36,6 +40,17 @@ class Section(BaseModel):
             return tree
         empty = {key for key, value in tree.items() if value is None and is_section(cls, key)}
         return {key: {} if key in empty else value for key, value in tree.items()}
+
+
+def identifying(section: Section, tree: dict[str, Any]) -> dict[str, Any]:
+    """A dump of a section, or of some of it, without younger keys at their default: older results keep their names."""
+    kept = {}
+    for key, value in tree.items():
+        field, own = type(section).model_fields[key], getattr(section, key)
+        if field.json_schema_extra == YOUNGER and own == field.get_default(call_default_factory=True):
+            continue
+        kept[key] = identifying(own, value) if isinstance(own, Section) else value
+    return kept
 
 
 def is_section(model: type[BaseModel], key: object) -> bool:
