@@ -16,6 +16,7 @@ from tokenprune.claims import CLAIMS, Verdict, trends
 from tokenprune.claims.accuracy import Condition
 from tokenprune.report.behind import in_short
 from tokenprune.report.collect import collect
+from tokenprune.report.conclusion import sentences
 from tokenprune.report.matrix import SIGNS, Matrix, matrix
 from tokenprune.report.matrix_figure import matrix_figure
 from tokenprune.report.series import Group
@@ -42,7 +43,9 @@ def every_claim() -> list[Verdict]:
             for depth in DEPTHS:
                 if site is None or not site.startswith("before") or int(site[7:]) < depth:
                     outcome = tuple(SIGNS)[len(found) % 3]
-                    found.append(verdict(claim.id, depth, (-0.123, -0.124, -0.126), site=site, outcome=outcome))
+                    wide = 0.5 if outcome == "undecided" else 0.001
+                    effects = (-0.1243 - wide, -0.1243, -0.1243 + wide)
+                    found.append(verdict(claim.id, depth, effects, site=site, outcome=outcome))
     return found
 
 
@@ -132,8 +135,9 @@ def test_a_cell_of_the_figure_has_sign_effect_and_interval() -> None:
     assert [words.count(each) for each in points] == [
         sum(v.verdict == outcome and v.unit != "exponent" for v in verdicts) for outcome in SIGNS
     ]
-    (interval,) = {cell.interval for row in found.rows for cell in row.cells if cell and cell.judged.unit == "accuracy"}
-    assert words.count(interval) == sum(v.unit != "exponent" for v in verdicts)
+    intervals = {cell.interval for row in found.rows for cell in row.cells if cell and cell.judged.unit == "accuracy"}
+    assert len(intervals) == 2
+    assert sum(map(words.count, intervals)) == sum(v.unit != "exponent" for v in verdicts)
     assert sum(str(word).endswith("k −0.12") for word in words) == sum(v.unit == "exponent" for v in verdicts)
     assert {row.claim.name.replace("alpha_*", "α*") for row in found.rows} <= set(words)
     for row in found.rows:
@@ -246,3 +250,40 @@ def test_a_claim_of_several_rows_says_in_short_where_it_holds() -> None:
         "Supported: composite, site before:0 at depth 1, 2. Refuted: composite, site before:1 at depth 2."
     )
     assert in_short(rows[:1]) is None
+
+
+def test_what_only_its_own_interval_decides_has_a_mark_of_its_own() -> None:
+    """Of a claim of direction and of one with a margin, .01, on both sides of the threshold and across it."""
+    effects = {1: (0.02, 0.03, 0.04), 2: (-0.02, -0.03, -0.04), 4: (-0.05, 0.0, 0.05)}
+    for claim, off in (("magnitude-beats-random", 0.0), ("removing-irrelevant-is-free", -0.01)):
+        assert CLAIM[claim].margin == -off
+        found = [
+            verdict(claim, depth, [value + off for value in values], outcome="undecided")
+            for depth, values in effects.items()
+        ]
+        (row,) = matrix_of(found).rows
+        assert [cell.sign for cell in row.cells if cell] == ["~", "~", "?"]
+    (row,) = matrix_of(
+        [verdict("magnitude-beats-random", 1), verdict("magnitude-beats-random", 2, outcome="refuted")]
+    ).rows
+    assert [cell.sign for cell in row.cells if cell] == ["✓", "✗"]
+
+
+def test_three_sentences_conclude() -> None:
+    found = matrix_of(
+        [
+            verdict("magnitude-beats-random", 1),
+            verdict("magnitude-beats-random", 6),
+            verdict("magnitude-keeps-relevant", 6, outcome="refuted"),
+            verdict("attention-concentrates", 1, outcome="undecided"),
+            verdict("attention-concentrates", 6, (-0.5, 0.5, 0.1), outcome="undecided"),
+        ]
+    )
+    names = {claim: CLAIM[claim].name for claim in ("magnitude-beats-random", "magnitude-keeps-relevant")}
+    assert sentences(found) == [
+        "Of 5 comparisons 2 support their claim, 1 refute it and 2 decide nothing, 1 of them with an interval that alone "
+        "would.",
+        f"Supported: {names['magnitude-beats-random']} (depth 1, 6).",
+        f"Refuted: {names['magnitude-keeps-relevant']} (depth 6).",
+    ]
+    assert sentences(matrix_of([])) == []

@@ -61,6 +61,17 @@ def test_every_experiment_has_its_figure_and_the_matrix_is_the_first(written: tu
     assert text.index('class="claims"') < order[0]
 
 
+def test_conclusion_and_models_stand_above_the_matrix(written: tuple[report.Report, Path]) -> None:
+    text = (written[1] / "index.html").read_text()
+    above = text.partition('class="claims"')[0]
+    assert above.count('<p class="conclusion">') == 3
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", above)
+    cells = {images: re.findall(r"<td>(.*?)</td>", row) for images, row in rows}
+    assert cells["spurious"][:3] == ["1", "3", "70.0 to 70.8"]
+    shown = {cell.p for row in written[0].matrix.rows for cell in row.cells if cell and cell.p}
+    assert set(map(html.unescape, re.findall(r"<small>p (.*?)</small>", text))) == shown != set()
+
+
 def test_every_cell_leads_to_its_sentence_figure_runs_and_commands(written: tuple[report.Report, Path]) -> None:
     found, out = written
     text = (out / "index.html").read_text()

@@ -137,7 +137,8 @@ def _verdict(cell: Cell) -> dict[str, Any]:
     return {
         "anchor": cell.anchor,
         "verdict": cell.judged.verdict,
-        "sign": SIGNS[cell.judged.verdict],
+        "sign": cell.sign,
+        "p": cell.p,
         "effect": None if cell.effect == DASH else _named(cell.effect, cell.judged.unit),
         "interval": None if cell.interval == DASH else cell.interval,
         "seeds": cell.judged.seeds,

@@ -100,7 +100,9 @@ def collect(
 def _trained(run: RunData) -> Trained:
     words = Setting((run,))
     bounds = wilson(run.result.test_correct, run.result.test_count)
-    return Trained(run.folder.name, run.result, *bounds, words.images, words.start)
+    return Trained(
+        run.folder.name, run.result, *bounds, words.images, words.start, run.epochs[-1].step if run.epochs else 0
+    )
 
 
 def _chosen(measured: Iterable[Measured], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[Measured]:

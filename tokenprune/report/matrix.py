@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenprune.claims import CLAIMS, Claim, Trend, Verdict
-from tokenprune.report.numbers import DASH, effect, effect_bounds
+from tokenprune.report.numbers import DASH, effect, effect_bounds, p_value
 from tokenprune.report.series import Interval, Trained
 from tokenprune.report.style import slug
 
 #: A sign for each verdict, so that none is told by its colour alone.
 SIGNS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
+
+#: Instead of the sign of undecided, where the cell's own interval is clear of the threshold: Holm's adjustment is not.
+NEAR = "~"
 
 #: A sign for each direction of a trend.
 ARROWS = {"rises": "↗", "falls": "↘"}
@@ -35,6 +38,23 @@ class Cell:
 
     judged: Verdict
     anchor: str
+
+    @property
+    def near(self) -> bool:
+        """Whether it is undecided though its own interval, unadjusted, is clear of the claim's threshold."""
+        judged = self.judged
+        if judged.verdict != "undecided" or judged.p_adjusted is None or judged.low is None or judged.high is None:
+            return False
+        return judged.low > -judged.margin or judged.high < -judged.margin
+
+    @property
+    def sign(self) -> str:
+        return NEAR if self.near else SIGNS[self.judged.verdict]
+
+    @property
+    def p(self) -> str | None:
+        """Holm-adjusted."""
+        return None if self.judged.p_adjusted is None else p_value(self.judged.p_adjusted, self.judged.p_adjusted)
 
     @property
     def effect(self) -> str:

@@ -93,7 +93,7 @@ def _cell(ax: "Axes", cell: Cell, x: float, y: float) -> None:
 
     ink, ground = VERDICTS[cell.judged.verdict]
     ax.add_patch(Rectangle((x + 0.02, y + 0.015), _CELL - 0.04, _ROW - 0.03, facecolor=ground, linewidth=0))
-    sign = SIGNS[cell.judged.verdict]
+    sign = cell.sign
     if cell.judged.effect is None:
         _two_lines(ax, x + _CELL / 2, y, sign, "not measured", ink, "bold")
         return

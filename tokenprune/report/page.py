@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenprune
-from tokenprune.report import behind, captions
+from tokenprune.report import behind, captions, conclusion
 from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands
 from tokenprune.report.figures import suffixes
@@ -35,6 +35,8 @@ def page(report: Report, drawings: Sequence[Drawing]) -> str:
         lead=_lead(report),
         notes=sorted({run.result.data.note for run in report.trained if run.result.data.note}),
         depths=report.matrix.depths,
+        conclusion=conclusion.sentences(report.matrix),
+        models=conclusion.models(report),
         matrix=behind.head(report.matrix),
         matrix_figure=figure(matrix) if matrix else None,
         paper=any(row.claim.published for row in report.matrix.rows),

@@ -16,7 +16,10 @@ _Key = TypeVar("_Key")
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run as the report shows it. `folder` is its folder's name; images, start: in a few words."""
+    """A finished run as the report shows it.
+
+    folder: its folder's name. images, start: in a few words. steps: of training; 0 where its epochs are not known.
+    """
 
     folder: str
     result: TrainResult
@@ -24,6 +27,7 @@ class Trained:
     high: float
     images: str
     start: str
+    steps: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tokenprune.claims.judge import LEVEL, SEEDS
 from tokenprune.claims.units import EXPONENT
 from tokenprune.report.collect import Report
-from tokenprune.report.matrix import ARROWS, Cell, Matrix, Row
+from tokenprune.report.matrix import ARROWS, NEAR, Cell, Matrix, Row
 from tokenprune.report.numbers import bounds, percent
 from tokenprune.report.series import Curves, Interval
 from tokenprune.report.theory.tables import table as laboratory_table
@@ -135,7 +135,7 @@ def _effect(cell: Cell | None) -> "Text":
     if cell is None:
         return Text("")
     effect = "" if cell.judged.effect is None else cell.effect
-    return Text(f"{effect}{_MARKS[cell.judged.verdict]}", style=_COLORS[cell.judged.verdict])
+    return Text(f"{effect}{NEAR if cell.near else _MARKS[cell.judged.verdict]}", style=_COLORS[cell.judged.verdict])
 
 
 def _slope(row: Row) -> "Text":
@@ -151,7 +151,8 @@ def _legend(matrix: Matrix) -> str:
     exponents = f" ({', '.join(sorted(units))}: an exponent)" if units else ""
     lines = [
         f"Effects in points{exponents}, means over training seeds: * supported, ! refuted, ? undecided (fewer than "
-        f"{SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more)."
+        f"{SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more), {NEAR} undecided though its own interval "
+        "leaves out the threshold."
     ]
     if len(matrix.depths) > 1:
         lines.append(
