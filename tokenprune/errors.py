@@ -38,3 +38,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}? " if guess else ""
     return UsageError(f"unknown {kind} {shortened(name)!r}: {hint}known: {', '.join(names) or 'none'}")
+
+
+def printable(text: str) -> bool:
+    """Whether it can be written in UTF-8: what a shell passes on may hold bytes that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

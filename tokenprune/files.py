@@ -80,9 +80,12 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
 def parse_json(text: str) -> Any:
     """Raises ValueError for whatever is not JSON: keys given twice, NaN, numbers or nesting beyond what can be read."""
     try:
-        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_twins)
+        found = json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_twins)
+        if "\\ud" in text.lower():  # half a character, which nothing could print
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return found
 
 
 def _no_number(word: str) -> float:

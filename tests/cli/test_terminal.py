@@ -96,3 +96,10 @@ def test_no_name_is_broken_in_a_narrow_terminal(tmp_path, monkeypatch, capsys):
         assert verb != "runs" or [word for word in shown.split() if word in names] == names
         assert verb != "claims" or "sparsified-magnitude-beats-random" in shown.split()
     assert "magnitude-keeps-relevant" in run(capsys, "report").out.replace("\n", " ").split()
+
+
+def test_a_closed_standard_output_is_no_reason_for_a_traceback(tmp_path):
+    make_run(tmp_path / "runs")
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        ended = subprocess.run(f"{sys.executable} -m tokenprune ls runs {closed}", shell=True, capture_output=True)
+        assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)

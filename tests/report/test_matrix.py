@@ -281,8 +281,8 @@ def test_three_sentences_conclude() -> None:
     )
     names = {claim: CLAIM[claim].name for claim in ("magnitude-beats-random", "magnitude-keeps-relevant")}
     assert sentences(found) == [
-        "Of 5 comparisons 2 support their claim, 1 refute it and 2 decide nothing, 1 of them with an interval that alone "
-        "would.",
+        "Of 5 comparisons 2 support their claim, 1 refute it and 2 decide nothing, 1 of them with an interval that "
+        "alone would.",
         f"Supported: {names['magnitude-beats-random']} (depth 1, 6).",
         f"Refuted: {names['magnitude-keeps-relevant']} (depth 6).",
     ]

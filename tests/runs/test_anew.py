@@ -7,6 +7,7 @@ import pytest
 from factories import make_run
 from killed import every_kill
 
+from tokenprune.claims import read_runs
 from tokenprune.files import sha256
 from tokenprune.runs import RunFolder, all_runs, atomic
 
@@ -88,3 +89,50 @@ def test_what_a_finished_run_has_to_be_asked_for(tmp_path, resume, force, begun,
         run.unfinished.resume.write_text("")
     assert run.due(resume=resume, force=force, say=words.append) == due
     assert said in "".join(words)
+
+
+def again(run: RunFolder, result: bytes) -> Path:
+    """A run made again, of which only the result is left to be moved up; its result as given."""
+    anew = run.path / "anew"
+    anew.mkdir()
+    (anew / "result.json").write_bytes(result)
+    return anew
+
+
+def test_a_damaged_result_made_again_goes_and_the_old_stands(tmp_path):
+    run = make_run(tmp_path)
+    before = run.result()
+    anew = again(run, b"{")
+    assert RunFolder(run.path).result() == before
+    with RunFolder(run.path).lock():
+        pass
+    assert not anew.exists()
+    assert RunFolder(run.path).result() == before
+
+
+def test_what_was_killed_before_there_was_anything_to_go_on_with_is_cleared(tmp_path):
+    run = make_run(tmp_path)
+    atomic.make_folder(run.path / "anew")
+    (run.path / "anew" / "recipe.yaml").write_text("")
+    with run.lock():
+        pass
+    assert not (run.path / "anew").exists()
+
+
+def test_a_run_that_is_being_settled_is_not_called_changed(tmp_path):
+    old, new = make_run(tmp_path / "a", accuracy=0.5), make_run(tmp_path / "b", accuracy=0.75)
+    shutil.copytree(new.path, old.path / "anew")
+    (old.path / "anew" / "metrics.jsonl").replace(old.path / "metrics.jsonl")
+    ((found,), problems) = read_runs(tmp_path / "a")
+    assert (found.result.test_accuracy, len(found.epochs) > 0) == (0.75, True)
+    assert problems == []
+
+
+def test_curves_that_lie_elsewhere_are_forgotten_as_a_link(tmp_path):
+    run = make_run(tmp_path / "runs", methods=CURVE)
+    run.curves.rename(tmp_path / "elsewhere")
+    run.curves.symlink_to(tmp_path / "elsewhere")
+    shutil.copytree(make_run(tmp_path / "new", accuracy=0.75).path, run.path / "anew")
+    with run.lock():
+        assert not run.curves.exists()
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1

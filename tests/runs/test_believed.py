@@ -1,6 +1,8 @@
 """Records are believed only as far as they agree: what was changed is named and left out, and the rest goes on."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,60 @@ def test_predictions_that_would_fill_the_memory_are_not_unpacked(tmp_path, monke
     ((path, result), *_) = run.prunes()
     with pytest.raises(TokenpruneError, match=r"predictions\.npz: damaged"):
         right(path, result)
+
+
+def test_a_run_whose_recipe_was_changed_is_not_pruned(tmp_path):
+    run = make_run(tmp_path)
+    run.check_recipe()
+    run.resolved.write_text(run.resolved.read_text() + "\n")
+    with pytest.raises(TokenpruneError, match=r"resolved\.yaml: changed after its result was written.* --force`"):
+        run.check_recipe()
+
+
+def test_a_curve_of_another_model_is_named_by_its_unpruned_accuracy(tmp_path):
+    run, other = (make_run(tmp_path, seed=seed, accuracy=0.5 + 0.2 * seed, methods=CURVES) for seed in range(2))
+    for path, _ in run.prunes():
+        shutil.rmtree(path)
+    for path, _ in other.prunes():
+        shutil.copytree(path, run.curves / path.name)
+        rewrite(run.curves / path.name / "result.json", lambda tree: tree.update(run=run.name))
+    found, problems = read_runs(tmp_path)
+    assert [len(each.prunes) for each in found] == [0, 2]
+    assert sum("right without pruning, where the run has" in line for line in problems) == 2
+
+
+HOSTILE = {
+    "cycle": ("resolved.yaml", lambda text: text + "\nmore: &a {b: *a}\n"),
+    "bomb": ("resolved.yaml", lambda text: "a: &a [1, 1]\nb: &b [*a, *a]\n" + text),
+    "deep": ("resolved.yaml", lambda text: "{a: " * 3000),
+    "half a character": ("result.json", lambda text: text.replace('"name": "', '"name": "\\ud800', 1)),
+    "blocks": (
+        "metrics.jsonl",
+        lambda text: text.replace('"attention_on_relevant":[', '"attention_on_relevant":[0.5,'),
+    ),
+    "environment": ("environment.json", lambda text: '{"data": {}, "start": {"images": [1]}}'),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_records_are_named_and_the_rest_goes_on(tmp_path, kind):
+    one, two = runs(tmp_path)[:2]
+    name, change = HOSTILE[kind]
+    path = one.path / name
+    before = path.read_text()
+    path.write_text(change(before))
+    assert path.read_text() != before
+    if name != "result.json":
+        rewrite(one.path / "result.json", lambda tree: None, sealed=False)
+    found, problems = read_runs(tmp_path)
+    assert two.name in {each.folder.name for each in found}
+    assert any(str(one.path) in line for line in problems)
+    judge(found)
+
+
+def test_a_folder_whose_name_is_no_text_is_named(tmp_path):
+    run = runs(tmp_path)[0]
+    os.rename(run.path, os.fsencode(tmp_path) + b"/q\xff")
+    found, problems = read_runs(tmp_path)
+    assert len(found) == 2
+    assert any("'q\\udcff': a name that is not UTF-8: not used" in line for line in problems)

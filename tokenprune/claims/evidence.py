@@ -1,5 +1,6 @@
 """What runs left on disk: what is half written, damaged or a copy is named and not used."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +11,7 @@ import yaml
 
 from tokenprune import files
 from tokenprune.claims.images import by_images
-from tokenprune.errors import TokenpruneError, UsageError, shortened
+from tokenprune.errors import TokenpruneError, UsageError, printable, shortened
 from tokenprune.recipe import Recipe, Schedule, kept
 from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs
 from tokenprune.runs.records import Result
@@ -18,6 +19,8 @@ from tokenprune.runs.results import changed
 
 #: Sections of a recipe that decide the trained weights.
 _SCIENCE = ("data.", "model.", "start.", "pruner.", "train.", "run.seed")
+#: Of YAML, where a value may begin.
+_ANCHOR = re.compile(r"(?m)(?:^|[:\-\[{,])\s*[&*]\S")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where there is one, is many times as fast
 
 
@@ -53,12 +56,15 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
     problems: list[str] = []
     for folder in all_runs(runs_dir):
         try:
+            if not printable(folder.name):
+                problems.append(f"{folder.path.parent}/{folder.name!a}: a name that is not UTF-8: not used")
+                continue
             if not folder.finished:
                 status = folder.status()
                 problems.append(f"{folder.path}: not finished ({status.state if status else 'no status'}): not used")
                 continue
             result = folder.result()
-            broken = changed(folder.path, result)
+            broken = folder.changed(result)
             science = _science(folder, result, broken, problems)
         except TokenpruneError as error:
             problems.append(f"{error}: run {folder.name} is not used")
@@ -146,14 +152,18 @@ def read_keys(path: Path) -> dict[str, Any]:
     defaults; so have those without effect: a pruner that removes nothing is no pruner. Raises TokenpruneError.
     """
     try:
-        tree = yaml.load(files.read_text(path, files.RECIPE_BYTES), _Loader)
+        text = files.read_text(path, files.RECIPE_BYTES)
+        if _ANCHOR.search(text):
+            raise ValueError("anchors and aliases, which no recipe has")
+        tree = yaml.load(text, _Loader)
+        keys = dict(_flat(tree)) if isinstance(tree, dict) else {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or shortened(str(error).splitlines()[0])
         raise TokenpruneError(f"{path}: cannot be read: {reason}") from None
-    if not isinstance(tree, dict):
+    if not keys:
         raise TokenpruneError(f"{path}: cannot be read: no sections")
     defaults = _defaults()
-    found = defaults | {key: value for key, value in _flat(tree) if key.startswith(_SCIENCE)}
+    found = defaults | {key: value for key, value in keys.items() if key.startswith(_SCIENCE)}
     unused = []
     if found["pruner.name"] == "none" or found["pruner.keep_ratio"] == 1:
         unused.append("pruner.")
@@ -189,11 +199,21 @@ def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -
             result = folder.curve(path)
             if problem := _no_site(result.site, trained.model):
                 raise TokenpruneError(f"{path}: {problem}")
+            if not result.finetune_epochs and not _near(result.baseline_correct, trained.test_correct, result.count):
+                raise TokenpruneError(
+                    f"{path}: damaged: {result.baseline_correct} right without pruning, where the run has "
+                    f"{trained.test_correct}"
+                )
             problems += changed(path, result).values()
             found.append((path, result))
         except TokenpruneError as error:
             problems.append(f"{error}: this prune is not used")
     return found
+
+
+def _near(first: int, second: int, count: int) -> bool:
+    """Whether one model may have answered so, on another machine or in other batches, where its last bits differ."""
+    return abs(first - second) <= 3 + 0.01 * count
 
 
 def _no_site(site: str, model: ModelFacts) -> str | None:

@@ -47,6 +47,7 @@ def prune_run(
     a curve cannot be saved; UsageError for ratios, sites and pruners that cannot be.
     """
     result = run.result()
+    run.check_recipe()
     recipe = read_resolved(run.resolved)
     plan = Plan(
         methods=tuple((name, pruner_options(recipe, name) | dict(options or {})) for name in dict.fromkeys(methods)),

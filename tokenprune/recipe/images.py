@@ -31,7 +31,9 @@ class Patterns(Section):
     confusion: float = Field(
         0.1, ge=0, le=1, description="alpha_#: mean share of tokens that show other classes' patterns"
     )
-    noise: float = Field(0.5, ge=0, description="standard deviation of pixel noise, in units of a pattern's RMS")
+    noise: float = Field(
+        0.5, ge=0, le=1e6, description="standard deviation of pixel noise, in units of a pattern's RMS"
+    )
     train_size: int = Field(4000, ge=1, description="training images drawn")
     test_size: int = Field(1000, ge=1, description="test images drawn")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from tokenprune import files
-from tokenprune.errors import UsageError, nearest, shortened, unknown
+from tokenprune.errors import UsageError, nearest, printable, shortened, unknown
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
 from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml
@@ -35,7 +35,7 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
 
     kind: the folder that a bare name is looked for in.
     """
-    if not _printable(str(source)):
+    if not printable(str(source)):
         raise UsageError(f"recipe {str(source)!a}: the name is not text in UTF-8; rename the file")
     path = Path(source)
     if path.is_file():
@@ -214,8 +214,10 @@ def set_key(override: str, kind: Any) -> tuple[str, Any]:
         raise RecipeError(f"{shown}: expected KEY=VALUE, such as train.epochs=3")
     optional, text = _takes_text(kind, key.split("."))
     quoted = as_typed(value) if text else None
-    if not _printable(f"{override}{quoted}"):
+    if not printable(f"{override}{quoted}"):
         raise RecipeError(f"{shown}: not text in UTF-8")
+    if len(override.splitlines()) > 1:
+        raise RecipeError(f"{shown}: more than one line")
     if text:
         null = optional and quoted is None and value.strip() in ("null", "~", "")
         return key, None if null else value if quoted is None else quoted
@@ -237,15 +239,6 @@ def _takes_text(kind: Any, key: Sequence[str]) -> tuple[bool, bool]:
     allowed = get_args(field.annotation) if union else (field.annotation,)
     allowed = tuple(get_args(each)[0] if get_origin(each) is Annotated else each for each in allowed)
     return type(None) in allowed, str in allowed
-
-
-def _printable(text: str) -> bool:
-    """Whether it can be written in UTF-8: what a shell passes on may hold bytes that are no text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _override(tree: dict[str, Any], override: str, kind: Any, problems: list[str]) -> None:

@@ -24,7 +24,7 @@ class Model(Section):
     depth: int = Field(1, ge=1, le=200, description="transformer blocks")
     dim: int = Field(192, ge=4, description="width of a token")
     heads: int = Field(3, ge=1, description="attention heads; divides dim")
-    mlp_ratio: float = Field(4.0, gt=0, description="hidden width of the MLP over dim")
+    mlp_ratio: float = Field(4.0, gt=0, le=1000, description="hidden width of the MLP over dim")
     patch_size: int = Field(4, ge=1, description="side of a patch token, pixels; divides the image")
     class_token: bool = Field(True, description="classify from a class token (true) or by average pooling (false)")
     registers: int = Field(0, ge=0, description="register tokens, never pruned")

@@ -51,6 +51,8 @@ def read_examples(folder: Path, method: str, ratios: Sequence[float], seeds: Seq
     rows = [first[ratio] for ratio in chosen]
     try:
         arrays = files.read_arrays(path)
+        if [arrays[name].ndim for name in ("images", "labels", "kept", "predictions")] != [4, 1, 3, 2]:
+            raise ValueError("arrays of other shapes")
         return Examples(
             method,
             tuple(chosen),
@@ -59,7 +61,7 @@ def read_examples(folder: Path, method: str, ratios: Sequence[float], seeds: Seq
             arrays["kept"][rows].astype(bool),
             arrays["predictions"][rows],
         )
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise TokenpruneError(f"{path}: damaged, no mosaic of it: {error}") from None
 
 

@@ -43,7 +43,7 @@ def alone(folder: Path, unfinished: str, busy: str, patience: float = 0.2) -> It
         raise TokenpruneError(f"{folder}: cannot write here: {error.strerror}") from error
     try:
         for left in list(folder.glob(unfinished)):
-            _forget(left)
+            forget(left)
         yield
     finally:
         if list(folder.iterdir()) == [file]:
@@ -121,14 +121,13 @@ def write_files(folder: Path, files: Mapping[str, bytes], gone: Iterable[str] = 
 
 
 def settle(folder: Path, old: Iterable[str] = ()) -> None:
-    """Let results made again, which are whole in `anew` once their result.json is there, take the place of the old.
+    """Let results made again, which are whole in `anew`, take the place of the old.
 
     old: names in `folder` that belong to the old results alone. Raises OSError.
     """
-    if (folder / ANEW / _RESULT).is_file():
-        for name in old:
-            _forget(folder / name)
-        move_up(folder)
+    for name in old:
+        forget(folder / name)
+    move_up(folder)
 
 
 def move_up(folder: Path) -> None:
@@ -139,7 +138,7 @@ def move_up(folder: Path) -> None:
     anew = folder / ANEW
     for path in sorted(anew.iterdir(), key=lambda path: path.name == _RESULT):
         if path.is_dir():
-            _forget(folder / path.name)
+            forget(folder / path.name)
         os.replace(path, folder / path.name)
     anew.rmdir()
 
@@ -160,8 +159,9 @@ def remove(path: Path) -> None:
         raise TokenpruneError(f"{path}: cannot be removed: {_reason(error)}") from error
 
 
-def _forget(path: Path) -> None:
-    if path.is_dir():
+def forget(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it, if it is there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import contextlib
 import shlex
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +13,9 @@ import filelock
 from tokenprune import files
 from tokenprune.errors import TokenpruneError
 from tokenprune.runs import atomic, packed
-from tokenprune.runs.records import Epoch, PruneResult, Status, TrainResult
+from tokenprune.runs.records import Epoch, PruneResult, Result, Status, TrainResult
 from tokenprune.runs.results import (
+    changed,
     check_curve,
     check_training,
     epochs_of,
@@ -24,6 +24,7 @@ from tokenprune.runs.results import (
     read_result,
     read_text,
     save_result,
+    whole,
 )
 
 #: Heads a line of a run's copy of its recipe.
@@ -52,11 +53,12 @@ class RunFolder:
 
     def _find(self) -> None:
         anew = self.path / atomic.ANEW
-        settling = (anew / "result.json").is_file()
+        settling = (anew / "result.json").is_file() and whole(anew / "result.json")
 
         def at(name: str) -> Path:
             return anew / name if settling and (anew / name).exists() else self.path / name
 
+        self._at = at
         self.recipe = at("recipe.yaml")
         self.resolved = at("resolved.yaml")
         self.environment = at("environment.json")
@@ -113,8 +115,11 @@ class RunFolder:
 
     def settle(self) -> None:
         """Let the run trained again, if that is finished, take the place of the old one and what was measured on it."""
-        atomic.settle(self.path, old=("prune", "finetuned"))
+        if whole(self.path / atomic.ANEW / "result.json"):
+            atomic.settle(self.path, old=("prune", "finetuned"))
         self._find()
+        if self.finished and not self.unfinished.begun:
+            atomic.forget(self.path / atomic.ANEW)  # killed before there was anything to go on with
 
     def status(self) -> Status | None:
         """None where no run was ever started; finished where its result stands, else interrupted by a kill."""
@@ -222,6 +227,18 @@ class RunFolder:
         check_training(self.path, result)
         return result
 
+    def changed(self, result: Result) -> dict[str, str]:
+        """What to say of each of its files that is not the one that its result belongs to, by name."""
+        return changed(self.path, result, self._at)
+
+    def check_recipe(self) -> None:
+        """Raises TokenpruneError where the recipe or environment is not the one that its result belongs to."""
+        broken = self.changed(self.result())
+        for path in (self.resolved, self.environment):
+            if path.name in broken:
+                again = self.train_command("--force")
+                raise TokenpruneError(f"{broken[path.name]}; train this run again with `{again}`")
+
     def set_result(self, result: TrainResult) -> None:
         """Seal what is in the folder: the last step of a training."""
         beside = (self.resolved, self.environment, self.metrics, self.predictions)
@@ -250,7 +267,7 @@ class RunFolder:
             start = (record.get("start") or {}).get("images") or {}
             started = {"start": " ".join(str(start[key]) for key in sorted(start))} if start else {}
             return image_hashes(record["data"]) | started
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, IndexError, AttributeError, TypeError):
             raise TokenpruneError(f"{self.environment}: not an environment record; the file is damaged") from None
 
     def check_images(self, provenance: Mapping[str, Any]) -> None:
@@ -295,10 +312,10 @@ def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 def settle_prune(folder: Path) -> None:
     """Let a prune measured again, if it is whole, take the place of the old; what is left of one that is not goes."""
-    if (new := folder / atomic.ANEW / "result.json").is_file():
+    if whole(new := folder / atomic.ANEW / "result.json"):
         own = read_result(new, PruneResult).files
         atomic.settle(folder, old=[name for name in ("examples.npz",) if name not in own])
-    shutil.rmtree(folder / atomic.ANEW, ignore_errors=True)
+    atomic.forget(folder / atomic.ANEW)
 
 
 def _split(text: str) -> tuple[list[str], str]:

@@ -23,6 +23,8 @@ Nearly = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+#: Of what a setting or family is, shortened: part of file names.
+Digest = Annotated[str, Field(max_length=64)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -101,8 +103,8 @@ class TrainResult(Result):
 
     schema_version: int = SCHEMA
     name: str  # of the recipe
-    setting: str  # shared by runs that differ only by seed
-    family: str  # shared by runs that differ only by seed and depth
+    setting: Digest  # shared by runs that differ only by seed
+    family: Digest  # shared by runs that differ only by seed and depth
     seed: Count
     model: ModelFacts
     data: DataFacts

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,21 +59,33 @@ def read_result(path: Path, kind: type[_Result], remedy: str = _AGAIN) -> _Resul
     return result
 
 
-def changed(folder: Path, result: Result) -> dict[str, str]:
+def whole(path: Path) -> bool:
+    """Whether a result.json is there as it was written."""
+    try:
+        tree = files.parse_json(files.read_text(path))
+        return tree["seal"] == _seal({key: tree[key] for key in tree if key != "seal"})
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def changed(folder: Path, result: Result, at: Callable[[str], Path] | None = None) -> dict[str, str]:
     """What to say of each file beside a result that is not the one it belongs to, by name.
+
+    at: where the file of a name is, if not in `folder`.
 
     A file that is gone is not changed: predictions do not travel with what is published. Where nothing is sealed,
     predictions are counted instead.
     """
     found = {}
     for name, sha256 in result.files.items():
+        path = at(name) if at else folder / name
         try:
-            if files.sha256(folder / name) != sha256:
-                found[name] = f"{folder / name}: changed after its result was written (sha256 differs)"
+            if files.sha256(path) != sha256:
+                found[name] = f"{path}: changed after its result was written (sha256 differs)"
         except FileNotFoundError:
             pass
         except OSError as error:
-            found[name] = f"{folder / name}: cannot be read: {error.strerror}"
+            found[name] = f"{path}: cannot be read: {error.strerror}"
     if isinstance(result, TrainResult | PruneResult) and (result.seal is None or (folder / RIGHT).is_file()):
         try:
             right(folder, result)
@@ -124,6 +136,8 @@ def epochs_of(path: Path, epochs: Sequence[Epoch], result: TrainResult) -> list[
     found = [epoch.epoch for epoch in epochs]
     if found != list(range(result.epochs + 1)):
         raise _contradiction(path, f"{len(found)} epochs where {result.epochs + 1} belong")
+    if any(epoch.attention_on_relevant and len(epoch.attention_on_relevant) != result.model.depth for epoch in epochs):
+        raise _contradiction(path, f"attention of another number of blocks than {result.model.depth}")
     if epochs[-1].test_accuracy not in (None, result.test_accuracy):
         raise _contradiction(path, "its last accuracy is not that of result.json")
     return list(epochs)
