@@ -108,6 +108,7 @@ def test_annealing_is_a_cosine_from_one() -> None:
     recipe = parse_recipe("pruner: {name: random, keep_ratio: 0.4, anneal_epochs: 4}\ntrain: {epochs: 6}", "r")
     expected = [1, 0.4 + 0.6 * 0.5 * (1 + math.sqrt(0.5)), 0.7, 0.4 + 0.6 * 0.5 * (1 - math.sqrt(0.5)), 0.4, 0.4]
     assert [keep_ratio(recipe, epoch) for epoch in range(6)] == pytest.approx(expected)
+    assert keep_ratio(parse_recipe("pruner: {name: none, keep_ratio: 0.4}", "r"), 9) == 1
 
 
 class Poison(Silent):

@@ -57,6 +57,7 @@ def prune_curves(
     progress: Callable[[int, int], None] | None = None,
     count: int | None = None,
     baseline: np.ndarray | None = None,
+    fill: Callable[[str, Pruner], None] | None = None,
 ) -> list[Curve]:
     """A curve per method on the first `count` test images (None: all), every token removed by gather.
 
@@ -64,7 +65,8 @@ def prune_curves(
     unpruned model, which runs once. Speed is measured in the same pass, each point with all that it needs: the blocks
     before the site, its scores, the rest. `seed` is the run's and decides all draws.
     progress: told of images done and of how many. baseline: classes predicted by the model to compare with, where that
-    is not this one unpruned (a fine-tuned model is compared with the one it started from).
+    is not this one unpruned (a fine-tuned model is compared with the one it started from). fill: gives the pruner of
+    that name the parameters that it was trained to.
 
     Raises UsageError for an unknown pruner, a ratio out of range, and a site that the model lacks or does not read.
     """
@@ -72,7 +74,7 @@ def prune_curves(
     dataset = dataset.to(device)
     bare = SparseViT(vit)
     plan.check(bare)
-    sweeps = [_sweeps(vit, plan, method, options, seed) for method, options in plan.methods]
+    sweeps = [_sweeps(vit, plan, method, options, seed, fill) for method, options in plan.methods]
     total = len(dataset.test) if count is None else min(count, len(dataset.test))
     examples = varied(dataset.test.labels[:total].cpu().numpy(), plan.examples)
     unpruned, clock, relevant, done = Tally(1.0, None), Clock(device, plan.batch_size), [], 0
@@ -159,10 +161,20 @@ class _Sweep:
             tally.add(logits, states, batch, shown)
 
 
-def _sweeps(vit: VisionTransformer, plan: Plan, method: str, options: dict[str, Any], seed: int) -> list[_Sweep]:
+def _sweeps(
+    vit: VisionTransformer,
+    plan: Plan,
+    method: str,
+    options: dict[str, Any],
+    seed: int,
+    fill: Callable[[str, Pruner], None] | None,
+) -> list[_Sweep]:
     """A sweep per draw: one for a pruner that is not stochastic."""
-    pruner = pruners.create(method, **options).to(next(vit.parameters()).device).eval()
+    pruner = pruners.create(method, **options)
     model = SparseViT(vit, pruner, plan.schedule, plan.input_scores)
+    if fill is not None:
+        fill(method, pruner)
+    pruner.to(next(vit.parameters()).device).eval()
     keep = sorted(set(plan.keep), reverse=True)
     draws = range(plan.seeds) if pruner.stochastic else [None]
     return [_Sweep(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]

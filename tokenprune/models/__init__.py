@@ -1,7 +1,7 @@
 """timm Vision Transformers, and running them with pruning sites."""
 
 from tokenprune.models.attention import set_attention
-from tokenprune.models.checkpoint import Weights, load_weights, mean_and_std
+from tokenprune.models.checkpoint import Weights, load_pruner, load_weights, mean_and_std
 from tokenprune.models.signals import Hints
 from tokenprune.models.sparse import SparseViT, Trace
 from tokenprune.models.vit import architecture_of, build
@@ -13,6 +13,7 @@ __all__ = [
     "Weights",
     "architecture_of",
     "build",
+    "load_pruner",
     "load_weights",
     "mean_and_std",
     "set_attention",

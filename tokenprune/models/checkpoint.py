@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from timm.models import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from tokenprune import files
 from tokenprune.errors import TokenpruneError, UsageError
@@ -90,6 +90,18 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     _check(path, found, wanted)
     vit.load_state_dict(found, strict=False)
     return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content))
+
+
+def load_pruner(pruner: nn.Module, path: Path) -> None:
+    """Give a pruner its own parameters, from a file of its state_dict. Raises TokenpruneError if they are another's."""
+    found, wanted = _read(path), pruner.state_dict()
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (found, wanted)]
+    if differ := sorted(name for name, _ in shapes[0].items() ^ shapes[1].items()):
+        raise TokenpruneError(
+            f"{path}: parameters of a pruner at other sites, with other options, or of another version: "
+            f"{_some(dict.fromkeys(differ))}"
+        )
+    pruner.load_state_dict(found)
 
 
 def _chosen(path: Path, content: Mapping[str, Any], key: str | None) -> tuple[str | None, dict[str, Tensor]]:

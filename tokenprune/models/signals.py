@@ -60,7 +60,7 @@ class SiteSignals:
     ) -> None:
         self._vit = vit
         self._state = state
-        self._cursor = cursor
+        self.site = cursor
         self._rest = rest
         self._hints = hints or Hints()
         self._block = attention.blocks_of(vit)[cursor // 2]
@@ -102,7 +102,7 @@ class SiteSignals:
     def uniform(self) -> Float[Tensor, "b n"]:
         if self._hints.index is None:
             raise ValueError("uniform: a random draw needs Hints(index=...), each image's number in its set")
-        return attention.uniform(self._hints.seed, self._hints.index, self._cursor, self._state.position)
+        return attention.uniform(self._hints.seed, self._hints.index, self.site, self._state.position)
 
     @once
     def _attended(self) -> Float[Tensor, "b s c"]:

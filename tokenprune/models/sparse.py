@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
-from tokenprune.models.attention import blocks_of, log_weight
+from tokenprune.models.attention import attention_of, blocks_of, log_weight
 from tokenprune.models.signals import Hints, InputSignals, SiteSignals
-from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
+from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState
 from tokenprune.recipe import Schedule, kept
 
 InputScores = Literal["last", "mean", "rollout"]
@@ -61,6 +61,8 @@ class SparseViT(nn.Module):
         self.schedule = schedule or Schedule("before", (0,))
         self.input_scores = input_scores
         self.schedule.check(self.depth)
+        if pruner is not None:
+            pruner.setup(self.shape, self.schedule.cursors)
 
     @property
     def depth(self) -> int:
@@ -79,6 +81,19 @@ class SparseViT(nn.Module):
     @property
     def patch_size(self) -> int:
         return self.vit.patch_embed.patch_size[0]
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes that a pruner may need."""
+        return Shape(
+            depth=self.depth,
+            dim=self.vit.embed_dim,
+            heads=attention_of(blocks_of(self.vit)[0]).num_heads,
+            grid=self.vit.patch_embed.grid_size,
+            prefix=self.prefix,
+            class_token=self.vit.cls_token is not None,
+            classes=self.vit.num_classes,
+        )
 
     @property
     def class_pooled(self) -> bool:

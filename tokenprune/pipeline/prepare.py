@@ -5,13 +5,17 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from timm.models import VisionTransformer
 
 from tokenprune import data, hardware, models, pruners
 from tokenprune.data import Dataset
-from tokenprune.errors import WARNING
+from tokenprune.errors import WARNING, TokenpruneError, UsageError
 from tokenprune.models import SparseViT, Weights
 from tokenprune.pipeline.normalise import normalised, trained_otherwise
-from tokenprune.recipe import Data, Recipe, Schedule
+from tokenprune.pruners.base import Pruner
+from tokenprune.recipe import Data, Recipe, Schedule, read_resolved
+from tokenprune.recipe.schema import weights_at
+from tokenprune.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Prepared:
     precision: hardware.Precision
     threads: int
     weights: Weights | None = None  # that it starts from
+    teacher: VisionTransformer | None = None  # of the pruner, in eval mode
     notes: tuple[str, ...] = ()  # what a user must know of them, a line each
 
 
@@ -84,7 +89,32 @@ def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, w
         )
     model = SparseViT(vit, pruner, schedule, recipe.pruner.input_scores).to(device)
     model.schedule.check(model.depth, model.class_pooled)
-    return Prepared(recipe, dataset, model, device, precision, threads, read, tuple(filter(None, notes)))
+    teacher = None
+    if pruner is not None and recipe.train.teacher is not None:
+        if type(pruner).loss is Pruner.loss:
+            raise UsageError(f"train.teacher: pruner {recipe.pruner.name!r} has no loss that a teacher enters")
+        teacher, note = _teacher(recipe.train.teacher, recipe, dataset)
+        teacher.to(device)
+        notes.append(note)
+    return Prepared(recipe, dataset, model, device, precision, threads, read, teacher, tuple(filter(None, notes)))
+
+
+def _teacher(path: str, recipe: Recipe, dataset: Dataset) -> tuple[VisionTransformer, str | None]:
+    """A run's model, or this recipe's with other weights, in eval mode; and a line where it saw other images."""
+    spec, weights = recipe.model, weights_at(path)
+    try:
+        if Path(path).is_dir():
+            run = RunFolder(Path(path))
+            spec, weights = read_resolved(run.resolved).model, run.check_weights()
+        vit = models.build(spec, len(dataset.classes), dataset.train.images.shape[-1])
+        read = models.load_weights(vit, weights)
+    except TokenpruneError as error:
+        raise type(error)(f"train.teacher: {error}") from error
+    if read.initialised:
+        raise UsageError(
+            f"train.teacher: {weights} classifies other classes than {', '.join(dataset.classes[:5])}, ..."
+        )
+    return vit.eval().requires_grad_(False), trained_otherwise(weights, read, recipe, dataset)
 
 
 def _untaught(dataset: Dataset) -> str | None:

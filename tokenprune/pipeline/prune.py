@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from timm.models import VisionTransformer
 
 from tokenprune import evaluation, models, pruners, training
+from tokenprune.errors import UsageError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
+from tokenprune.pruners.base import Pruner
 from tokenprune.recipe import Recipe, Schedule, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
+
+#: Gives the pruner of a name the parameters that it was trained to.
+Fill = Callable[[str, Pruner], None]
 
 
 def prune_run(
@@ -42,6 +49,9 @@ def prune_run(
 
     Fine-tuned models are kept one by one: after KeyboardInterrupt the same call goes on. Without fine-tuning one pass
     measures all methods, and an interrupted one leaves nothing. With `force` what is there stays until the new stands.
+
+    A pruner with parameters has those that the run was trained to; fine-tuning makes them anew, and the run's own model
+    is then the teacher of its loss.
 
     Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
     a curve cannot be saved; UsageError for ratios, sites and pruners that cannot be.
@@ -76,7 +86,7 @@ def prune_run(
                 place = finetuned / atomic.ANEW if force else finetuned
                 curves = _finetuned(trained, plan, run, place, finetune_epochs, progress)
             else:
-                curves = iter(_measured(trained, trained.model, plan, run, progress))
+                curves = iter(_measured(trained, trained.model, plan, run, _learned(run, recipe), progress))
             for curve in curves:
                 evaluation.save_curve(curve, folder(curve.result.method))
             if force and finetune_epochs:
@@ -110,6 +120,7 @@ def _measured(
     model: SparseViT,
     plan: Plan,
     run: RunFolder,
+    fill: Fill,
     progress: Callable[[int, int], None] | None = None,
     baseline: np.ndarray | None = None,
 ) -> list[Curve]:
@@ -122,7 +133,24 @@ def _measured(
         device=trained.device,
         progress=progress,
         baseline=baseline,
+        fill=fill,
     )
+
+
+def _learned(run: RunFolder, recipe: Recipe) -> Fill:
+    """A pruner gets the parameters that it has in the run. UsageError where it learns and the run has none of it."""
+    own, name = run.check_pruner(), recipe.pruner.name
+
+    def fill(method: str, pruner: Pruner) -> None:
+        if own is not None and method == name:
+            models.load_pruner(pruner, own)
+        elif pruner.state_dict():
+            raise UsageError(
+                f"pruner {method!r} has parameters to learn, and {run.name} was not trained with it: train with "
+                f"pruner.name={method}, or give --finetune-epochs"
+            )
+
+    return fill
 
 
 def _finetuned(
@@ -178,15 +206,28 @@ def _tune(
 ) -> Curve:
     """The point of one model trained on; method `none` is the control."""
     pruner = None if method == "none" else pruners.create(method, **options)
-    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule, plan.input_scores)
+    torch.manual_seed(trained.recipe.run.seed)  # the pruner may have parameters
+    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule, plan.input_scores).to(trained.device)
     recipe = _finetuning(trained.recipe, method, ratio, epochs)
-    job = Job(recipe, model, trained.dataset, trained.device, trained.precision, observe=False)
-    outcome = training.train(job, training.Silent())
+    job = Job(recipe, model, trained.dataset, trained.device, trained.precision, teacher=_teacher(trained, pruner))
+    outcome = training.train(replace(job, observe=False), training.Silent())
+
+    def fill(_: str, measured: Pruner) -> None:
+        if outcome.model.pruner is not None:
+            measured.load_state_dict(outcome.model.pruner.state_dict())
+
     # A ratio of 1 asks no pruner, so that any name serves the control.
-    measured = (method, options) if pruner is not None else plan.methods[0]
-    return _measured(trained, outcome.model, replace(plan, methods=(measured,), keep=(ratio,)), run, baseline=baseline)[
-        0
-    ]
+    methods = ((method, options) if pruner is not None else plan.methods[0],)
+    plan = replace(plan, methods=methods, keep=(ratio,))
+    (curve,) = _measured(trained, outcome.model, plan, run, fill, baseline=baseline)
+    return curve
+
+
+def _teacher(trained: Prepared, pruner: Pruner | None) -> VisionTransformer | None:
+    """The model that fine-tuning starts from, for a pruner whose loss a teacher may enter."""
+    if pruner is None or type(pruner).loss is Pruner.loss:
+        return None
+    return copy.deepcopy(trained.model.vit).eval().requires_grad_(False)
 
 
 def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recipe:

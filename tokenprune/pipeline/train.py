@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.torch import save as safetensors_bytes
+from torch import nn
 
 from tokenprune import cost, data, files, hardware, models, runs, training
 from tokenprune.data import Dataset
@@ -70,7 +71,9 @@ def _train(
         reporter.message(note)
     with here.watched() as place, _Recorder(here, recipe, reporter, place) as recorder:
         checkpoint = Checkpoint(here.resume, run=here.name.removeprefix(f"{loaded.name}-"))
-        job = Job(recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint)
+        job = Job(
+            recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint, prepared.teacher
+        )
         outcome = training.train(job, recorder, resume=resume)
         _finish(here, loaded, prepared, outcome)
     folder.settle()
@@ -125,7 +128,8 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     prepared = prepare(loaded.recipe, data_dir)
     spec, dataset, model = loaded.recipe.train, prepared.dataset, prepared.model
     batches = data.train_batches(dataset, spec.augment, spec.batch_size, model.patch_size, loaded.recipe.run.seed, 0)
-    job = Job(loaded.recipe, model, dataset, prepared.device, prepared.precision, observe=False)
+    device, precision, teacher = prepared.device, prepared.precision, prepared.teacher
+    job = Job(loaded.recipe, model, dataset, device, precision, teacher=teacher, observe=False)
     loss = training.one_step(job, next(batches))
     sizes = models.architecture_of(model.vit)
     return DryRun(
@@ -216,7 +220,7 @@ def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunF
 def _clear(folder: RunFolder) -> None:
     """Forget what an unfinished run has come to."""
     atomic.make_folder(folder.path)
-    for path in (folder.resume, folder.weights, folder.predictions):
+    for path in (folder.resume, folder.weights, folder.pruner, folder.predictions):
         path.unlink(missing_ok=True)
     for measured in ("prune", "finetuned"):
         shutil.rmtree(folder.path / measured, ignore_errors=True)
@@ -227,8 +231,10 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
     recipe, dataset, model = loaded.recipe, prepared.dataset, outcome.model
     scores = outcome.scores
     assert scores is not None
-    weights = {name: value.contiguous().cpu() for name, value in model.vit.state_dict().items()}
-    atomic.write(folder.weights, lambda handle: _write(handle, safetensors_bytes(weights)))
+    _save(folder.weights, model.vit)
+    learned = model.pruner is not None and bool(model.pruner.state_dict())
+    if model.pruner is not None and learned:
+        _save(folder.pruner, model.pruner)
     labels = dataset.test.labels.cpu().numpy()
     predictions = scores.predictions.numpy()
     kind = np.uint8 if len(dataset.classes) <= 256 else np.uint16
@@ -261,9 +267,16 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
             precision=prepared.precision,
             device=hardware.device_name(prepared.device),
             weights_sha256=files.sha256(folder.weights),
+            pruner_sha256=files.sha256(folder.pruner) if learned else None,
         )
     )
     folder.resume.unlink(missing_ok=True)
+
+
+def _save(path: Path, module: nn.Module) -> None:
+    state = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
+    content = safetensors_bytes(state)
+    atomic.write(path, lambda handle: _write(handle, content))
 
 
 def _write(handle: Any, content: bytes) -> None:

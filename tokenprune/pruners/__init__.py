@@ -5,9 +5,9 @@ from typing import Any
 
 from tokenprune.pruners.registry import BUILT_IN, create, known_pruners, register
 
-_LAZY = ("Pruner", "ScorePruner", "Signals", "TokenState")
+_LAZY = ("Pruner", "ScorePruner", "Shape", "Signals", "TokenState")
 
-__all__ = ["BUILT_IN", "Pruner", "ScorePruner", "Signals", "TokenState", "create", "known_pruners", "register"]
+__all__ = ["BUILT_IN", "Pruner", "ScorePruner", "Shape", "Signals", "TokenState", "create", "known_pruners", "register"]
 
 
 def __getattr__(name: str) -> Any:

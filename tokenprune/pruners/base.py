@@ -5,12 +5,29 @@ t patches of the image.
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from tokenprune.data import Batch
+    from tokenprune.models import Trace
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the model that a pruner works in. grid: patch tokens of an image, rows and columns."""
+
+    depth: int
+    dim: int
+    heads: int
+    grid: tuple[int, int]
+    prefix: int
+    class_token: bool
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,11 @@ class Signals(Protocol):
     """What a pruner may ask for at a site. Every method computes when called: what nobody asks for costs nothing.
 
     All are of the patch tokens present (`n`), in their order.
+
+    site: where this is, in half-blocks: 2i is before block i, 2i + 1 between its attention and its MLP.
     """
+
+    site: int
 
     def attention(self) -> Float[Tensor, "b n"]:
         """Class attention where the model has a class token, else received attention."""
@@ -142,6 +163,21 @@ class Pruner(nn.Module):
     """
 
     stochastic: ClassVar[bool] = False
+
+    def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
+        """Make ready for a model: the place to make parameters of its sizes. Called when it is put into the model.
+
+        sites: all that it will be asked at, as `Signals.site` tells them.
+        """
+
+    def loss(
+        self, trace: "Trace", batch: "Batch", teacher: Float[Tensor, "b classes"] | None
+    ) -> Float[Tensor, ""] | None:
+        """What is added to the training loss of a step; None for nothing.
+
+        trace: of the step's forward pass. teacher: logits of `train.teacher` on the same images, None without one.
+        """
+        return None
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched.

@@ -117,6 +117,11 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 where the hardware multiplies it fast, else fp32"
     )
+    teacher: Named | None = Field(
+        None,
+        description="run folder, or weights of this same model, whose logits the pruner's loss gets; null: none",
+        json_schema_extra=YOUNGER,
+    )
     augment: Augment = Field(default_factory=lambda: Augment(), description="random changes of training images")
 
     @model_validator(mode="after")
@@ -232,6 +237,8 @@ class Recipe(Section):
             problems.append(
                 f"pruner.anneal_epochs: {self.pruner.anneal_epochs:g} is more than train.epochs {self.train.epochs}"
             )
+        if self.train.teacher is not None and not self.pruner.removes:
+            problems.append("train.teacher: teaches a pruner; there is none (pruner.name, pruner.keep_ratio below 1)")
         if self.data.normalise == "model" and self.model.name is None:
             problems.append("data.normalise: model is for a timm model by name (model.name)")
         if self.start.source is not None and self.model.checkpoint is not None:
@@ -267,7 +274,7 @@ class Recipe(Section):
             patterns=self.data.patterns,
         )
         warmup = round(self.train.warmup_epochs * start.epochs / self.train.epochs, 6)
-        train = self.train.model_copy(update={"epochs": start.epochs, "warmup_epochs": warmup})
+        train = self.train.model_copy(update={"epochs": start.epochs, "warmup_epochs": warmup, "teacher": None})
         model = self.model.model_copy(update={"checkpoint": None, "checkpoint_key": None})
         run = self.run if start.seed is None else self.run.model_copy(update={"seed": start.seed})
         sections = {"data": data, "model": model, "train": train, "evaluate": self.evaluate, "run": run}
@@ -288,8 +295,10 @@ class Recipe(Section):
             del part["data"]["noise_tile"]
         if not self.pruner.removes:
             part["pruner"] = identifying(Pruner(), Pruner().model_dump(mode="json"))
-        for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background")):
-            path = part[section][key]
+        for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background"), ("train", "teacher")):
+            path = part[section].get(key)
+            if path is not None and key == "teacher":
+                path = str(weights_at(path))
             if path is not None and Path(path).is_file():
                 found = Path(path).stat()
                 part[section][key] = "sha256:" + _file_digest(path, found.st_size, found.st_mtime_ns)
@@ -304,6 +313,11 @@ class Recipe(Section):
         part = self.science()
         part["model"]["depth"] = None
         return digest(part)
+
+
+def weights_at(path: str) -> Path:
+    """The weights file that a path names: itself, or that of a run folder."""
+    return Path(path) / "weights.safetensors" if Path(path).is_dir() else Path(path)
 
 
 @lru_cache

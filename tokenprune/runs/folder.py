@@ -63,6 +63,7 @@ class RunFolder:
         self.resolved = at("resolved.yaml")
         self.environment = at("environment.json")
         self.weights = at("weights.safetensors")
+        self.pruner = at("pruner.safetensors")
         self.resume = self.path / "resume.pt"
         self.predictions = at("predictions.npz")
         self.curves = (anew if settling else self.path) / "prune"
@@ -246,15 +247,23 @@ class RunFolder:
 
     def check_weights(self) -> Path:
         """The weights file, after its bytes were found to be those the result names."""
-        expected, again = self.result().weights_sha256, self.train_command("--force")
-        if not self.weights.is_file():
-            raise TokenpruneError(f"{self.weights}: missing; train this run again with `{again}`")
-        if files.sha256(self.weights) != expected:
+        return self._checked(self.weights, self.result().weights_sha256)
+
+    def check_pruner(self) -> Path | None:
+        """The file of the pruner's own parameters, checked as the weights are; None where it has none."""
+        expected = self.result().pruner_sha256
+        return None if expected is None else self._checked(self.pruner, expected)
+
+    def _checked(self, path: Path, expected: str) -> Path:
+        again = self.train_command("--force")
+        if not path.is_file():
+            raise TokenpruneError(f"{path}: missing; train this run again with `{again}`")
+        if files.sha256(path) != expected:
             raise TokenpruneError(
-                f"{self.weights}: damaged: its bytes are not those that training wrote (sha256 differs); "
+                f"{path}: damaged: its bytes are not those that training wrote (sha256 differs); "
                 f"train this run again with `{again}`"
             )
-        return self.weights
+        return path
 
     def images(self) -> dict[str, str]:
         """sha256 of the images a run saw, by what they are; without those that its environment does not tell.

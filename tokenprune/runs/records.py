@@ -124,6 +124,7 @@ class TrainResult(Result):
     precision: Literal["fp32", "bf16"]
     device: str
     weights_sha256: str
+    pruner_sha256: Sha256 | None = None  # of the pruner's own parameters; null where it has none
 
     @property
     def pretraining(self) -> bool:

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
+from timm.models import VisionTransformer
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
@@ -68,6 +69,7 @@ class Job:
     device: torch.device
     precision: Precision
     checkpoint: Checkpoint | None = None
+    teacher: VisionTransformer | None = None  # in eval mode; its logits go to the pruner's loss
     observe: bool = True  # measure test accuracy and attention, as often as the recipe says
 
 
@@ -131,8 +133,8 @@ def one_step(job: Job, batch: Batch) -> float:
 
 
 def keep_ratio(recipe: Recipe, epoch: int) -> float:
-    """The pruner's ratio in an epoch: from 1 down a cosine over `anneal_epochs`, then as the recipe says."""
-    target, over = recipe.pruner.keep_ratio, recipe.pruner.anneal_epochs
+    """The pruner's ratio in an epoch: from 1 down a cosine over `anneal_epochs`, then as the recipe says; 1 without."""
+    target, over = recipe.pruner.keep_ratio if recipe.pruner.removes else 1.0, recipe.pruner.anneal_epochs
     if epoch >= over:
         return target
     return target + (1 - target) * 0.5 * (1 + math.cos(math.pi * epoch / over))
@@ -159,7 +161,7 @@ class Learner:
             t_in_epochs=False,
         )
         self.average = ModelEmaV3(job.model, decay=spec.ema_decay) if spec.ema_decay else None
-        self.forward = torch.compile(job.model) if job.recipe.run.compile else job.model
+        self.run = torch.compile(job.model.run) if job.recipe.run.compile else job.model.run
         self.per_epoch = per_epoch
         self.epoch = 0
         self.steps = 0
@@ -182,8 +184,12 @@ class Learner:
         if self.model.pruner is not None:
             hints = Hints(batch.relevance, batch.labels, batch.index, seed=(seed << 16) + self.epoch)
         with self._autocast():
-            logits = self.forward(batch.images, keep, hints)
+            trace = self.run(batch.images, keep, hints)
+        logits = trace.logits
         loss = _loss(logits.float(), batch, spec.label_smoothing)
+        if (pruner := self.model.pruner) is not None:
+            own = pruner.loss(trace, batch, self._taught(batch))
+            loss = loss if own is None else loss + own
         self.optimizer.zero_grad()
         loss.backward()
         if spec.clip_norm is not None:
@@ -260,6 +266,13 @@ class Learner:
 
     def _test_batches(self) -> Iterator[Batch]:
         return test_batches(self.job.dataset, self.job.recipe.evaluate.batch_size, self.model.patch_size)
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch) -> Tensor | None:
+        if self.job.teacher is None:
+            return None
+        with self._autocast():
+            return self.job.teacher(batch.images).float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.job.device.type, torch.bfloat16, enabled=self.job.precision == "bf16")
