@@ -7,10 +7,10 @@ from timm.models.deit import VisionTransformerDistilled
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from tokenprune.cost import Architecture, flops
+from tokenprune.cost import Architecture, Passed, flops, measured
 from tokenprune.models import Hints, SparseViT, architecture_of, build, set_attention
 from tokenprune.pruners import create
-from tokenprune.pruners.base import ScorePruner
+from tokenprune.pruners.base import Pruner, ScorePruner
 from tokenprune.recipe import Model, Schedule
 
 B = 2  # images counted at once
@@ -102,6 +102,26 @@ class Everything(ScorePruner):
     def score(self, state, signals):
         scores = signals.received_attention() + signals.class_attention() + signals.value_norms()
         return scores + signals.keys().sum((1, 3)) + signals.gradient_times_token()
+
+
+class Pairs(Pruner):
+    """Merges neighbours, whatever is asked: half of the tokens are left."""
+
+    def reduce(self, state, keep, signals):
+        signals.keys()
+        pair = torch.arange(state.count, device=state.tokens.device) // 2
+        return state.merge(pair.expand(len(state.tokens), -1), (state.count + 1) // 2)
+
+
+def test_what_was_passed_is_counted_not_what_was_asked() -> None:
+    vit, schedule = model(), Schedule.parse("after:0,2")
+    with Products() as counter:
+        trace = SparseViT(vit, Pairs(), schedule).run(IMAGES, 0.9)
+    passed = [
+        Passed(cursor, state.count, ("keys",)) for cursor, state in zip(schedule.cursors, trace.states, strict=True)
+    ]
+    assert [site.left for site in passed] == [32, 16]
+    assert measured(architecture_of(vit), passed).flops == counter.flops // B
 
 
 @pytest.mark.parametrize("site", ["input", "before:0", "before:2", "after:0", "after:3"])

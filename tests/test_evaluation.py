@@ -213,6 +213,28 @@ def test_a_pruner_that_does_not_only_rank_reduces_at_every_ratio(vit: VisionTran
     assert fusing.examples["kept"].sum(axis=2).tolist() == [[7] * 4]
 
 
+def test_cost_is_of_the_tokens_that_each_image_had(vit: VisionTransformer, dataset: Dataset) -> None:
+    """An image with padding costs what it costs alone: odd ones keep half of what even ones do."""
+
+    @register("adaptive")
+    class Adaptive(Pruner):
+        def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
+            some = state.take(torch.arange(keep).expand(len(state.tokens), keep))
+            odd = signals.uniform().new_tensor([i % 2 for i in range(len(state.tokens))])
+            half = torch.ones(len(odd), keep, dtype=odd.dtype)
+            half[odd == 1, keep // 2 :] = 0
+            return replace(some, weight=half)
+
+    what = plan(methods=(("adaptive", {}),), keep=(0.5,), batch_size=COUNT, schedule=Schedule.parse("after:1"))
+    (curve,) = measure(vit, dataset, what)
+    (point,) = curve.result.points
+    architecture, odd, even = architecture_of(vit), COUNT // 2, COUNT - COUNT // 2
+    whole, part = (cost.flops(architecture, what.schedule, keep) for keep in (0.5, 0.25))
+    assert point.flops == pytest.approx((even * whole.flops + odd * part.flops) / COUNT, rel=1e-12)
+    assert point.realised == pytest.approx([(even * 8 + odd * 4) / (COUNT * PATCHES)])
+    assert point.realised_mean == pytest.approx((even * whole.realised_mean + odd * part.realised_mean) / COUNT)
+
+
 def test_without_relevance_it_is_null_and_the_oracle_takes_the_gradient(
     vit: VisionTransformer, dataset: Dataset
 ) -> None:

@@ -76,6 +76,15 @@ class Cost:
     realised_mean: float
 
 
+@dataclass(frozen=True)
+class Passed:
+    """A pruning site that an image passed: the patch tokens left, and the signals that were computed there."""
+
+    cursor: int
+    left: int
+    asked: tuple[str, ...] = ()
+
+
 def flops(
     architecture: Architecture,
     schedule: Schedule | None = None,
@@ -88,15 +97,25 @@ def flops(
     asks: the signals (see pruners.base) that the pruner computes at a site, as `Trace.asked` names them: attention for
     magnitude, none for random and for the oracle where relevance is known. A site that keeps all tokens asks none.
     """
+    passed, n = [], architecture.patches
+    for cursor in schedule.cursors if schedule is not None else ():
+        k = kept(keep, n)
+        passed.append(Passed(cursor, k, tuple(asks) if k < n else ()))
+        n = k
+    at_input = schedule is not None and schedule.moment == "input"
+    return measured(architecture, passed, input_scores if at_input else None)
+
+
+def measured(architecture: Architecture, passed: Sequence[Passed], input_scores: InputScores | None = None) -> Cost:
+    """The forward pass of one image that passed these sites. input_scores: at site `input` only."""
     total, scoring, n = architecture.embedding + architecture.head, 0, architecture.patches
     entering, seen, realised = [], [], []
+    sites = {site.cursor: site for site in passed}
     for cursor in range(2 * architecture.depth):
-        if schedule is not None and cursor in schedule.cursors:
-            k = kept(keep, n)
-            if k < n:
-                scoring += sum(_signal(architecture, name, schedule, cursor, n, input_scores) for name in asks)
-            realised.append(k / architecture.patches)
-            n = k
+        if (site := sites.get(cursor)) is not None:
+            scoring += sum(_signal(architecture, name, cursor, n, input_scores) for name in site.asked)
+            n = site.left
+            realised.append(n / architecture.patches)
         if cursor % 2:
             seen.append(n)
             total += architecture.mlp(n)
@@ -107,13 +126,13 @@ def flops(
     return Cost(total + scoring, scoring, tuple(entering), tuple(realised), mean)
 
 
-def _signal(a: Architecture, name: str, schedule: Schedule, cursor: int, n: int, input_scores: InputScores) -> int:
+def _signal(a: Architecture, name: str, cursor: int, n: int, input_scores: InputScores | None) -> int:
     """One signal at one site, besides the forward pass itself."""
     if name == "attention":
         name = "class_attention" if a.class_token else "received_attention"
     if name in ("class_attention", "received_attention"):
         one = _class_row(a, n) if name == "class_attention" else _full_map(a, n)
-        return _input_pass(a, one, input_scores) if schedule.moment == "input" else one
+        return one if input_scores is None else _input_pass(a, one, input_scores)
     if name in ("keys", "value_norms"):
         return 2 * n * a.dim**2
     if name == "gradient_times_token":

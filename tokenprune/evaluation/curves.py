@@ -134,30 +134,30 @@ class _Sweep:
         """Answer a batch at every ratio, from its state at the first site."""
         if not self.tallies:
             return
-        model, (first, *later) = self.model, self.model.schedule.cursors
+        model, sites = self.model, self.model.schedule.cursors
         hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=self.seed)
         score = None
         with clock.part(self):
             if self.ranking is not None:
-                signals = model.signals(state, first, hints)
+                signals = model.signals(state, sites[0], hints)
                 score = self.ranking.score(state, signals)
-                asked = signals.asked
+                ranked = signals.asked
         for tally in self.tallies:
             with clock.part(tally):
-                keep = kept(tally.keep, state.count)
-                if score is not None:
-                    states = [select(state, score, keep)]
-                else:
-                    signals = model.signals(state, first, hints)
-                    states = [self.pruner.reduce(state, keep, signals)]
-                    asked = signals.asked
-                cursor = first
-                for site in later:
-                    present = model.advance(states[-1], cursor, site)
-                    states.append(model.reduce_at(present, site, kept(tally.keep, present.count), hints))
-                    cursor = site
-                logits = model.head(model.advance(states[-1], cursor, 2 * model.depth))
-            tally.asked = asked
+                present, cursor, states, asked = state, sites[0], [], []
+                for site in sites:
+                    present = model.advance(present, cursor, site)
+                    cursor, keep = site, kept(tally.keep, present.count)
+                    if site == sites[0] and score is not None:
+                        present = select(present, score, keep)
+                        asked.append(ranked)
+                    else:
+                        signals = model.signals(present, site, hints)
+                        present = self.pruner.reduce(present, keep, signals)
+                        asked.append(signals.asked)
+                    states.append(present)
+                logits = model.head(model.advance(present, cursor, 2 * model.depth))
+            tally.asked = tuple(asked)
             tally.add(logits, states, batch, shown)
 
 

@@ -149,13 +149,13 @@ def _point(measured: Measured, ratio: float, tally: Tally, right: np.ndarray, be
     difference_low, difference_high = paired_interval(lost, gained, count)
     kept_relevance, relevant_recall = tally.relevance(measured.relevant)
     unpruned = cost.flops(measured.architecture)
-    pruned = cost.flops(measured.architecture, measured.schedule, ratio, tally.asked, measured.input_scores)
+    flops, realised_mean = tally.cost(measured.architecture, measured.schedule, measured.input_scores)
     speed, bare = _speed(measured, tally), _speed(measured, measured.unpruned)
     return PrunePoint(
         seed=tally.draw,
         keep_ratio=ratio,
         realised=tally.realised(measured.architecture.patches),
-        realised_mean=pruned.realised_mean,
+        realised_mean=realised_mean,
         correct=correct,
         accuracy=correct / count,
         low=low,
@@ -168,8 +168,8 @@ def _point(measured: Measured, ratio: float, tally: Tally, right: np.ndarray, be
         mcnemar_p=mcnemar(lost, gained),
         kept_relevance=kept_relevance,
         relevant_recall=relevant_recall,
-        flops=pruned.flops,
-        ideal_speedup=unpruned.flops / pruned.flops,
+        flops=flops,
+        ideal_speedup=unpruned.flops / flops,
         images_per_second=speed,
         speedup=None if speed is None or bare is None else speed / bare,
     )

@@ -10,26 +10,27 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tokenprune.cost import Architecture, InputScores, Passed, measured
 from tokenprune.data import Batch
 from tokenprune.pruners.base import TokenState
+from tokenprune.recipe import Schedule
 
 
 class Tally:
     """One ratio of one method and draw, or the unpruned model.
 
     scores: the clock's part in which its ranking is timed; None for the unpruned model.
-    asked: signals that its pruner asked for at a site.
+    asked: signals that its pruner asked for at each site.
     """
 
     def __init__(self, keep: float, draw: int | None, scores: Hashable | None = None) -> None:
         self.keep = keep
         self.draw = draw
         self.scores = scores
-        self.asked: tuple[str, ...] = ()
+        self.asked: tuple[tuple[str, ...], ...] = ()
         self._answers: list[Int[Tensor, " b"]] = []
         self._shown: list[Bool[Tensor, "e t"]] = []
-        self._images = 0
-        self._present: list[int] = []  # patch tokens after each site, summed over images
+        self._left: list[Int[Tensor, "b sites"]] = []
         self._found: Tensor | None = None  # label-relevant area of the kept tokens, in tokens
         self._kept = torch.zeros(())
 
@@ -42,9 +43,7 @@ class Tally:
     ) -> None:
         """states: what was present after each site. shown: the batch's rows that are examples."""
         self._answers.append(logits.argmax(dim=1))
-        self._images += len(logits)
-        counts = [state.count * len(logits) for state in states]
-        self._present = [a + b for a, b in zip(self._present or [0] * len(counts), counts, strict=True)]
+        self._left.append(torch.stack([_left(state) for state in states], dim=1))
         alive = states[-1].alive
         if batch.relevance is not None:
             area = (batch.relevance * alive).sum(dtype=torch.float64)
@@ -62,8 +61,26 @@ class Tally:
         return torch.cat(self._shown).cpu().numpy()
 
     def realised(self, patches: int) -> tuple[float, ...]:
-        """Share of an image's patches present after each site."""
-        return tuple(total / (self._images * patches) for total in self._present)
+        """Patch tokens left after each site, in shares of an image's patches."""
+        left = torch.cat(self._left)
+        return tuple(total / (len(left) * patches) for total in left.sum(0).tolist())
+
+    def cost(self, architecture: Architecture, schedule: Schedule, input_scores: InputScores) -> tuple[float, float]:
+        """(FLOPs, share of patch tokens present averaged over blocks), mean over images of what each took."""
+        of_input = input_scores if schedule.moment == "input" else None
+        asked = self.asked or ((),) * len(schedule.cursors)
+        rows, images = torch.cat(self._left).unique(dim=0, return_counts=True)
+        costs = [
+            measured(architecture, [Passed(*site) for site in zip(schedule.cursors, row, asked, strict=True)], of_input)
+            for row in rows.tolist()
+        ]
+        if len(costs) == 1:
+            return costs[0].flops, costs[0].realised_mean
+        total, weights = int(images.sum()), images.tolist()
+        return (
+            sum(each.flops * n for each, n in zip(costs, weights, strict=True)) / total,
+            sum(each.realised_mean * n for each, n in zip(costs, weights, strict=True)) / total,
+        )
 
     def relevance(self, total: float | None) -> tuple[float | None, float | None]:
         """(label-relevant share of the kept tokens' area, share of the images' `total` relevant area that is kept)."""
@@ -71,3 +88,10 @@ class Tally:
             return None, None
         found, kept = float(self._found), float(self._kept)
         return found / kept if kept else None, found / total if total else None
+
+
+def _left(state: TokenState) -> Int[Tensor, " b"]:
+    """Patch tokens of each image, without padding: what the image alone would take."""
+    if state.weight is None:
+        return torch.full((len(state.tokens),), state.count, device=state.tokens.device)
+    return (state.weight > 0).sum(1)
