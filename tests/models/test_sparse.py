@@ -108,6 +108,36 @@ def test_a_split_at_any_cursor_is_the_same_model() -> None:
         torch.testing.assert_close(model.head(state), model(x), atol=1e-6, rtol=1e-6)
 
 
+def test_features_are_what_hooks_see() -> None:
+    """Before each block, and at the end, what timm's own forward pass hands on."""
+    vit, x, seen = make("registers"), images(), []
+    for block in vit.blocks:
+        block.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    vit(x)
+    expected = [given for given, _ in seen] + [seen[-1][1]]
+    for block, tokens in enumerate(expected):
+        torch.testing.assert_close(SparseViT(vit).features(x, 2 * block), tokens, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("skip", [(2,), (3,), (0, 1), (1, 4, 5)])
+@pytest.mark.parametrize("name", ["LayerScale", "QK-norm", "average pooling"])
+def test_a_half_block_that_is_skipped_adds_nothing(name: str, skip: tuple[int, ...]) -> None:
+    """The same as a model whose output projection there is zero."""
+    x, vit = images(), make(name)
+    model, end = SparseViT(vit), 2 * len(vit.blocks)
+    found = model.head(model.advance(model.embed(x), 0, end, skip))
+    half = model.advance(model.embed(x), 0, 3, skip)
+    with torch.no_grad():
+        for cursor in skip:
+            block = vit.blocks[cursor // 2]
+            for parameter in (block.mlp.fc2 if cursor % 2 else block.attn.proj).parameters():
+                parameter.zero_()
+    torch.testing.assert_close(found, vit(x), atol=1e-6, rtol=1e-6)
+    without = model.advance(model.embed(x), 0, 3)
+    torch.testing.assert_close(half.tokens, without.tokens, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(half.entered, without.entered, atol=1e-6, rtol=1e-6)
+
+
 def test_one_ranking_serves_all_ratios() -> None:
     from tokenprune.pruners.base import select
 

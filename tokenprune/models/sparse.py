@@ -4,7 +4,7 @@ Shapes: b images, n patch tokens present, s = p + n all tokens with p prefix tok
 a head, t patches of an image, l blocks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -135,8 +135,15 @@ class SparseViT(nn.Module):
             tokens, owner = _drop_patches(vit.patch_drop, tokens, self.prefix)
         return TokenState(vit.norm_pre(tokens), self.prefix, owner)
 
-    def advance(self, state: TokenState, start: int, stop: int) -> TokenState:
-        """The state at cursor `stop` from the one at cursor `start`: whole blocks where both halves are asked."""
+    def features(self, images: Float[Tensor, "b 3 y x"], cursor: int) -> Float[Tensor, "b p+t c"]:
+        """All tokens of the unpruned model at a cursor, prefix tokens first; 2 depth: before the final norm."""
+        return self.advance(self.embed(images), 0, cursor).tokens
+
+    def advance(self, state: TokenState, start: int, stop: int, skip: Collection[int] = ()) -> TokenState:
+        """The state at cursor `stop` from the one at cursor `start`: whole blocks where both halves are asked.
+
+        skip: half-blocks that are left out, as if they added nothing: 2i the attention of block i, 2i + 1 its MLP.
+        """
         if start == stop:
             return state
         x, entered, cursor, blocks = state.tokens, None, start, blocks_of(self.vit)
@@ -144,18 +151,21 @@ class SparseViT(nn.Module):
         bias = log_weight(state)
         mask: dict[str, Any] = {} if bias is None else {"attn_mask": bias[:, None, None]}
         while cursor < stop:
-            block = blocks[cursor // 2]
-            if cursor % 2:
-                x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
-                cursor += 1
-            elif cursor + 1 == stop:
-                entered = x
-                x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **mask)))
-                cursor += 1
-            else:
+            block, attends = blocks[cursor // 2], cursor % 2 == 0
+            if attends and cursor + 1 < stop and cursor not in skip and cursor + 1 not in skip:
                 x = checkpoint(block, x, use_reentrant=False, **mask) if recompute else block(x, **mask)
                 cursor += 2
-        return replace(state, tokens=x, entered=entered)
+                continue
+            if attends:
+                entered = x
+            if cursor in skip:
+                pass
+            elif attends:
+                x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **mask)))
+            else:
+                x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+            cursor += 1
+        return replace(state, tokens=x, entered=entered if stop % 2 else None)
 
     def head(self, state: TokenState) -> Float[Tensor, "b classes"]:
         """Final norm, pooling over the tokens present by weight, classifier."""
