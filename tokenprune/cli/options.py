@@ -136,8 +136,8 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="auto, cuda or cpu.",
-        autocompletion=words(auto="cuda where there is one", cuda="", cpu=""),
+        help="auto, cuda, mps or cpu.",
+        autocompletion=words(auto="cuda where there is one", cuda="", mps="Apple's, in fp32", cpu=""),
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]

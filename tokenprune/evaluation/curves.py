@@ -92,7 +92,7 @@ def prune_curves(
             for sweep in (one for draws in sweeps for one in draws):
                 sweep.visit(state, batch, clock, shown)
             if batch.relevance is not None:
-                relevant.append(batch.relevance.sum(dtype=torch.float64))
+                relevant.append(batch.relevance.sum(dtype=hardware.widest(device)))
             done += len(batch.labels)
             if progress is not None:
                 progress(done, total)

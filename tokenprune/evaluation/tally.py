@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from tokenprune import hardware
 from tokenprune.cost import Architecture, InputScores, Passed, measured
 from tokenprune.data import Batch
 from tokenprune.pruners.base import TokenState
@@ -46,7 +47,7 @@ class Tally:
         self._left.append(torch.stack([_left(state) for state in states], dim=1))
         alive = states[-1].alive
         if batch.relevance is not None:
-            area = (batch.relevance * alive).sum(dtype=torch.float64)
+            area = (batch.relevance * alive).sum(dtype=hardware.widest(alive.device))
             self._found = area if self._found is None else self._found + area
             self._kept = self._kept.to(alive.device) + alive.sum()
         if shown:

@@ -13,14 +13,14 @@ from tokenprune.runs.records import TIMED_BATCHES
 
 
 class Clock:
-    """Wall clock on a CPU, events on a GPU: no synchronisation before the end.
+    """Wall clock on a CPU, and on mps, which is waited for; events on CUDA: no synchronisation before the end.
 
     A part is any key; each batch runs each part once. The first batch warms up and is not counted, nor are batches
     that are not full.
     """
 
     def __init__(self, device: torch.device, batch_size: int) -> None:
-        self.cuda = device.type == "cuda"
+        self.cuda, self.mps = device.type == "cuda", device.type == "mps"
         self.batch_size = batch_size
         self.sizes: list[int] = []
         self.marks: dict[Hashable, list[tuple[Any, Any]]] = defaultdict(list)
@@ -47,6 +47,8 @@ class Clock:
 
     def _now(self) -> Any:
         if not self.cuda:
+            if self.mps:
+                torch.mps.synchronize()
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()

@@ -14,6 +14,7 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from tokenprune import hardware
 from tokenprune.pruners.base import TokenState
 
 
@@ -100,13 +101,16 @@ def uniform(seed: int, index: Int[Tensor, " b"], cursor: int, position: Int[Tens
     """Uniform in [0, 1), a function of its arguments alone: the same on every device and in every batch.
 
     SplitMix64 (Steele, Lea & Flood, 2014) as a hash: each argument moves the state by a multiple of the golden
-    ratio, then the finaliser mixes it. float64, so that the 53 random bits leave no ties.
+    ratio, then the finaliser mixes it. float64, so that the 53 random bits leave no ties; on a device that has none,
+    float32 of the first 24 of them.
     """
     state = torch.full_like(index, _signed(seed))
     for number in (torch.full_like(index, cursor), index):
         state = _mix(state + (number + 1) * _signed(_GOLDEN))
     bits = _mix(state[:, None] + (position + 1) * _signed(_GOLDEN))
-    return _shifted(bits, 11).double() * 2.0**-53
+    dtype = hardware.widest(index.device)
+    random = 53 if dtype == torch.float64 else 24
+    return _shifted(bits, 64 - random).to(dtype) * 2.0**-random
 
 
 def _mix(z: Int[Tensor, "..."]) -> Int[Tensor, "..."]:

@@ -315,7 +315,7 @@ def _data_facts(recipe: Recipe, dataset: Dataset, model: SparseViT) -> DataFacts
         classes=dataset.classes,
         train_count=len(dataset.train),
         test_count=len(dataset.test),
-        relevant_share=None if relevance is None else relevance.double().mean().item(),
+        relevant_share=None if relevance is None else relevance.cpu().double().mean().item(),
         note=dataset.provenance.get("note"),
     )
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from tokenprune.pruners.base import ScorePruner, Signals, TokenState
 from tokenprune.pruners.registry import register
 
-#: Below the smallest step of relevance (one pixel of a 64 x 64 patch), above float64's rounding.
+#: Below the smallest step of relevance (one pixel of a 64 x 64 patch), above the rounding of its sum with it.
 _TIE = 1e-4
 
 
@@ -17,4 +17,5 @@ class Oracle(ScorePruner):
         relevance = signals.relevance()
         if relevance is None:
             return signals.gradient_times_token()
-        return relevance.double() + _TIE * signals.uniform()
+        uniform = signals.uniform()
+        return relevance.to(uniform.dtype) + _TIE * uniform

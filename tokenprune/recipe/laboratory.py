@@ -12,7 +12,7 @@ class Machine(Section):
     """Seed and machine; all but the seed leaves the numbers alone."""
 
     seed: int = Field(0, ge=0, description="samples, initial weights and signs of all trials")
-    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto is cuda where there is one")
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="auto is cuda where there is one")
     threads: int | None = Field(None, ge=1, description="chunks trained at once on a CPU, null for a chunk a core")
     memory: int = Field(256, ge=1, description="MiB that a chunk in work may take, one to a core; it shrinks to fit")
 

@@ -169,7 +169,7 @@ class Run(Section):
     """Seed and machine; all but the seed leaves the science alone."""
 
     seed: int = Field(0, ge=0, description="initial weights, order of images, augmentation, random pruning")
-    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto is cuda where there is one")
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="auto is cuda where there is one")
     threads: int | None = Field(None, ge=1, description="CPU threads, null for all")
     compile: bool = Field(False, description="torch.compile the training step")
     checkpoint_minutes: float = Field(5.0, ge=0, description="minutes between checkpoints within an epoch")

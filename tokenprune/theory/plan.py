@@ -54,4 +54,4 @@ def finite(values: torch.Tensor) -> list[Any]:
             return [clean(part) for part in value]
         return value if value - value == 0 else None
 
-    return clean(values.double().cpu().tolist())
+    return clean(values.cpu().double().tolist())

@@ -20,6 +20,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 from torch.nn import functional as F
 
+from tokenprune import hardware
 from tokenprune.data import Batch, Dataset, steps_per_epoch, test_batches, train_batches
 from tokenprune.errors import TokenpruneError
 from tokenprune.hardware import Precision
@@ -167,7 +168,9 @@ class Learner:
         self.steps = 0
         self.seconds = 0.0
         self.epochs: list[Epoch] = []
-        self.tally = torch.zeros(3, dtype=torch.float64, device=job.device)  # loss x images, right, images
+        self.tally = torch.zeros(
+            3, dtype=hardware.widest(job.device), device=job.device
+        )  # loss x images, right, images
         self.bad = torch.tensor(-1, device=job.device)  # first step whose loss was not finite, -1 for none
         self.mixes = bool(spec.augment.mixup or spec.augment.cutmix)
         self.last: Scores | None = None

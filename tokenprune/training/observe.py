@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from tokenprune import hardware
 from tokenprune.data import Batch
 from tokenprune.models import Hints, SparseViT, Trace
 
@@ -61,9 +62,9 @@ def score(model: SparseViT, batches: Iterable[Batch], keep: float, seed: int) ->
         losses.append(F.cross_entropy(logits.float(), batch.labels, reduction="none"))
         predictions.append(logits.argmax(1))
         correct.append(predictions[-1] == batch.labels)
-    loss = torch.cat(losses).double().mean().item()
+    loss = torch.cat(losses).cpu().double().mean().item()
     known = [share for share in relevance if share is not None]
-    kept = torch.cat(known).double().mean().item() if known and len(known) == len(relevance) else None
+    kept = torch.cat(known).cpu().double().mean().item() if known and len(known) == len(relevance) else None
     return Scores(loss, int(torch.cat(correct).sum()), torch.cat(predictions).cpu(), kept, focus.shares())
 
 
@@ -96,7 +97,8 @@ class _Focus:
     def add(self, attention: Float[Tensor, "l b n"], batch: Batch) -> None:
         assert batch.relevance is not None
         few = min(len(batch.labels), WATCHED - self.count)
-        shares = share_on(attention[:, :few].float(), batch.relevance[:few]).double().sum(1)
+        shares = share_on(attention[:, :few].float(), batch.relevance[:few])
+        shares = shares.to(hardware.widest(shares.device)).sum(1)
         self.total = shares if self.total is None else self.total + shares
         self.count += few
 
