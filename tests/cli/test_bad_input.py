@@ -42,7 +42,10 @@ def files(folder: Path) -> dict[Path, bytes]:
             "error: --set train.epoch=3: unknown key: did you mean epochs? known here: ",
         ),
         ("train --recipe quickstart --set epochs", "--set 'epochs': expected KEY=VALUE, such as train.epochs=3"),
-        ("train --recipe quickstart --device gpu", "error: --device gpu: found 'gpu', must be 'auto', 'cuda', 'mps' or 'cpu'"),
+        (
+            "train --recipe quickstart --device gpu",
+            "error: --device gpu: found 'gpu', must be 'auto', 'cuda', 'mps' or 'cpu'",
+        ),
         ("train --recipe quickstart --seed -1", "error: --seed -1: found -1, must be greater than or equal to 0"),
         ("train --recipe quickstart --set data.source=cifar11", "unknown data set 'cifar11': did you mean cifar10? "),
         (
