@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -145,3 +146,15 @@ def test_one_of_both_is_a_packed_file_and_runs_there_are(tmp_path, capsys):
     assert command(capsys, "pack", tmp_path, tmp_path / "out").status == 2
     assert command(capsys, "pack", tmp_path / "none", tmp_path / "x.jsonl.gz").err.endswith("no finished run to pack\n")
     assert RunFolder(tmp_path / "x.jsonl.gz").started is False
+
+
+def test_commands_of_packed_runs_take_their_recipes_from_there(runs_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (all_runs(runs_dir)[2].path / "result.json").unlink()
+    pack(runs_dir, tmp_path / "kept.jsonl.gz")
+    shutil.rmtree(runs_dir)
+    said = command(capsys, "explain", "magnitude-beats-random", "--runs-dir", "kept.jsonl.gz").out
+    (line, *_) = [line.strip() for line in said.splitlines() if line.strip().startswith("tokenprune train")]
+    assert "--runs-dir" not in line
+    words = shlex.split(line)
+    assert command(capsys, "validate", words[words.index("--recipe") + 1]).status == 0

@@ -7,6 +7,7 @@ from tokenprune import files
 from tokenprune.claims.evidence import RunData
 from tokenprune.recipe import shipped_recipes
 from tokenprune.runs import run_name
+from tokenprune.runs.packed import Packed
 
 
 def train(run: RunData, seed: int, changes: Sequence[str] = ()) -> tuple[str, str]:
@@ -68,5 +69,6 @@ def _key(override: str) -> str:
 
 
 def _runs_dir(run: RunData) -> list[str]:
-    folder = str(run.folder.path.parent)
-    return [] if folder == "runs" else ["--runs-dir", folder]
+    """What was packed is only read: what is missing is made in the usual folder."""
+    folder = run.folder.path.parent
+    return [] if str(folder) == "runs" or isinstance(folder, Packed) else ["--runs-dir", str(folder)]

@@ -14,7 +14,7 @@ from tokenprune.errors import UsageError, nearest, printable, shortened, unknown
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
 from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml
-from tokenprune.runs import atomic
+from tokenprune.runs import atomic, packed
 from tokenprune.shipped import KINDS, shipped_recipes
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
@@ -37,7 +37,7 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
     """
     if not printable(str(source)):
         raise UsageError(f"recipe {str(source)!a}: the name is not text in UTF-8; rename the file")
-    path = Path(source)
+    path = packed.folder(Path(source))
     if path.is_file():
         return path
     if path.exists() and not path.is_dir():
