@@ -13,6 +13,7 @@ from tokenprune.cli.cp import cp
 from tokenprune.cli.download import download
 from tokenprune.cli.explain import explain
 from tokenprune.cli.ls import ls
+from tokenprune.cli.measure import measure
 from tokenprune.cli.pack import pack
 from tokenprune.cli.prune import prune
 from tokenprune.cli.report import report
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
 )
-for verb in (train, prune, sweep, theory, report, explain, ls, pack, cp, validate, download, bench):
+for verb in (train, prune, measure, sweep, theory, report, explain, ls, pack, cp, validate, download, bench):
     app.command()(verb)
 
 INTERRUPTED = 130

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     runs = "runs"
     claims = "claims"
+    measurements = "measurements"
 
 
 def ls(
@@ -27,7 +28,7 @@ def ls(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """List recipes, pruners, data sets, runs or claims.
+    """List recipes, pruners, data sets, runs, claims or measurements.
 
     Example: tokenprune ls recipes
     """
@@ -39,6 +40,7 @@ def ls(
         Kind.datasets: lambda: _datasets(data_dir),
         Kind.runs: lambda: _runs(runs_dir),
         Kind.claims: _claims,
+        Kind.measurements: _measurements,
     }[kind]()
     if as_json:
         show.json(found)
@@ -128,6 +130,12 @@ def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
         "experiment": result.recipe["experiment"] if result else None,
         "models": result.models if result else None,
     }
+
+
+def _measurements() -> list[dict[str, Any]]:
+    from tokenprune.measurements import MEASUREMENTS
+
+    return [{"measurement": name, "what": what} for name, what in MEASUREMENTS.items()]
 
 
 def _claims() -> list[dict[str, Any]]:

@@ -140,8 +140,21 @@ Device = Annotated[
         autocompletion=words(auto="cuda where there is one", cuda="", mps="Apple's, in fp32", cpu=""),
     ),
 ]
+Again = Annotated[bool, typer.Option("--force", help="Measure again what was measured.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output instead of a table.")]
+
+
+def chosen_run(name: str | None, runs_dir: Path) -> "RunFolder":
+    """The run of that name, or the latest finished one; what of later ones cannot be read is said."""
+    from tokenprune.runs import find_run, latest_finished
+
+    if name:
+        return find_run(runs_dir, name)
+    folder, damaged = latest_finished(runs_dir)
+    for problem in damaged:
+        typer.echo(f"warning: {problem}", err=True)
+    return folder
 
 
 def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[Recipe]":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, loading
-from tokenprune.cli.options import DataDir, Device, Json, Methods, Quiet, RunName, RunsDir, words
+from tokenprune.cli.options import Again, DataDir, Device, Json, Methods, Quiet, RunName, RunsDir, chosen_run, words
 
 _SITES = {
     "input": "before the model, by attention of a full pass",
@@ -42,7 +42,7 @@ def prune(
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
-    force: Annotated[bool, typer.Option("--force", help="Measure again what was measured.")] = False,
+    force: Again = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -55,14 +55,8 @@ def prune(
     with loading(quiet, unchecked=True):
         from tokenprune.cli import show
         from tokenprune.recipe import choose_evaluation, given_options
-        from tokenprune.runs import find_run, latest_finished
 
-    if run:
-        folder = find_run(runs_dir, run)
-    else:
-        folder, damaged = latest_finished(runs_dir)
-        for problem in damaged:
-            typer.echo(f"warning: {problem}", err=True)
+    folder = chosen_run(run, runs_dir)
     choice = choose_evaluation(
         folder.resolved,
         folder.result().model,

@@ -4,7 +4,7 @@ import json as _json
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from tokenprune.pipeline import DryRun
     from tokenprune.recipe import Loaded
-    from tokenprune.runs import PruneResult, RunFolder
+    from tokenprune.runs import MeasureResult, PruneResult, RunFolder
 
 
 def json(value: Any) -> None:
@@ -161,6 +161,25 @@ def prune(path: Path, result: "PruneResult") -> None:
         title=f"{result.method} at {result.site}: {path}",
     )
     print()
+
+
+def measured(path: Path, result: "MeasureResult", *, as_json: bool) -> None:
+    """Every number of a measurement, a row each, with its place on each axis."""
+    if as_json:
+        json(result.model_dump(mode="json"))
+        return
+    for name, array in result.arrays.items():
+        table = [[*map(str, place), f"{value:.6g}"] for place, value in _numbers(array.values)]
+        rows([*array.axes, f"{name} [{array.unit}]"], table, numbers=[*array.axes, f"{name} [{array.unit}]"])
+    print(path)
+
+
+def _numbers(values: Any, place: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], float]]:
+    if not isinstance(values, list | tuple):
+        yield place, values
+        return
+    for i, part in enumerate(values):
+        yield from _numbers(part, (*place, i))
 
 
 def _count(number: int, what: str) -> str:

@@ -70,7 +70,7 @@ class Tally:
         """(FLOPs, share of patch tokens present averaged over blocks), mean over images of what each took."""
         of_input = input_scores if schedule.moment == "input" else None
         asked = self.asked or ((),) * len(schedule.cursors)
-        rows, images = torch.cat(self._left).unique(dim=0, return_counts=True)
+        rows, images = torch.cat(self._left).cpu().unique(dim=0, return_counts=True)
         costs = [
             measured(architecture, [Passed(*site) for site in zip(schedule.cursors, row, asked, strict=True)], of_input)
             for row in rows.tolist()

@@ -11,7 +11,7 @@ from tokenprune import data, hardware, models, pruners
 from tokenprune.data import Dataset
 from tokenprune.errors import WARNING, TokenpruneError, UsageError
 from tokenprune.models import SparseViT, Weights
-from tokenprune.pipeline.normalise import normalised, trained_otherwise
+from tokenprune.pipeline.normalise import check_normalised, normalised, trained_otherwise
 from tokenprune.pruners.base import Pruner
 from tokenprune.recipe import Data, Recipe, Schedule, read_resolved
 from tokenprune.recipe.schema import weights_at
@@ -121,3 +121,24 @@ def _untaught(dataset: Dataset) -> str | None:
     names = dataset.provenance.get("untaught", [])
     some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{WARNING}no training images of {some}" if names else None
+
+
+def prepare_run(
+    run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, shelf: Shelf | None
+) -> Prepared:
+    """A finished run's model and images, both checked to be what they were."""
+    weights = run.check_weights()
+    if device is not None:
+        recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"device": device})})
+    bare = recipe.model_copy(
+        update={
+            "start": Recipe().start,
+            "pruner": Recipe().pruner,
+            "model": recipe.model.model_copy(update={"checkpoint": None}),
+        }
+    )
+    prepared = prepare(bare, data_dir, shelf)
+    run.check_images(prepared.dataset.provenance)
+    check_normalised(run.environment, prepared.dataset)
+    models.load_weights(prepared.model.vit, weights)
+    return prepared

@@ -15,8 +15,7 @@ from tokenprune.errors import UsageError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
-from tokenprune.pipeline.normalise import check_normalised
-from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
+from tokenprune.pipeline.prepare import Prepared, Shelf, prepare_run
 from tokenprune.pruners.base import Pruner
 from tokenprune.recipe import Recipe, Schedule, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
@@ -79,7 +78,7 @@ def prune_run(
     missing = tuple(pair for pair in plan.methods if force or not (folder(pair[0]) / "result.json").is_file())
     if missing:
         with run.lock():
-            trained = _trained(run, recipe, device, data_dir, shelf)
+            trained = prepare_run(run, recipe, device, data_dir, shelf)
             plan = replace(plan, methods=missing)
             finetuned = run.path / "finetuned"
             if finetune_epochs:
@@ -92,27 +91,6 @@ def prune_run(
             if force and finetune_epochs:
                 atomic.move_up(finetuned)
     return [(path, run.curve(path)) for path in map(folder, identities)]
-
-
-def _trained(
-    run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, shelf: Shelf | None
-) -> Prepared:
-    """A finished run's model and images, both checked to be what they were."""
-    weights = run.check_weights()
-    if device is not None:
-        recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"device": device})})
-    bare = recipe.model_copy(
-        update={
-            "start": Recipe().start,
-            "pruner": Recipe().pruner,
-            "model": recipe.model.model_copy(update={"checkpoint": None}),
-        }
-    )
-    prepared = prepare(bare, data_dir, shelf)
-    run.check_images(prepared.dataset.provenance)
-    check_normalised(run.environment, prepared.dataset)
-    models.load_weights(prepared.model.vit, weights)
-    return prepared
 
 
 def _measured(

@@ -222,7 +222,7 @@ def _clear(folder: RunFolder) -> None:
     atomic.make_folder(folder.path)
     for path in (folder.resume, folder.weights, folder.pruner, folder.predictions):
         path.unlink(missing_ok=True)
-    for measured in ("prune", "finetuned"):
+    for measured in ("prune", "finetuned", "measure"):
         shutil.rmtree(folder.path / measured, ignore_errors=True)
     folder.set_epochs([])
 

@@ -10,11 +10,13 @@ from tokenprune.runs.records import (
     SCHEMA,
     DataFacts,
     Epoch,
+    MeasureResult,
     ModelFacts,
     PrunePoint,
     PruneResult,
     Status,
     TrainResult,
+    Values,
 )
 from tokenprune.runs.results import read_record, read_result, read_text, save_result
 from tokenprune.runs.spatial import SpatialResult
@@ -35,6 +37,7 @@ __all__ = [
     "Busy",
     "DataFacts",
     "Epoch",
+    "MeasureResult",
     "ModelFacts",
     "PhaseResult",
     "Place",
@@ -48,6 +51,7 @@ __all__ = [
     "TheoryResult",
     "TimeResult",
     "TrainResult",
+    "Values",
     "all_runs",
     "atomic",
     "check_resumable",

@@ -67,6 +67,7 @@ class RunFolder:
         self.resume = self.path / "resume.pt"
         self.predictions = at("predictions.npz")
         self.curves = (anew if settling else self.path) / "prune"
+        self.measurements = (anew if settling else self.path) / "measure"
         self._status = at("status.json")
         self.metrics = at("metrics.jsonl")
         self._result = at("result.json")
@@ -117,7 +118,7 @@ class RunFolder:
     def settle(self) -> None:
         """Let the run trained again, if that is finished, take the place of the old one and what was measured on it."""
         if whole(self.path / atomic.ANEW / "result.json"):
-            atomic.settle(self.path, old=("prune", "finetuned"))
+            atomic.settle(self.path, old=("prune", "finetuned", "measure"))
         self._find()
         if self.finished and not self.unfinished.begun:
             atomic.forget(self.path / atomic.ANEW)  # killed before there was anything to go on with

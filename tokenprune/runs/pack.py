@@ -15,8 +15,8 @@ from tokenprune.runs import atomic
 from tokenprune.runs.folder import RunFolder
 from tokenprune.runs.packed import ENVIRONMENT, read, text_of
 from tokenprune.runs.query import all_runs
-from tokenprune.runs.records import PruneResult, TrainResult
-from tokenprune.runs.results import RIGHT, right
+from tokenprune.runs.records import MeasureResult, PruneResult, TrainResult
+from tokenprune.runs.results import RIGHT, read_result, right
 from tokenprune.runs.theory import TheoryFolder, theory_runs
 
 _RESULT = "result.json"
@@ -74,6 +74,11 @@ def _files_of(run: RunFolder, problems: list[str]) -> dict[str, bytes]:
     for path in [] if isinstance(run, TheoryFolder) else sorted(run.curves.glob("*")):
         try:
             found |= _result(path, f"prune/{path.name}/", run.curve(path))
+        except TokenpruneError as error:
+            problems.append(f"{error}: not packed")
+    for path in [] if isinstance(run, TheoryFolder) else sorted(run.measurements.glob("*/result.json")):
+        try:
+            found |= _result(path.parent, f"measure/{path.parent.name}/", read_result(path, MeasureResult))
         except TokenpruneError as error:
             problems.append(f"{error}: not packed")
     return found

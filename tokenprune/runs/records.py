@@ -1,8 +1,9 @@
 """What a run folder holds, typed: missing is null, never 0; shares and accuracies are in [0, 1]."""
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SCHEMA = 1
 
@@ -130,6 +131,44 @@ class TrainResult(Result):
     def pretraining(self) -> bool:
         """Whether this run is what others start from, and by itself evidence of nothing."""
         return self.name == PRETRAIN
+
+
+class Values(Record):
+    """An array with its unit: a nested tuple, with the name of an axis for each level."""
+
+    unit: str
+    axes: tuple[str, ...]
+    values: Any
+
+    @field_validator("values")
+    @classmethod
+    def _array(cls, value: Any, info: ValidationInfo) -> Any:
+        def shape(part: Any) -> tuple[int, ...]:
+            if not isinstance(part, list | tuple):
+                if isinstance(part, bool) or not isinstance(part, int | float) or not math.isfinite(part):
+                    raise ValueError("holds what is no finite number")
+                return ()
+            inner = {shape(each) for each in part}
+            if len(inner) > 1:
+                raise ValueError("rows of different lengths")
+            return (len(part), *next(iter(inner), ()))
+
+        if len(shape(value)) != len(info.data.get("axes", ())):
+            raise ValueError("as many levels as axes are needed")
+        return value
+
+
+class MeasureResult(Result):
+    """result.json of measure/<measurement>-<id>/."""
+
+    schema_version: int = SCHEMA
+    run: str  # folder name of the run
+    measurement: str
+    options: dict[str, Any] = {}
+    precision: Literal["fp32", "bf16"]
+    device: str
+    weights_sha256: str  # of the model it was measured on
+    arrays: Annotated[dict[str, Values], Field(min_length=1)]
 
 
 class PrunePoint(Record):
