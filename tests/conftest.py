@@ -13,6 +13,9 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+    # The engine counts devices at its first backward pass, and refuses to be forked where it found one: it has to count
+    # before a test pretends that there is a GPU.
+    torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture
