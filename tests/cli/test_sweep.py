@@ -267,7 +267,7 @@ def test_dry_run_prints_cells_and_flops_and_writes_nothing(capsys):
         ("grid: {model.dept: [1]}", "", "mine.yaml: grid.model.dept: unknown key: did you mean depth? known here: "),
         ("grid: {}", "", "mine.yaml: grid: empty: name at least one key"),
         ("grid: {run.seed: [1, 1]}", "", "mine.yaml: cells: run.seed=1 and run.seed=1 train the same model"),
-        (TWO, "--device gpu", "--device gpu: found 'gpu', must be 'auto', 'cuda' or 'cpu'"),
+        (TWO, "--device gpu", "--device gpu: found 'gpu', must be 'auto', 'cuda', 'mps' or 'cpu'"),
         (TWO, "--set train.epochs", "--set 'train.epochs': expected KEY=VALUE, such as train.epochs=3"),
         (TWO, "--set run.seed=3", "mine.yaml: grid.run.seed: also in set, which would not change anything"),
         (TWO, "--slurm a=b", "--slurm: only with --launcher slurm"),
