@@ -1,5 +1,6 @@
 """A packed file is the folder of runs that it was made of."""
 
+import functools
 import gzip
 import json
 import shlex
@@ -18,6 +19,7 @@ from tokenprune.runs import RunFolder, all_runs, find_run, theory_runs
 from tokenprune.runs.pack import pack, unpack
 from tokenprune.runs.results import right
 
+compressed = functools.partial(gzip.compress, mtime=0)
 CURVES = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
 
 
@@ -122,15 +124,16 @@ def test_a_run_in_it_is_found_by_its_path_and_cannot_be_pruned(runs_dir, tmp_pat
     [
         b"",
         b"not gzip",
-        gzip.compress(b"{"),
-        gzip.compress(b"[" * 100_000),
-        gzip.compress(b'{"run": "../x", "files": {}}'),
-        gzip.compress(b'{"run": "x", "files": {"/etc/y": "z"}}'),
-        gzip.compress(b'{"run": "x", "environment": 3, "files": {}}'),
-        gzip.compress(b"1\n"),
-        gzip.compress(b'{"run": "x", "files": {}}')[:-9],
-        gzip.compress(b"\xff\xfe"),
+        compressed(b"{"),
+        compressed(b"[" * 100_000),
+        compressed(b'{"run": "../x", "files": {}}'),
+        compressed(b'{"run": "x", "files": {"/etc/y": "z"}}'),
+        compressed(b'{"run": "x", "environment": 3, "files": {}}'),
+        compressed(b"1\n"),
+        compressed(b'{"run": "x", "files": {}}')[:-9],
+        compressed(b"\xff\xfe"),
     ],
+    ids=range(10),
 )
 def test_a_damaged_one_is_named(content, tmp_path, capsys):
     packed = tmp_path / "runs.jsonl.gz"
