@@ -86,6 +86,50 @@ def test_a_resumed_run_goes_on_with_its_own_images(tmp_path: Path) -> None:
     assert pipeline.train_run(mine, **where, resume=True).finished
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_finished_run_is_not_taken_for_one_of_other_images(tmp_path: Path, resume: bool) -> None:
+    images, behind = tmp_path / "cifar10.npz", tmp_path / "behind"
+    save_images(images, 0)
+    save_photographs(behind, 10)
+    mine = recipe(f"source: cifar10, scene: composite, background: {behind}, foreground_size: 16")
+    where = {"runs_dir": tmp_path / "runs", "data_dir": tmp_path}
+    run = pipeline.train_run(mine, **where)
+    assert pipeline.train_run(mine, **where, resume=resume).path == run.path
+    save_photographs(behind, 200)
+    with pytest.raises(TokenpruneError, match="trained on other images: background had sha256"):
+        pipeline.train_run(mine, **where, resume=resume)
+    save_photographs(behind, 10)
+    save_images(images, 1)
+    with pytest.raises(TokenpruneError, match="trained on other images: source had sha256"):
+        pipeline.train_run(mine, **where, resume=resume)
+    images.unlink()
+    said = Keeps()
+    pipeline.train_run(mine, **where, resume=resume, reporter=said)
+    assert any("its images were not compared" in line for line in said.lines)
+
+
+class Keeps(training.Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_finished_pretraining_on_other_images_is_no_start(tmp_path: Path) -> None:
+    save_images(tmp_path / "cifar10.npz", 0)
+    text = "start: {source: cifar10, noise: 0.1, epochs: 1}\ndata: {source: cifar10}"
+    text += "\nmodel: {dim: 12, patch_size: 8}\ntrain: {epochs: 1, batch_size: 20, precision: fp32}\nrun: {seed: 0}"
+    where = {"runs_dir": tmp_path / "runs", "data_dir": tmp_path}
+    one = Loaded(parse_recipe(text, "mine"), "mine", text, ())
+    pipeline.train_run(one, **where)
+    save_images(tmp_path / "cifar10.npz", 1)
+    pruned = ("pruner.name=random", "pruner.keep_ratio=0.5")
+    two = Loaded(parse_recipe(text, "mine", pruned), "mine", text, pruned)
+    with pytest.raises(TokenpruneError, match="trained on other images: source had sha256"):
+        pipeline.train_run(two, **where)
+
+
 def see(run: RunFolder, **hashes: str) -> None:
     """Let a run's environment say what it saw."""
     record = json.loads(run.environment.read_text())

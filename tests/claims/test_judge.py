@@ -1,10 +1,11 @@
+import json
 import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from factories import make_prune, make_run
+from factories import make_prune, make_run, reseal
 from scipy import stats
 
 from tokenprune.claims import Verdict, all_claims, judge, read_runs
@@ -107,7 +108,11 @@ def test_attention_must_rise_over_training_at_the_mean_of_blocks(tmp_path: Path)
 
 def test_fewer_than_three_seeds_decide_nothing_and_name_the_commands(tmp_path: Path) -> None:
     for seed in (0, 2):
-        make_run(tmp_path, seed=seed, methods={"magnitude": {0.5: 0.59}, "random": {0.5: 0.1}})
+        run = make_run(tmp_path, seed=seed, methods={"magnitude": {0.5: 0.59}, "random": {0.5: 0.1}})
+        environment = json.loads(run.environment.read_text())
+        environment["command"] = ["tokenprune", "train", "--data-dir", "mine"]
+        run.environment.write_text(json.dumps(environment))
+        reseal(run)
     verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
     assert (verdict.verdict, verdict.p, verdict.p_adjusted, verdict.seeds) == ("undecided", None, None, 2)
     assert verdict.todo is not None
@@ -115,6 +120,7 @@ def test_fewer_than_three_seeds_decide_nothing_and_name_the_commands(tmp_path: P
     assert train.startswith("tokenprune train --recipe ")
     assert "--seed 1" in train
     assert "--method magnitude --method random --site before:0 --keep 1,0.5" in prune
+    assert all(line.endswith(f"--runs-dir {tmp_path} --data-dir mine") for line in (train, prune))
 
 
 def test_missing_prunes_are_asked_for_on_the_runs_that_there_are(tmp_path: Path) -> None:

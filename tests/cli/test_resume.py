@@ -1,5 +1,6 @@
 """`--resume` with nothing to resume says so, and starts no other run in silence."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ def test_an_interrupted_run_of_other_keys_is_named_with_its_command(tmp_path: Pa
     command = f"tokenprune train --recipe {there.recipe} --set train.batch_size=64 --runs-dir {tmp_path} --resume"
     assert f"`{command}` continues it" in str(refused.value)
     assert not wanted.path.exists()
+
+
+def test_its_command_finds_the_images_where_they_were(tmp_path: Path) -> None:
+    there = interrupted(tmp_path, seed=1, overrides=["train.batch_size=64"])
+    for words in (["--data-dir", "my images"], ["--data-dir=my images"]):
+        there.environment.write_text(json.dumps({"command": ["tokenprune", "train", *words]}))
+        assert "--data-dir 'my images' --resume`" in str(there.train_command("--resume") + "`")
+    for damaged in ('{"command": 3}', "[]", "{"):
+        there.environment.write_text(damaged)
+        assert "--data-dir" not in there.train_command("--resume")
 
 
 def test_other_seeds_recipes_and_whole_runs_are_no_reason_to_stop(tmp_path: Path) -> None:

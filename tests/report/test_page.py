@@ -129,9 +129,9 @@ def test_files_hold_trends_and_csv_leaves_the_models_to_json(written: tuple[repo
 def test_commands_of_seeds_are_one_loop_and_a_sweep_stands_before_its_runs(tmp_path: Path) -> None:
     for seed in range(3):
         run = make_run(tmp_path / "runs", seed=seed, methods={"magnitude": {1.0: 0.6, 0.5: 0.5}}, examples=False)
-        words = ["tokenprune", "train", "--recipe", "shallow", "--seed", str(seed)]
+        words = ["tokenprune", "train", "--recipe", "shallow", "--seed", str(seed), "--data-dir", "mine"]
         if seed == 2:
-            words = ["tokenprune", "sweep", "depth", "--resume"]
+            words = ["tokenprune", "sweep", "depth", "--resume", "--data-dir", "mine"]
         environment = json.loads(run.environment.read_text())
         run.environment.write_text(json.dumps(environment | {"command": words}))
         reseal(run)
@@ -141,10 +141,12 @@ def test_commands_of_seeds_are_one_loop_and_a_sweep_stands_before_its_runs(tmp_p
         name for run in found.trained for name in (run.folder, f"{run.folder}/prune/{_prune(found, run.folder)}")
     ]
     lines = Commands(found).of(evidence).splitlines()
-    assert lines[:2] == ["tokenprune sweep depth", "# the sweep, or run by run:"]
-    assert lines[2] == "for seed in 0 1; do tokenprune train --recipe shallow --seed $seed; done"
+    assert lines[:2] == ["tokenprune sweep depth --data-dir mine", "# the sweep, or run by run:"]
+    assert lines[2] == "for seed in 0 1; do tokenprune train --recipe shallow --seed $seed --data-dir mine; done"
     assert lines[3].startswith("tokenprune train --recipe ")
     assert "--seed 2" in lines[3]
+    assert all("--data-dir mine" in line for line in lines[2:])
+    assert all(f"--runs-dir {tmp_path / 'runs'}" in line for line in lines[3:])
     assert lines[4].startswith(f"for seed in 0 1 2; do tokenprune prune --run {base}$seed --method magnitude ")
     assert len(lines) == 5
 

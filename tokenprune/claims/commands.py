@@ -20,7 +20,7 @@ def train(run: RunData, seed: int, changes: Sequence[str] = ()) -> tuple[str, st
     overrides = [override for override in overrides if _key(override) not in changed] + list(changes)
     words = ["tokenprune", "train", "--recipe", source]
     words += [word for override in overrides for word in ("--set", override)]
-    return shlex.join([*words, "--seed", str(seed), *_runs_dir(run)]), run_name(name, run.result.setting, seed)
+    return shlex.join([*words, "--seed", str(seed), *_where(run)]), run_name(name, run.result.setting, seed)
 
 
 def prune(
@@ -31,16 +31,20 @@ def prune(
     keep: Sequence[float] = (),
     input_scores: str | None = None,
     finetune_epochs: int = 0,
+    draws: int = 0,
+    batch_size: int | None = None,
     name: str | None = None,
 ) -> str:
-    """The command that measures pruners on the run, or on the run called `name` beside it."""
+    """The command that measures pruners on the run, or on the run called `name` beside it; 0, None: as by default."""
     words = ["tokenprune", "prune", "--run", name or run.folder.name]
     words += [word for method in methods for word in ("--method", method)]
     words += ["--site", site] if site else []
     words += ["--keep", ",".join(f"{ratio:g}" for ratio in sorted(keep, reverse=True))] if keep else []
     words += ["--input-scores", input_scores] if input_scores else []
+    words += ["--seeds", str(draws)] if draws else []
     words += ["--finetune-epochs", str(finetune_epochs)] if finetune_epochs else []
-    return shlex.join([*words, *_runs_dir(run)])
+    words += ["--batch-size", str(batch_size)] if batch_size else []
+    return shlex.join([*words, *_where(run)])
 
 
 def _recipe(run: RunData) -> tuple[str, str, list[str]]:
@@ -68,7 +72,8 @@ def _key(override: str) -> str:
     return override.partition("=")[0].strip()
 
 
-def _runs_dir(run: RunData) -> list[str]:
-    """What was packed is only read: what is missing is made in the usual folder."""
+def _where(run: RunData) -> list[str]:
+    """Folders of runs and of images. What was packed is only read: what is missing is made in the usual folder."""
     folder = run.folder.path.parent
-    return [] if str(folder) == "runs" or isinstance(folder, Packed) else ["--runs-dir", str(folder)]
+    runs_dir = [] if str(folder) == "runs" or isinstance(folder, Packed) else ["--runs-dir", str(folder)]
+    return [*runs_dir, *run.folder.data_dir_words()]

@@ -1,6 +1,6 @@
 from tokenprune.data.batches import Batch, steps_per_epoch, test_batches, train_batches
 from tokenprune.data.imageset import Dataset, ImageSet, relevance
-from tokenprune.data.sources import download, folder, load, read
+from tokenprune.data.sources import download, folder, load, provenance, read
 
 __all__ = [
     "Batch",
@@ -9,6 +9,7 @@ __all__ = [
     "download",
     "folder",
     "load",
+    "provenance",
     "read",
     "relevance",
     "steps_per_epoch",

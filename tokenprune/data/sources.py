@@ -90,6 +90,15 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
     return Dataset(train, test, classes, mean, std, provenance | behind, groups)
 
 
+def provenance(spec: Data, data_dir: Path | None = None, read: Read = read) -> dict[str, Any]:
+    """What the bytes of a recipe's images are, as in `Dataset.provenance`; empty where they are made from the recipe.
+
+    Raises TokenpruneError if images are missing or damaged.
+    """
+    found = {} if spec.source == "patterns" else read(spec.source, data_dir)[1]
+    return found | ({} if spec.scene == "plain" else _behind(spec, data_dir, read)[1])
+
+
 def plain(arrays: Arrays) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
     """Training and test images as tensors, channels first, and the classes."""
     train, test = (
@@ -172,20 +181,25 @@ def _staged(
         raise UsageError(f"data.foreground_size: {spec.foreground_size} is more than the image side {side}")
     if spec.scene == "spurious" and spec.background != "plants":
         raise UsageError(f"data.background: {spec.background!r}; scene spurious takes plants")
-    behind: dict[str, Any] = {}
-    photographs = None
+    photographs, behind = _behind(spec, data_dir, read)
+    staged = scene.spurious if spec.scene == "spurious" else scene.composite
+    return *staged(spec, train, test, photographs), behind
+
+
+def _behind(spec: Data, data_dir: Path | None, read: Read) -> tuple[Arrays | None, dict[str, Any]]:
+    """CIFAR-100's photographs where they are the background, and the provenance of what stands behind the pictures."""
     if spec.background == "plants":
         try:
-            photographs, behind["background"] = read("cifar100", data_dir)
+            photographs, found = read("cifar100", data_dir)
         except TokenpruneError as error:
             raise TokenpruneError(
                 f"data.background: plants are CIFAR-100's: {error}; or, for scene composite, "
                 "--set data.background=zeros or noise"
             ) from None
-    elif spec.background not in ("zeros", "noise"):
-        behind["background"] = scene.folder_provenance(Path(spec.background))
-    staged = scene.spurious if spec.scene == "spurious" else scene.composite
-    return *staged(spec, train, test, photographs), behind
+        return photographs, {"background": found}
+    if spec.background in ("zeros", "noise"):
+        return None, {}
+    return None, {"background": scene.folder_provenance(Path(spec.background))}
 
 
 def _taught(spec: Data, train: ImageSet, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models import VisionTransformer
@@ -56,6 +57,10 @@ class Shelf:
             del self._datasets[next(iter(self._datasets))]
         self._datasets[key] = found
         return found
+
+    def provenance(self, spec: Data, data_dir: Path | None) -> dict[str, Any]:
+        """As `data.provenance`."""
+        return data.provenance(spec, data_dir, self._read)
 
 
 def _bytes(dataset: Dataset) -> int:

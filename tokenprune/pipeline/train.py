@@ -36,15 +36,30 @@ def train_run(
     finished, gone on with if it was begun, waited for if another process has it, and not touched by `force`.
 
     A finished run is left as it is; one trained again, by `force` and then `resume`, until the new one is whole. Raises
-    TokenpruneError if the run was begun and neither `resume` nor `force` is given, if it diverges, or if anything
-    cannot be read or saved; KeyboardInterrupt after a checkpoint was saved.
+    TokenpruneError if the run was begun and neither `resume` nor `force` is given, if it or its pretraining was trained
+    on other images, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was
+    saved.
     """
     reporter = reporter or training.Silent()
     folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
         if folder.due(resume=resume, force=force, say=reporter.message):
             _train(loaded, folder, data_dir, resume, force, reporter, shelf)
+        else:
+            _check_same(folder, loaded.recipe, data_dir, reporter, shelf)
     return folder
+
+
+def _check_same(
+    folder: RunFolder, recipe: Recipe, data_dir: Path | None, reporter: Reporter, shelf: Shelf | None
+) -> None:
+    """Raises TokenpruneError where the images found now are not those of a finished run; says where none are found."""
+    try:
+        found = (shelf or Shelf()).provenance(recipe.data, data_dir)
+    except TokenpruneError as error:
+        reporter.message(f"{folder.path}: its images were not compared: {error}")
+        return
+    folder.check_images(found)
 
 
 def _train(
@@ -89,6 +104,8 @@ def _pretrained(
     folder = RunFolder(runs_dir / run_of(first))
     if not folder.finished:
         reporter.message(f"{folder.path} is trained first: the pretraining that this run starts from")
+    else:
+        _check_same(folder, first.recipe, data_dir, reporter, shelf)
     waiting = False
     while not folder.finished:
         try:

@@ -12,21 +12,6 @@ from tokenprune.report.series import Trained
 from tokenprune.runs import PruneResult
 
 
-def prune_command(prune: PruneResult) -> str:
-    """What measures this prune again."""
-    words = ["tokenprune", "prune", "--run", prune.run, "--method", prune.method, "--site", prune.site]
-    words += ["--keep", ",".join(f"{ratio:g}" for ratio in dict.fromkeys(point.keep_ratio for point in prune.points))]
-    draws = len({point.seed for point in prune.points if point.seed is not None})
-    if draws:
-        words += ["--seeds", str(draws)]
-    if prune.finetune_epochs:
-        words += ["--finetune-epochs", str(prune.finetune_epochs)]
-    if prune.site == "input" and prune.input_scores:
-        words += ["--input-scores", prune.input_scores]
-    words += ["--batch-size", str(prune.batch_size)]
-    return shlex.join(words)
-
-
 def train_command(environment: Mapping[str, Any]) -> str | None:
     """The command that the run was started with, where it is known."""
     words = _given(environment)
@@ -56,7 +41,7 @@ class Commands:
         runs = [run for run in dict.fromkeys(run for run, _, _ in names) if run in self._runs]
         lines = [(run, line) for run in runs if (line := self._train(run))]
         lines += [
-            (run, prune_command(self._prunes[run, prune]))
+            (run, self._prune(run, self._prunes[run, prune]))
             for run, _, prune in dict.fromkeys(names)
             if (run, prune) in self._prunes
         ]
@@ -73,11 +58,26 @@ class Commands:
     def _train(self, name: str) -> str | None:
         """As it was given; for a cell of a sweep its own."""
         if name not in self._trains:
-            folder, run = self._runs[name]
             self._trains[name] = train_command(self._environments[name])
             if sweep_command(self._environments[name]):
-                self._trains[name], _ = own.train(RunData(folder, run.result, [], []), run.result.seed)
+                self._trains[name], _ = own.train(self._data(name), self._runs[name][1].result.seed)
         return self._trains[name]
+
+    def _prune(self, name: str, prune: PruneResult) -> str:
+        return own.prune(
+            self._data(name),
+            [prune.method],
+            site=prune.site,
+            keep=list(dict.fromkeys(point.keep_ratio for point in prune.points)),
+            input_scores=prune.input_scores if prune.site == "input" else None,
+            finetune_epochs=prune.finetune_epochs,
+            draws=len({point.seed for point in prune.points if point.seed is not None}),
+            batch_size=prune.batch_size,
+        )
+
+    def _data(self, name: str) -> RunData:
+        folder, run = self._runs[name]
+        return RunData(folder, run.result, [], [])
 
     def _loops(self, lines: Sequence[tuple[str, str]]) -> list[str]:
         """(run, command) as commands; those that differ by the seed alone as one loop of the shell."""

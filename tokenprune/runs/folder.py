@@ -209,7 +209,15 @@ class RunFolder:
         words += [word for override in overrides for word in ("--set", override)]
         runs_dir = self.path.parents[len(self.verb) - 1]  # the laboratory's runs lie one folder deeper
         words += [] if runs_dir == Path("runs") else ["--runs-dir", str(runs_dir)]
-        return shlex.join([*words, option])
+        return shlex.join([*words, *self.data_dir_words(), option])
+
+    def data_dir_words(self) -> list[str]:
+        """`--data-dir` as the run was started with it; nothing where it was not given or is not known."""
+        try:
+            record = files.parse_json(read_text(self.environment))
+            return data_dir_words(record["command"])
+        except (OSError, ValueError, TypeError, KeyError, TokenpruneError):
+            return []
 
     @property
     def started(self) -> bool:
@@ -312,6 +320,17 @@ def run_paths(runs_dir: Path) -> list[Path]:
     """Folders in `runs_dir` that a run was started in, by name; also those whose status was lost."""
     here = packed.folder(runs_dir)
     return [path for path in sorted(here.iterdir()) if RunFolder(path).started] if here.is_dir() else []
+
+
+def data_dir_words(command: Sequence[object]) -> list[str]:
+    """`--data-dir` and its folder as a command's words have them; nothing where they do not."""
+    option, words = "--data-dir", [str(word) for word in command]
+    for place, word in enumerate(words):
+        if word == option and place + 1 < len(words):
+            return [option, words[place + 1]]
+        if word.startswith(f"{option}="):
+            return [option, word.partition("=")[2]]
+    return []
 
 
 def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
