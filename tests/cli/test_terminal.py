@@ -10,6 +10,7 @@ import pytest
 from factories import make_run
 from run_command import run
 
+import tokenprune.cli  # noqa: F401  registers how encoding errors are handled
 from tokenprune.cli.interrupt import loading
 
 #: Ends the process when torch is about to be imported.
@@ -59,7 +60,7 @@ def test_a_pipe_that_is_told_of_an_error_is_told_of_nothing_else(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "cp1252"])
 def test_a_report_is_printed_whole_in_any_encoding(encoding, tmp_path, monkeypatch, capsys):
     """The signs of a table's verdicts, the dash for what is missing and the minus have no place in these."""
     for seed in range(3):
@@ -73,7 +74,14 @@ def test_a_report_is_printed_whole_in_any_encoding(encoding, tmp_path, monkeypat
     lines = written.buffer.getvalue().decode(encoding).splitlines()
     assert len(lines) == len(whole.splitlines()) > 5
     assert not whole.isascii()
-    assert any("\\u2013" in line for line in lines)
+    assert not any("\\u" in line or "?" * 3 in line for line in lines)
+    pairs = zip(lines, whole.replace("\u2212", "-").replace("\u2013", "-").splitlines(), strict=True)
+    assert all(line.replace("|", " ") == expected for line, expected in pairs if expected.isascii())
+
+
+def test_signs_without_a_place_in_an_encoding_are_written_out():
+    text = "\u22123.5 \u2013 \u03b1* \u2265 10\u207b\u00b9\u2070 \u03b7 \u4e2d"
+    assert text.encode("ascii", "tokenprune.plain") == b"-3.5 - alpha* >= 10^-10 eta \\u4e2d"
 
 
 def test_a_signal_while_python_shuts_down_does_not_change_the_exit_status():
