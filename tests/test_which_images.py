@@ -1,5 +1,6 @@
 """The bytes of images are part of what a run is: wherever it is gone on with, pruned, pooled or reported."""
 
+import io
 import json
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 from factories import make_run, reseal
 from PIL import Image
+from rich.console import Console
 
-from tokenprune import pipeline, training
+from tokenprune import pipeline, report, training
 from tokenprune.claims import judge, read_runs
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Loaded, parse_recipe
+from tokenprune.report.collect import collect
 from tokenprune.runs import RunFolder
 
 CURVES = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
@@ -149,10 +152,22 @@ def test_seeds_that_saw_different_images_are_not_pooled(tmp_path: Path, what: st
     assert len(runs) == 4
     (problem,) = problems
     assert "different images under one name" in problem
-    assert "3 runs aaaaaaaa, 1 runs cccccccc" in problem
+    assert "3 runs aaaaaaaa, 1 run cccccccc" in problem
     found = [v for v in judge(runs) if v.claim == "magnitude-beats-random"]
     assert sorted(v.seeds for v in found) == [1, 3]
     assert len({run.result.family for run in runs}) == 2
+
+
+def test_tables_name_the_images_of_runs_that_saw_others(tmp_path: Path) -> None:
+    for seed in range(2):
+        see(make_run(tmp_path, seed=seed, methods=CURVES), source="ac"[seed] * 64)
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in report.table(collect(tmp_path)):
+        console.print(table)
+    text = " ".join(console.export_text().split())
+    for mark in ("aaaaaaaa", "cccccccc"):
+        assert f", images {mark}: accuracy in % at each keep ratio" in text
+        assert f"-s{'ac'.index(mark[0])}, images {mark}" in text
 
 
 def test_arms_that_saw_different_images_are_not_compared(tmp_path: Path) -> None:

@@ -47,3 +47,8 @@ def printable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2,000 runs`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

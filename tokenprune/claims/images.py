@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tokenprune.errors import TokenpruneError
+from tokenprune.errors import TokenpruneError, counted
 
 if TYPE_CHECKING:
     from tokenprune.claims.evidence import RunData
@@ -34,10 +34,16 @@ def by_images(runs: "Sequence[RunData]") -> "tuple[list[RunData], list[str]]":
             seen.setdefault(place, []).append(sha256)
     several = {place: hashes for place, hashes in seen.items() if len(set(hashes)) > 1}
     for (what, source), found in several.items():
-        counts = ", ".join(f"{found.count(each)} runs {each[:8]}" for each in dict.fromkeys(found))
+        counts = ", ".join(f"{counted(found.count(each), 'run')} {each[:8]}" for each in dict.fromkeys(found))
         problems.append(f"{source}: different images under one name ({what}; sha256: {counts}): not pooled or compared")
     marks = [{what: of[what, name][:8] for what, name in of if (what, name) in several} for of in saw]
     return [_marked(run, mark) if mark else run for run, mark in zip(runs, marks, strict=True)], problems
+
+
+def mark_of(name: str) -> str | None:
+    """Which images a setting or family of `by_images` saw: `images 1a2b3c4d`; None where nothing tells its apart."""
+    mark = name.partition("-")[2]
+    return f"images {mark}" if mark else None
 
 
 def _sources(run: "RunData") -> dict[str, str]:

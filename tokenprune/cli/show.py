@@ -12,6 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tokenprune.errors import counted
+
 if TYPE_CHECKING:
     from tokenprune.pipeline import DryRun
     from tokenprune.recipe import Loaded
@@ -88,7 +90,7 @@ def train(run: "RunFolder", *, as_json: bool) -> None:
             "accuracy": f"{result.test_accuracy:.2%} ({result.test_correct} of {result.test_count} test images)",
             "loss": f"{result.test_loss:.4f}",
             "trained": (
-                f"{_count(result.epochs, 'epoch')} in {result.seconds:.0f} s, {result.precision} on {result.device}"
+                f"{counted(result.epochs, 'epoch')} in {result.seconds:.0f} s, {result.precision} on {result.device}"
             ),
             **({"note": result.data.note} if result.data.note else {}),
         }
@@ -108,7 +110,7 @@ def dry_run(loaded: "Loaded", dry: "DryRun", *, as_json: bool) -> None:
             "forward": f"{dry.flops / 1e6:.1f} MFLOPs per image",
             "memory": f"{dry.memory_bytes / 2**20:.0f} MiB at peak, images included",
             "data": f"{dry.train_count:,} training and {dry.test_count:,} test images",
-            "steps": f"{dry.steps_per_epoch:,} an epoch, {_count(loaded.recipe.train.epochs, 'epoch')}",
+            "steps": f"{dry.steps_per_epoch:,} an epoch, {counted(loaded.recipe.train.epochs, 'epoch')}",
             "runs on": f"{dry.device} in {dry.precision}",
             "loss": f"{dry.loss:.4f} on the first batch",
         }
@@ -128,7 +130,7 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
     for path, result in results:
         prune(path, result)
     epochs = {result.finetune_epochs for _, result in results} - {0}
-    control = f", trained {_count(epochs.pop(), 'epoch')} longer as well," if epochs else ""
+    control = f", trained {counted(epochs.pop(), 'epoch')} longer as well," if epochs else ""
     print(textwrap.fill(_LEGEND.format(control=control), 80))
     for why in sorted({result.untimed for _, result in results if result.untimed}):
         print(textwrap.fill(why, 80))
@@ -180,10 +182,6 @@ def _numbers(values: Any, place: tuple[int, ...] = ()) -> Iterator[tuple[tuple[i
         return
     for i, part in enumerate(values):
         yield from _numbers(part, (*place, i))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def number(value: float | None, form: str) -> str:

@@ -5,12 +5,13 @@ from typing import Any
 
 from tokenprune.claims import Published
 from tokenprune.claims.units import EXPONENT
+from tokenprune.errors import counted
 from tokenprune.report.arms import experiments, variant_of
 from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands
 from tokenprune.report.experiments import figure_name
 from tokenprune.report.figures import suffixes
-from tokenprune.report.html import count, figure
+from tokenprune.report.html import figure
 from tokenprune.report.matrix import EXPERIMENTS, SIGNS, Cell, Matrix, Row
 from tokenprune.report.numbers import DASH
 from tokenprune.report.series import Trained
@@ -172,7 +173,7 @@ class _Parts:
         return {
             **_verdict(cell),
             "depth": verdict.depth,
-            "images": None if verdict.images is None else count(verdict.images, "test image"),
+            "images": None if verdict.images is None else counted(verdict.images, "test image"),
             "why": _written(verdict.why),
             "todo": verdict.todo,
             "figures": [
@@ -180,7 +181,7 @@ class _Parts:
                 for name in self.figures.get(_place(row), ())
             ],
             "numbers": self.numbers.get(_place(row)),
-            "count": count(len(names), "run"),
+            "count": counted(len(names), "run"),
             "settings": [
                 {
                     "anchor": setting_anchor(found[0]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tokenprune import files
+from tokenprune.errors import counted
 from tokenprune.report.environment import different
 from tokenprune.report.style import Drawing
 from tokenprune.runs import RunFolder
@@ -48,7 +49,7 @@ def machines(by_run: Mapping[str, dict[str, Any]]) -> list[dict[str, str]]:
     return [
         {
             "title": _machine(environment),
-            "runs": f"{count(len(runs), 'run')}: {', '.join(runs)}",
+            "runs": f"{counted(len(runs), 'run')}: {', '.join(runs)}",
             "text": yaml.safe_dump(environment, sort_keys=False, allow_unicode=True).rstrip(),
         }
         for environment, runs in different(by_run)
@@ -62,10 +63,6 @@ def resolved(folder: RunFolder) -> str | None:
         return files.read_text(folder.resolved).rstrip()
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _machine(environment: dict[str, Any]) -> str:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import tokenprune
+from tokenprune.errors import counted
 from tokenprune.report import behind, captions, conclusion
 from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands
 from tokenprune.report.figures import suffixes
-from tokenprune.report.html import count, figure, machines, resolved, template
+from tokenprune.report.html import figure, machines, resolved, template
 from tokenprune.report.numbers import (
     bounds,
     duration,
@@ -61,7 +62,7 @@ def _lead(report: Report) -> str:
     sources = sorted({_data(r.data.source, r.data.scene) for r in results})
     methods = sorted({measured.line for measured in report.measured})
     parts = [
-        count(len(results), "finished run"),
+        counted(len(results), "finished run"),
         f"{'recipe' if len(recipes) == 1 else 'recipes'} {', '.join(recipes)}",
         f"depth {', '.join(map(str, depths))}",
         ", ".join(sources),
@@ -146,13 +147,13 @@ def _setting(runs: Sequence[Trained], folders: dict[str, RunFolder], commands: C
         f"{_data(data.source, data.scene)}: {data.train_count:,} training and {data.test_count:,} test images",
         f"label-relevant share {percent(data.relevant_share)} %" if data.relevant_share is not None else None,
         f"trained with {result.pruner} at keep {result.keep_ratio:g}" if result.pruner != "none" else None,
-        count(result.epochs, "epoch"),
+        counted(result.epochs, "epoch"),
     ]
     accuracy = over_seeds([run.result.test_accuracy for run in runs], (runs[0].low, runs[0].high))
     return {
         "anchor": behind.setting_anchor(runs[0]),
         "title": f"{result.name}, {behind.describe(runs[0])}",
-        "accuracy": f"{percent(accuracy.value)} % ({bounds(accuracy)}), {count(len(runs), 'seed')}",
+        "accuracy": f"{percent(accuracy.value)} % ({bounds(accuracy)}), {counted(len(runs), 'seed')}",
         "facts": " · ".join(fact for fact in facts if fact),
         "runs": [_run(run) for run in runs],
         "groups": [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
+from tokenprune.claims.images import mark_of
 from tokenprune.runs import PrunePoint, PruneResult, TrainResult
 from tokenprune.statistics import mean_interval, paired_interval, wilson
 
@@ -68,7 +69,8 @@ class Group:
         scores = f", scores of {self.input_scores}" if self.input_scores else ""
         epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
         tuned = f", {epochs} of fine-tuning at each ratio, as of the unpruned model" if self.finetune_epochs else ""
-        return f"site {self.site}{scores}{tuned}, {self.precision} on {self.device}"
+        images = f", {mark}" if (mark := mark_of(self.family)) else ""
+        return f"site {self.site}{scores}{tuned}, {self.precision} on {self.device}{images}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tokenprune.claims.images import mark_of
 from tokenprune.claims.judge import LEVEL, SEEDS
 from tokenprune.claims.units import EXPONENT
 from tokenprune.report.collect import Report
@@ -46,7 +47,7 @@ def _runs(report: Report) -> Any:
     for run in report.trained:
         result = run.result
         found.add_row(
-            Text(run.folder),
+            Text(", ".join(filter(None, (run.folder, mark_of(result.setting))))),
             str(result.model.depth),
             percent(result.test_accuracy, 2),
             bounds(Interval(result.test_accuracy, run.low, run.high)),

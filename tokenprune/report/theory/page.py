@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import tokenprune
+from tokenprune.errors import counted
 from tokenprune.report.commands import train_command
-from tokenprune.report.html import count, figure, machines, resolved, template
+from tokenprune.report.html import figure, machines, resolved, template
 from tokenprune.report.numbers import duration
 from tokenprune.report.style import Drawing
 from tokenprune.report.theory.collect import Laboratory
@@ -39,10 +40,10 @@ def _lead(laboratory: Laboratory) -> str:
     experiments = dict.fromkeys(case.setting.experiment for case in laboratory.cases)
     return " · ".join(
         [
-            count(len(laboratory.runs), "finished run"),
-            count(len(laboratory.cases), "setting"),
+            counted(len(laboratory.runs), "finished run"),
+            counted(len(laboratory.cases), "setting"),
             ", ".join(experiments),
-            f"{count(models, 'model')} in {duration(seconds)}",
+            f"{counted(models, 'model')} in {duration(seconds)}",
         ]
     )
 
@@ -58,7 +59,7 @@ def _setting(laboratory: Laboratory, case: Case[Any]) -> dict[str, Any]:
     return {
         "title": pretty(case.title),
         "facts": pretty(
-            f"setting {case.first.setting} · {case.setting.title} · {count(case.setting.models, 'model')} in "
+            f"setting {case.first.setting} · {case.setting.title} · {counted(case.setting.models, 'model')} in "
             f"{duration(seconds)} on {case.first.device} · {', '.join(case.setting.folders)}"
         ),
         "commands": "\n".join(dict.fromkeys(commands)),
