@@ -129,8 +129,10 @@ def test_predictions_are_those_that_were_counted(tmp_path: Path) -> None:
     with np.load(second.predictions) as arrays:
         np.savez(second.predictions, labels=arrays["labels"], predictions=arrays["predictions"][::-1])
     _, problems = read_runs(tmp_path)
-    assert f"{first.predictions}: changed after its result was written (sha256 differs)" in problems
-    assert f"{second.predictions}: damaged: not the answers that result.json counts" in problems
+    changed = f"{first.predictions}: changed after its result was written (sha256 differs)"
+    assert f"{changed}: its answers by image are not used" in problems
+    miscounted = f"{second.predictions}: damaged: not the answers that result.json counts"
+    assert f"{miscounted}: its answers by image are not used" in problems
 
 
 def test_a_result_without_a_status_is_used(tmp_path: Path) -> None:

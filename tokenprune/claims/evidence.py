@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -70,7 +70,7 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
             problems.append(f"{error}: run {folder.name} is not used")
             continue
         epochs = _epochs(folder, result, broken, problems)
-        problems += broken.values()
+        problems += _left_out(broken)
         known = folder.environment.name not in broken
         run = RunData(folder, result, epochs, _read_prunes(folder, result, problems), science, known)
         if run.idle:
@@ -84,16 +84,32 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
             problems.append(
                 f"{run.folder.path}: same setting and seed as {first.folder.name}, so no replicate of it: not used"
             )
-    results = [result for run in replicates.values() for result in (run.result, *(prune for _, prune in run.prunes))]
+    results = [
+        pair for run in replicates.values() for pair in ((run.folder.path, cast(Result, run.result)), *run.prunes)
+    ]
     return list(replicates.values()), problems + different + unsealed(results, runs_dir)
 
 
-def unsealed(results: Sequence[Result], runs_dir: Path) -> list[str]:
-    """A line for the results that say nothing of whether they were changed."""
-    count = sum(result.seal is None for result in results)
-    if not count:
+_NAMED = 6  # results without a seal; more are counted
+_LEFT_OUT = {
+    "environment.json": "which images it saw and what it ran on is unknown",
+    "predictions.npz": "its answers by image are not used",
+}
+
+
+def _left_out(broken: Mapping[str, str]) -> list[str]:
+    """What is said of files that changed after their result was written, and what is not used for it."""
+    return [f"{problem}: {_LEFT_OUT[name]}" if name in _LEFT_OUT else problem for name, problem in broken.items()]
+
+
+def unsealed(results: Sequence[tuple[Path, Result]], runs_dir: Path) -> list[str]:
+    """A line for the results, each with its folder, that say nothing of whether they were changed."""
+    names = [str(path.relative_to(runs_dir)) for path, result in results if result.seal is None]
+    if not names:
         return []
-    return [f"{runs_dir}: {count} of {len(results)} results have no seal, so whether they were changed is unknown"]
+    some = f": {', '.join(names)}" if len(names) <= _NAMED and len(names) < len(results) else ""
+    have = "results has" if len(names) == 1 else "results have"
+    return [f"{runs_dir}: {len(names)} of {len(results)} {have} no seal, so whether they were changed is unknown{some}"]
 
 
 def _epochs(folder: RunFolder, result: TrainResult, broken: dict[str, str], problems: list[str]) -> list[Epoch]:
@@ -204,7 +220,7 @@ def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -
                     f"{path}: damaged: {result.baseline_correct} right without pruning, where the run has "
                     f"{trained.test_correct}"
                 )
-            problems += changed(path, result).values()
+            problems += _left_out(changed(path, result))
             found.append((path, result))
         except TokenpruneError as error:
             problems.append(f"{error}: this prune is not used")

@@ -1,16 +1,22 @@
 """`tokenprune ls`: what there is."""
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from tokenprune.cli.options import DataDir, Json, RunsDir
 
 if TYPE_CHECKING:
+    from tokenprune.errors import TokenpruneError
     from tokenprune.runs import TheoryFolder
+
+
+_Record = TypeVar("_Record")
 
 
 class Kind(StrEnum):
@@ -87,43 +93,47 @@ def _datasets(data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def _runs(runs_dir: Path) -> list[dict[str, Any]]:
-    from tokenprune.errors import TokenpruneError
     from tokenprune.runs import all_runs, theory_runs
 
     rows = []
     for run in all_runs(runs_dir):
-        try:
-            status, result = run.status(), run.result() if run.finished else None
-            state: str | None = "finished" if run.finished else status.state if status else None
-            methods = sorted({found.method for _, found in run.prunes()})
-        except TokenpruneError as error:
-            print(f"warning: {error}", file=sys.stderr)
-            status = result = None
-            state, methods = "damaged", []
+        damaged: list[TokenpruneError] = []
+        result = _tried(run.result, damaged) if run.finished else None
+        status = _tried(run.status, damaged) if result or not run.finished else None
+        curves = [_tried(partial(run.curve, path), damaged) for path in run.prune_folders()]
+        for problem in damaged:
+            print(f"warning: {problem}", file=sys.stderr)
+        state = "finished" if result else status.state if status else "damaged" if damaged else "unknown"
         rows.append(
             {
                 "run": run.name,
                 "state": state,
                 "epoch": status.epoch if status else result.epochs if result else None,
                 "test accuracy": round(result.test_accuracy, 4) if result else None,
-                "pruned by": ", ".join(methods) or None,
+                "pruned by": ", ".join(sorted({curve.method for curve in curves if curve})) or None,
             }
         )
     return rows + [_theory_run(run) for run in theory_runs(runs_dir)]
 
 
-def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
+def _tried(read: Callable[[], _Record], damaged: "list[TokenpruneError]") -> _Record | None:
+    """What is read; None where it cannot be, and why is added to `damaged`."""
     from tokenprune.errors import TokenpruneError
 
-    result = None
     try:
-        status = run.status()
-        state: str | None = "finished" if run.finished else status.state if status else None
-        if run.finished:
-            result = run.theory_result()
+        return read()
     except TokenpruneError as error:
-        print(f"warning: {error}", file=sys.stderr)
-        state = "damaged"
+        damaged.append(error)
+        return None
+
+
+def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
+    damaged: list[TokenpruneError] = []
+    result = _tried(run.theory_result, damaged) if run.finished else None
+    status = _tried(run.status, damaged) if result or not run.finished else None
+    for problem in damaged:
+        print(f"warning: {problem}", file=sys.stderr)
+    state = "finished" if result else status.state if status else "damaged" if damaged else "unknown"
     return {
         "theory run": f"{run.place}/{run.name}",
         "state": state,

@@ -66,7 +66,7 @@ def collect(
             f"{runs_dir}: no finished run to report on; `tokenprune train --recipe quickstart` makes one, "
             f"`tokenprune theory phase` one of the laboratory, --runs-dir looks elsewhere{because}"
         )
-    environments, unread = environment.read_all(run.folder for run in runs)
+    environments, unread = environment.read_all(run.folder for run in runs if run.environment)
     measured = tuple(
         Measured(run.folder.name, run.result, prune, path.name, point)
         for run in runs
@@ -87,7 +87,7 @@ def collect(
             run.folder.name: [(e.epoch, e.attention_on_relevant) for e in run.epochs if e.attention_on_relevant]
             for run in runs
         },
-        environments=environments,
+        environments={run.folder.name: environments.get(run.folder.name, {}) for run in runs},
         verdicts=verdicts,
         trends=found_trends,
         matrix=matrix(verdicts, found_trends, trained),

@@ -306,8 +306,11 @@ class RunFolder:
 
     def prunes(self) -> list[tuple[Path, PruneResult]]:
         """Every finished prune of this run, in the order of folder names."""
-        found = sorted(self.curves.glob("*/result.json"))
-        return [(path.parent, self.curve(path.parent)) for path in found]
+        return [(path, self.curve(path)) for path in self.prune_folders()]
+
+    def prune_folders(self) -> list[Path]:
+        """Those of finished prunes, by name."""
+        return [path.parent for path in sorted(self.curves.glob("*/result.json"))]
 
     def curve(self, path: Path) -> PruneResult:
         """The result in a prune's folder. Raises TokenpruneError if it is damaged or not of this run."""

@@ -47,7 +47,7 @@ def read_theory(runs_dir: Path) -> tuple[list[tuple[TheoryFolder, TheoryResult]]
             problems.append(f"{folder.path}: same setting and seed as {twin}, so no replicate of it: not used")
             continue
         found.append((folder, result))
-    return found, problems + unsealed([result for _, result in found], runs_dir / TheoryFolder.place)
+    return found, problems + unsealed([(folder.path, result) for folder, result in found], runs_dir)
 
 
 def _contradictions(result: TheoryResult) -> Iterator[str]:
