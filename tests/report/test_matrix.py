@@ -205,7 +205,11 @@ def test_what_was_not_compared_is_a_footnote(two_sites: Path) -> None:
         ("removing-irrelevant-is-free", "before:0"),
         ("attention-concentrates", None),
     }
-    notes = ("magnitude-beats-random at before:1", "oracle-at-least-magnitude at after:0 and before:1")
+    lacks = "no run was measured with both"
+    notes = (
+        f"magnitude-beats-random at before:1 ({lacks} magnitude and random)",
+        f"oracle-at-least-magnitude at after:0 and before:1 ({lacks} oracle and magnitude)",
+    )
     assert found.matrix.left_out == notes
     assert "; ".join(notes) in " ".join(" ".join(terminal(report.table(found))).split())
 
@@ -219,6 +223,15 @@ def test_where_nothing_was_compared_one_row_says_how(tmp_path: Path) -> None:
     assert cell is not None
     assert (cell.judged.verdict, cell.effect) == ("undecided", "–")
     assert "--method magnitude --method random --site after:0" in str(cell.judged.todo)
+
+
+def test_a_ratio_that_removes_nothing_is_told_as_such(tmp_path: Path) -> None:
+    for seed in range(3):
+        run = make_run(tmp_path / "runs", seed=seed, methods={"magnitude": CURVE, "random": CURVE}, examples=False)
+        for method in ("magnitude", "random"):
+            make_prune(run, method, {1.0: 0.6, 0.999: 0.6}, site="after:0", examples=False)
+    note = "magnitude-beats-random at after:0 (no ratio at which magnitude and random were measured removes a token)"
+    assert note in collect(tmp_path / "runs").matrix.left_out
 
 
 def test_a_depth_that_was_not_measured_joins_the_row_of_its_family() -> None:

@@ -69,7 +69,7 @@ def compare(runs: tuple[RunData, ...], subject: str, reference: str) -> list[Fin
             ratios = sorted(shared, reverse=True)
             lacking = None
             if not pairs:
-                lacking = f"no run was measured with both {subject} and {reference}"
+                lacking = _unmeasured(runs, (subject, reference), condition)
             elif not ratios:
                 lacking = f"{subject} and {reference} share no keep ratio below 1"
             todo = [run for run in runs if run.result.seed not in pairs] if ratios else list(runs)
@@ -111,7 +111,7 @@ def relevance_kept(runs: tuple[RunData, ...]) -> list[Finding]:
             known = {seed: [x for x in excess if x is not None] for seed, excess in above.items()}
             lacking, todo = None, [run for run in runs if run.result.seed not in curves]
             if not curves:
-                lacking = "no run was measured with magnitude"
+                lacking = _unmeasured(runs, ("magnitude",), condition)
             elif not ratios:
                 lacking, todo = "the runs share no keep ratio below 1", list(runs)
             elif known != above:
@@ -151,7 +151,7 @@ def irrelevant_removed(runs: tuple[RunData, ...]) -> list[Finding]:
             lacking, todo = None, [run for run in runs if run.result.seed not in oracle]
             add: list[float] = [] if ratio is None else [ratio]
             if not oracle:
-                lacking = "no run was measured with oracle"
+                lacking = _unmeasured(runs, ("oracle",), condition)
             elif not recall:
                 lacking, todo, add = "the runs share no keep ratio below 1", list(runs), [0.9]
             elif any(share is None for share in recall.values()):
@@ -197,6 +197,14 @@ def _conditions(runs: tuple[RunData, ...], methods: tuple[str, ...]) -> list[Con
 
 def _condition_of(prune: PruneResult) -> Condition:
     return Condition(prune.site, prune.input_scores, prune.finetune_epochs, prune.count)
+
+
+def _unmeasured(runs: tuple[RunData, ...], methods: tuple[str, ...], condition: Condition | None) -> str:
+    """Why no run has points of all the methods."""
+    for run in runs:
+        if {prune.method for _, prune in run.prunes if _condition_of(prune) == condition} >= set(methods):
+            return f"no ratio at which {' and '.join(methods)} were measured removes a token"
+    return f"no run was measured with {'both ' if len(methods) > 1 else ''}{' and '.join(methods)}"
 
 
 def _variants(runs: tuple[RunData, ...], condition: Condition | None, method: str) -> list[str]:

@@ -59,8 +59,10 @@ def ls(
 
 def _cell(value: object) -> str:
     """Shares as everywhere else in tables: in per cent."""
+    from tokenprune.cli.show import DASH
+
     if value is None:
-        return "-"
+        return DASH
     return f"{value:.2%}" if isinstance(value, float) else str(value)
 
 

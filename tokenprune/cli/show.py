@@ -17,7 +17,10 @@ from tokenprune.errors import counted
 if TYPE_CHECKING:
     from tokenprune.pipeline import DryRun
     from tokenprune.recipe import Loaded
-    from tokenprune.runs import MeasureResult, PruneResult, RunFolder
+    from tokenprune.runs import MeasureResult, PrunePoint, PruneResult, RunFolder
+
+
+DASH = "–"  # between the ends of a range, and for what is missing
 
 
 def json(value: Any) -> None:
@@ -132,12 +135,23 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
     epochs = {result.finetune_epochs for _, result in results} - {0}
     control = f", trained {counted(epochs.pop(), 'epoch')} longer as well," if epochs else ""
     print(textwrap.fill(_LEGEND.format(control=control), 80))
+    if any(map(_removes_none, (point for _, result in results for point in result.points))):
+        print(f"{_NONE} removes no token: as keep 1.")
     for why in sorted({result.untimed for _, result in results if result.untimed}):
         print(textwrap.fill(why, 80))
 
 
+_NONE = "="  # beside a keep ratio
+
+
+def _removes_none(point: "PrunePoint") -> bool:
+    return point.keep_ratio < 1 and (not point.realised or point.realised[-1] == 1)
+
+
 def prune(path: Path, result: "PruneResult") -> None:
     """One method's curve."""
+    from tokenprune.claims.units import signed
+
     seeds = any(point.seed is not None for point in result.points)
     names = ["keep", *(["seed"] if seeds else []), "acc %", "95 % CI", "diff", "p", "rel.", "left", "MFLOPs"]
     names += ["img/s", "gain/ideal"]
@@ -145,11 +159,11 @@ def prune(path: Path, result: "PruneResult") -> None:
         names,
         [
             [
-                f"{point.keep_ratio:g}",
+                f"{point.keep_ratio:g}{_NONE if _removes_none(point) else ''}",
                 *([number(point.seed, "d")] if seeds else []),
                 f"{100 * point.accuracy:.2f}",
-                f"{100 * point.low:.1f}-{100 * point.high:.1f}",
-                f"{100 * point.difference:+.2f}",
+                f"{100 * point.low:.1f}{DASH}{100 * point.high:.1f}",
+                signed(100 * point.difference, 2),
                 f"{point.mcnemar_p:.1g}",
                 number(point.kept_relevance, ".2f"),
                 f"{point.realised[-1]:.2f}" if point.realised else "1.00",
@@ -185,4 +199,4 @@ def _numbers(values: Any, place: tuple[int, ...] = ()) -> Iterator[tuple[tuple[i
 
 
 def number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+    return DASH if value is None else f"{value:{form}}"

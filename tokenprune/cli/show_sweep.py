@@ -85,4 +85,4 @@ def _cells(number: int) -> str:
 
 
 def _tera(flops: float | None) -> str:
-    return "-" if flops is None else f"{flops / 1e12:.3g}" if flops < 1e15 else f"{flops / 1e12:,.0f}"
+    return show.DASH if flops is None else f"{flops / 1e12:.3g}" if flops < 1e15 else f"{flops / 1e12:,.0f}"

@@ -51,7 +51,8 @@ def _phase(found: PhaseResult) -> None:
         for row, count in reversed(list(enumerate(found.samples)))
     ]
     below = [
-        bound or ("-" if middle is None else f"{middle:.3g}") for middle, bound in zip(fit.n50, fit.bound, strict=True)
+        bound or (show.DASH if middle is None else f"{middle:.3g}")
+        for middle, bound in zip(fit.n50, fit.bound, strict=True)
     ]
     title = f"successes of {found.trials} ({found.kind}): training samples down, {_AXES[found.axis]} across"
     _table(["N", *names], [*rows, ["N50", *below]], numbers=["N", *names], title=title)
@@ -165,13 +166,13 @@ def _successes(cell: Sequence[float | None], success: float) -> int:
 
 def _mean(cell: Sequence[float | None], form: str = ".4f") -> str:
     values = [value for value in cell if value is not None]
-    return f"{mean_interval(values)[0]:{form}}" if values else "-"
+    return f"{mean_interval(values)[0]:{form}}" if values else show.DASH
 
 
 def _interval(curves: Sequence[Sequence[float | None]], at: int) -> tuple[str, str]:
     values = [curve[at] for curve in curves]
     known = [value for value in values if value is not None]
     if not known:
-        return "-", "-"
+        return show.DASH, show.DASH
     mean, low, high = mean_interval(known)
-    return f"{mean:.3f}", "-" if low is None else f"{low:.3f}-{high:.3f}"
+    return f"{mean:.3f}", show.DASH if low is None else f"{low:.3f}{show.DASH}{high:.3f}"

@@ -157,7 +157,7 @@ def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
     something of another's, the family goes.
     """
     shown: list[Verdict] = []
-    aside: dict[str, set[str]] = {}
+    aside: dict[tuple[str, str], set[str]] = {}
     for claim in dict.fromkeys(verdict.claim for verdict in verdicts):
         found = [verdict for verdict in verdicts if verdict.claim == claim]
         measured = {v.family for v in found if v.effect is not None} or {v.family for v in found if v.evidence}
@@ -167,11 +167,12 @@ def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
             if any(v is verdict for v in best) and (verdict.family in measured or not measured):
                 shown.append(verdict)
             else:
-                aside.setdefault(claim, set()).add(_where(verdict) or f"{verdict.data} images")
-    places: dict[str, list[str]] = {}
-    for claim, names in aside.items():
-        places.setdefault(" and ".join(sorted(names)), []).append(claim)
-    return shown, [f"{', '.join(claims)} at {place}" for place, claims in places.items()]
+                place = _where(verdict) or f"{verdict.data} images"
+                aside.setdefault((claim, verdict.why.rstrip(".")), set()).add(place)
+    places: dict[tuple[str, str], list[str]] = {}
+    for (claim, why), names in aside.items():
+        places.setdefault((" and ".join(sorted(names)), why), []).append(claim)
+    return shown, [f"{', '.join(claims)} at {place} ({why})" for (place, why), claims in places.items()]
 
 
 def _lines(verdicts: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> list[dict[int, Verdict]]:

@@ -1,0 +1,23 @@
+"""The table of `prune`: signs as everywhere else, and rows that remove nothing."""
+
+from factories import make_run
+
+from tokenprune.cli import show
+
+
+def test_signs_and_rows_that_remove_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run = make_run(tmp_path, methods={"magnitude": {1.0: 0.6, 0.999: 0.6, 0.5: 0.58}})
+    show.prunes(run.prunes(), as_json=False)
+    printed = capsys.readouterr().out
+    rows = {words[0]: words for line in printed.splitlines() if len(words := line.split()) == 10}
+    assert [name for name in rows if name != "keep"] == ["1", "0.999=", "0.5"]
+    assert [rows[name][3] for name in ("1", "0.999=", "0.5")] == ["0.00", "0.00", "−2.00"]
+    assert "= removes no token: as keep 1." in printed
+    assert "56.9–63.0" in rows["1"]
+
+
+def test_nothing_is_said_of_rows_that_all_remove_tokens(tmp_path, capsys):
+    run = make_run(tmp_path, methods={"magnitude": {1.0: 0.6, 0.5: 0.58}})
+    show.prunes(run.prunes(), as_json=False)
+    assert "removes no token" not in capsys.readouterr().out
