@@ -227,7 +227,9 @@ def test_where_nothing_was_compared_one_row_says_how(tmp_path: Path) -> None:
 
 def test_a_ratio_that_removes_nothing_is_told_as_such(tmp_path: Path) -> None:
     for seed in range(3):
-        run = make_run(tmp_path / "runs", seed=seed, methods={"magnitude": CURVE, "random": CURVE}, examples=False)
+        run = make_run(
+            tmp_path / "runs", depth=2, seed=seed, methods={"magnitude": CURVE, "random": CURVE}, examples=False
+        )
         for method in ("magnitude", "random"):
             make_prune(run, method, {1.0: 0.6, 0.999: 0.6}, site="after:0", examples=False)
     note = "magnitude-beats-random at after:0 (no ratio at which magnitude and random were measured removes a token)"
