@@ -1,7 +1,5 @@
 """The recipes that travel with the program, and the page that lists every key."""
 
-from pathlib import Path
-
 import pytest
 
 from tokenprune.errors import UsageError
@@ -18,9 +16,7 @@ from tokenprune.recipe import (
     summary,
 )
 from tokenprune.recipe import shipped_recipes as shipped
-from tokenprune.recipe.document import document, keys
-
-ROOT = Path(__file__).parents[2]
+from tokenprune.recipe.document import keys
 
 
 def test_the_expected_ones_are_there():
@@ -58,12 +54,6 @@ def test_copying_never_replaces_a_file_unasked(tmp_path):
     with pytest.raises(UsageError, match="exists already; --force replaces it"):
         copy_recipe("paper", copied)
     assert copied.read_text() == "mine"
-
-
-def test_docs_recipes_is_what_the_schema_says():
-    assert (ROOT / "docs" / "recipes.md").read_text() == document(), (
-        "out of date: python -m tokenprune.recipe.document > docs/recipes.md"
-    )
 
 
 def test_every_key_is_documented_with_a_default_that_is_its_default():
