@@ -13,7 +13,7 @@ from sweep_factories import write_sweep
 from torch._dynamo.utils import counters
 
 from tokenprune import data, pipeline
-from tokenprune.pipeline import Shelf
+from tokenprune.pipeline import DatasetCache
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder, atomic
 from tokenprune.runs.sweeps import SweepCell, SweepFile
@@ -25,9 +25,9 @@ def cells(folder, text):
     return load_sweep(write_sweep(folder, text)).cells
 
 
-def work(cell, runs_dir, shelf=None):
+def work(cell, runs_dir, cache=None):
     said: list[Moved] = []
-    return run_cell(cell, Place(runs_dir, None), shelf or Shelf(), said.append), said
+    return run_cell(cell, Place(runs_dir, None), cache or DatasetCache(), said.append), said
 
 
 def test_a_cell_is_the_run_that_train_and_prune_make(tmp_path):
@@ -59,10 +59,10 @@ def test_images_are_loaded_once_for_all_cells_that_share_them(tmp_path, monkeypa
     loads: Counter[int] = Counter()
     load = data.load
     monkeypatch.setattr(data, "load", lambda spec, *rest: loads.update([spec.seed]) or load(spec, *rest))
-    shelf = Shelf()
+    cache = DatasetCache()
     text = "grid: {data.seed: [0, 1], model.depth: [1, 2], run.seed: [0, 1]}\nset: {train.epochs: 1}\nprune: [{}]"
     for cell in cells(tmp_path, text):
-        assert work(cell, tmp_path / "runs", shelf)[0].state == "finished"
+        assert work(cell, tmp_path / "runs", cache)[0].state == "finished"
     assert loads == {0: 1, 1: 1}
 
 
@@ -81,36 +81,36 @@ def test_scenes_of_the_same_photographs_read_them_once(tmp_path, monkeypatch):
     source = tmp_path / "photographs.npz"
     text = f"set: {{data.source: {source}, data.background: zeros}}\n"
     text += "grid: {data.scene: [plain, composite], data.train_size: [10, 20]}"
-    shelf, device = Shelf(), torch.device("cpu")
+    cache, device = DatasetCache(), torch.device("cpu")
     for cell in cells(tmp_path, text):
-        kept = shelf.dataset(cell.loaded.recipe.data, None, device)
+        kept = cache.dataset(cell.loaded.recipe.data, None, device)
         assert torch.equal(kept.train.images, data.load(cell.loaded.recipe.data, None, read).train.images)
     assert reads == {str(source): 1}
 
 
 def test_images_are_as_they_were_after_training_and_pruning(tmp_path):
     (cell,) = cells(tmp_path, "grid: {train.augment.crop: [2]}\nset: {train.augment.flip: true}\nprune: [{}]")
-    shelf = Shelf()
-    kept = shelf.dataset(cell.loaded.recipe.data, None, torch.device("cpu"))
+    cache = DatasetCache()
+    kept = cache.dataset(cell.loaded.recipe.data, None, torch.device("cpu"))
     before = copy.deepcopy(kept)
-    work(cell, tmp_path / "runs", shelf)
-    assert shelf.dataset(cell.loaded.recipe.data, None, torch.device("cpu")) is kept
+    work(cell, tmp_path / "runs", cache)
+    assert cache.dataset(cell.loaded.recipe.data, None, torch.device("cpu")) is kept
     for part in ("train", "test"):
         for name in ("images", "labels", "mask"):
             assert torch.equal(getattr(getattr(kept, part), name), getattr(getattr(before, part), name))
 
 
-def test_a_shelf_that_is_full_lets_go_of_what_was_used_longest_ago(tmp_path):
+def test_a_full_cache_drops_what_was_used_longest_ago(tmp_path):
     device = torch.device("cpu")
     specs = [cell.loaded.recipe.data for cell in cells(tmp_path, "grid: {data.seed: [0, 1, 2]}")]
     one = data.load(specs[0])
     size = sum(p.nbytes for s in (one.train, one.test) for p in (s.images, s.labels, s.mask))
-    shelf = Shelf(limit=2 * size)
-    first, second = (shelf.dataset(spec, None, device) for spec in specs[:2])
-    assert shelf.dataset(specs[0], None, device) is first
-    shelf.dataset(specs[2], None, device)
-    assert shelf.dataset(specs[0], None, device) is first
-    assert shelf.dataset(specs[1], None, device) is not second
+    cache = DatasetCache(limit=2 * size)
+    first, second = (cache.dataset(spec, None, device) for spec in specs[:2])
+    assert cache.dataset(specs[0], None, device) is first
+    cache.dataset(specs[2], None, device)
+    assert cache.dataset(specs[0], None, device) is first
+    assert cache.dataset(specs[1], None, device) is not second
 
 
 def test_cells_of_one_architecture_share_what_was_compiled(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_an_interrupted_cell_can_be_resumed(tmp_path, monkeypatch):
         if moved.epoch == 1:
             raise KeyboardInterrupt
 
-    ended = run_cell(cell, Place(tmp_path, None), Shelf(), interrupt)
+    ended = run_cell(cell, Place(tmp_path, None), DatasetCache(), interrupt)
     assert (ended.state, ended.message) == ("interrupted", "asked to stop; --resume continues")
     assert work(cell, tmp_path)[0].state == "finished"
 

@@ -1,8 +1,8 @@
 """The stages joined, for the CLI and for Python: a recipe to a run folder, a run folder to its pruning curves."""
 
 from tokenprune.pipeline.measure import measure_run
-from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
+from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare
 from tokenprune.pipeline.prune import prune_run
 from tokenprune.pipeline.train import DryRun, dry_run, train_run
 
-__all__ = ["DryRun", "Prepared", "Shelf", "dry_run", "measure_run", "prepare", "prune_run", "train_run"]
+__all__ = ["DatasetCache", "DryRun", "Prepared", "dry_run", "measure_run", "prepare", "prune_run", "train_run"]

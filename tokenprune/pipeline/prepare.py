@@ -1,7 +1,7 @@
 """A recipe's images and model on their device."""
 
+import functools
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +34,23 @@ class Prepared:
     notes: tuple[str, ...] = ()  # what a user must know of them, a line each
 
 
-#: Bytes of images that a shelf keeps, of one process: eight data sets of CIFAR-10's size.
-SHELF_BYTES = 2 * 2**30
+#: Bytes of images that one process keeps: eight data sets of CIFAR-10's size.
+CACHE_BYTES = 2 * 2**30
 
 
-class Shelf:
-    """What one process keeps from run to run: photographs, and data sets on their device.
+class DatasetCache:
+    """Photographs, and data sets on their device, that one process keeps from run to run.
 
-    Nothing that is kept is ever changed, so that a run ends as it would alone.
+    Nothing that is kept is ever changed, so a run ends as it would alone.
     """
 
-    def __init__(self, limit: int = SHELF_BYTES) -> None:
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit = limit
-        self._read = cache(data.read)  # scenes and subsets are made of the same photographs
+        self._read = functools.cache(data.read)  # scenes and subsets are made of the same photographs
         self._datasets: dict[str, Dataset] = {}
 
     def dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
-        """As `data.load`, on `device`; those that were used longest ago make way."""
+        """As `data.load`, on `device`; those used longest ago are dropped."""
         key = f"{spec.model_dump_json()} {data_dir} {device}"
         found = self._datasets.pop(key, None) or data.load(spec, data_dir, self._read).to(device)
         while self._datasets and _bytes(found) + sum(map(_bytes, self._datasets.values())) > self.limit:
@@ -68,16 +68,18 @@ def _bytes(dataset: Dataset) -> int:
     return sum(part.nbytes for part in parts if part is not None)
 
 
-def prepare(recipe: Recipe, data_dir: Path | None, shelf: Shelf | None = None, weights: Path | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe, data_dir: Path | None, cache: DatasetCache | None = None, weights: Path | None = None
+) -> Prepared:
     """The images and the model with the recipe's seed. Raises TokenpruneError, UsageError.
 
     weights: of the run that it starts from, instead of `model.checkpoint`. Nothing is pretrained here.
     """
-    shelf = shelf or Shelf()
+    cache = cache or DatasetCache()
     device = hardware.choose_device(recipe.run.device)
     threads = hardware.set_threads(recipe.run.threads)
     precision = hardware.choose_precision(recipe.train.precision, device)
-    dataset = normalised(shelf.dataset(recipe.data, data_dir, device), recipe)
+    dataset = normalised(cache.dataset(recipe.data, data_dir, device), recipe)
     torch.manual_seed(recipe.run.seed)
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
@@ -129,7 +131,7 @@ def _untaught(dataset: Dataset) -> str | None:
 
 
 def prepare_run(
-    run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, shelf: Shelf | None
+    run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, cache: DatasetCache | None
 ) -> Prepared:
     """A finished run's model and images, both checked to be what they were."""
     weights = run.check_weights()
@@ -142,7 +144,7 @@ def prepare_run(
             "model": recipe.model.model_copy(update={"checkpoint": None}),
         }
     )
-    prepared = prepare(bare, data_dir, shelf)
+    prepared = prepare(bare, data_dir, cache)
     run.check_images(prepared.dataset.provenance)
     check_normalised(run.environment, prepared.dataset)
     models.load_weights(prepared.model.vit, weights)

@@ -15,7 +15,7 @@ from tokenprune.errors import UsageError
 from tokenprune.evaluation import Curve, Plan
 from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
-from tokenprune.pipeline.prepare import Prepared, Shelf, prepare_run
+from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
 from tokenprune.pruners.base import Pruner
 from tokenprune.recipe import Recipe, Schedule, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
@@ -40,7 +40,7 @@ def prune_run(
     data_dir: Path | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    shelf: Shelf | None = None,
+    cache: DatasetCache | None = None,
 ) -> list[tuple[Path, PruneResult]]:
     """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
 
@@ -78,7 +78,7 @@ def prune_run(
     missing = tuple(pair for pair in plan.methods if force or not (folder(pair[0]) / "result.json").is_file())
     if missing:
         with run.lock():
-            trained = prepare_run(run, recipe, device, data_dir, shelf)
+            trained = prepare_run(run, recipe, device, data_dir, cache)
             plan = replace(plan, methods=missing)
             finetuned = run.path / "finetuned"
             if finetune_epochs:

@@ -14,7 +14,7 @@ from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.normalise import check_normalised
-from tokenprune.pipeline.prepare import Prepared, Shelf, prepare
+from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare
 from tokenprune.recipe import Loaded, Recipe, dump_recipe, pretraining_of, run_of
 from tokenprune.runs import Busy, DataFacts, Epoch, ModelFacts, Place, RunFolder, TrainResult, atomic
 from tokenprune.training import Checkpoint, Job, Outcome, Reporter
@@ -28,9 +28,9 @@ def train_run(
     resume: bool = False,
     force: bool = False,
     reporter: Reporter | None = None,
-    shelf: Shelf | None = None,
+    cache: DatasetCache | None = None,
 ) -> RunFolder:
-    """Train a recipe into its run folder; `shelf` keeps images from one run to the next.
+    """Train a recipe into its run folder; `cache` keeps images from one run to the next.
 
     The pretraining that the recipe starts from is a run in the same folder of runs: it is trained first if it is not
     finished, gone on with if it was begun, waited for if another process has it, and not touched by `force`.
@@ -44,18 +44,18 @@ def train_run(
     folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
         if folder.due(resume=resume, force=force, say=reporter.message):
-            _train(loaded, folder, data_dir, resume, force, reporter, shelf)
+            _train(loaded, folder, data_dir, resume, force, reporter, cache)
         else:
-            _check_same(folder, loaded.recipe, data_dir, reporter, shelf)
+            _check_same(folder, loaded.recipe, data_dir, reporter, cache)
     return folder
 
 
 def _check_same(
-    folder: RunFolder, recipe: Recipe, data_dir: Path | None, reporter: Reporter, shelf: Shelf | None
+    folder: RunFolder, recipe: Recipe, data_dir: Path | None, reporter: Reporter, cache: DatasetCache | None
 ) -> None:
     """Raises TokenpruneError where the images found now are not those of a finished run; says where none are found."""
     try:
-        found = (shelf or Shelf()).provenance(recipe.data, data_dir)
+        found = (cache or DatasetCache()).provenance(recipe.data, data_dir)
     except TokenpruneError as error:
         reporter.message(f"{folder.path}: its images were not compared: {error}")
         return
@@ -69,12 +69,12 @@ def _train(
     resume: bool,
     force: bool,
     reporter: Reporter,
-    shelf: Shelf | None,
+    cache: DatasetCache | None,
 ) -> None:
     """Train into a folder whose lock is held; beside its result, if it has one, until the new one is whole."""
     recipe = loaded.recipe
-    first = _pretrained(loaded, folder.path.parent, data_dir, reporter, shelf)
-    prepared = prepare(recipe, data_dir, shelf, first.check_weights() if first else None)
+    first = _pretrained(loaded, folder.path.parent, data_dir, reporter, cache)
+    prepared = prepare(recipe, data_dir, cache, first.check_weights() if first else None)
     here = folder.unfinished
     if force:
         _clear(here)
@@ -95,7 +95,7 @@ def _train(
 
 
 def _pretrained(
-    loaded: Loaded, runs_dir: Path, data_dir: Path | None, reporter: Reporter, shelf: Shelf | None
+    loaded: Loaded, runs_dir: Path, data_dir: Path | None, reporter: Reporter, cache: DatasetCache | None
 ) -> RunFolder | None:
     """The finished run that a recipe starts from; None from scratch."""
     first = pretraining_of(loaded)
@@ -105,13 +105,13 @@ def _pretrained(
     if not folder.finished:
         reporter.message(f"{folder.path} is trained first: the pretraining that this run starts from")
     else:
-        _check_same(folder, first.recipe, data_dir, reporter, shelf)
+        _check_same(folder, first.recipe, data_dir, reporter, cache)
     waiting = False
     while not folder.finished:
         try:
             with folder.lock():
                 if not folder.finished:
-                    _train(first, folder, data_dir, resume=True, force=False, reporter=reporter, shelf=shelf)
+                    _train(first, folder, data_dir, resume=True, force=False, reporter=reporter, cache=cache)
         except Busy:  # said after a fifth of a second: soon enough to look again, and not too often
             if not waiting:
                 reporter.message(f"{folder.path}: another process is training it; waiting")

@@ -15,7 +15,7 @@ import torch
 
 from tokenprune import pipeline
 from tokenprune.errors import WARNING, TokenpruneError
-from tokenprune.pipeline import Shelf
+from tokenprune.pipeline import DatasetCache
 from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import Busy, Epoch, RunFolder
 from tokenprune.runs.sweeps import State, SweepFile, Word
@@ -34,12 +34,12 @@ class Place:
     data_dir: Path | None
 
 
-def run_cell(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None]) -> Ended:
+def run_cell(cell: Cell, place: Place, cache: DatasetCache, say: Callable[[Moved], None]) -> Ended:
     """Train and measure one cell, going on from where it was left; whatever goes wrong is in what is returned."""
     started, used = time.perf_counter(), time.process_time()
     reporter = _Reporter(say)
     try:
-        result = _run(cell, place, shelf, reporter)
+        result = _run(cell, place, cache, reporter)
         ended = Ended("finished", "; ".join(reporter.warnings) or None, result)
     except Busy as error:
         ended = Ended("elsewhere", str(error))
@@ -54,13 +54,13 @@ def run_cell(cell: Cell, place: Place, shelf: Shelf, say: Callable[[Moved], None
     return ended.after(time.perf_counter() - started, time.process_time() - used)
 
 
-def _run(cell: Cell, place: Place, shelf: Shelf, reporter: "_Reporter") -> float:
+def _run(cell: Cell, place: Place, cache: DatasetCache, reporter: "_Reporter") -> float:
     say = reporter.say
     run = RunFolder(place.runs_dir / cell.run)
     if not run.finished:
         say(Moved("training"))
         pipeline.train_run(
-            cell.loaded, runs_dir=place.runs_dir, data_dir=place.data_dir, resume=True, reporter=reporter, shelf=shelf
+            cell.loaded, runs_dir=place.runs_dir, data_dir=place.data_dir, resume=True, reporter=reporter, cache=cache
         )
     for spec in cell.prune:
         say(Moved("pruning"))
@@ -75,7 +75,7 @@ def _run(cell: Cell, place: Place, shelf: Shelf, reporter: "_Reporter") -> float
             batch_size=spec.batch_size,
             data_dir=place.data_dir,
             progress=reporter.count,
-            shelf=shelf,
+            cache=cache,
         )
     return run.result().test_accuracy
 
@@ -130,7 +130,7 @@ def serve(pipe: Connection, place: Place, gpu: int | None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(gpu)
-    shelf = Shelf()
+    cache = DatasetCache()
 
     def say(word: Moved | Ended) -> None:
         try:
@@ -141,7 +141,7 @@ def serve(pipe: Connection, place: Place, gpu: int | None) -> None:
     while True:
         try:
             cell: Any = pipe.recv()
-            say(run_cell(cell, place, shelf, say))
+            say(run_cell(cell, place, cache, say))
         except (EOFError, OSError, KeyboardInterrupt):
             return
 
@@ -160,7 +160,7 @@ def count_gpus(pipe: Connection) -> None:
 
 def run_part(cells: tuple[Cell, ...], place: Place, sweep: str, job: str | None = None) -> list[Ended]:
     """Cells in this process, in their order, for a task of a cluster, `job`; what becomes of each joins the record."""
-    shelf, file, outcomes = Shelf(), SweepFile(place.runs_dir, sweep), []
+    cache, file, outcomes = DatasetCache(), SweepFile(place.runs_dir, sweep), []
     failed: dict[str | None, str | None] = {}
     said: tuple[str, State] | None = None
 
@@ -174,7 +174,7 @@ def run_part(cells: tuple[Cell, ...], place: Place, sweep: str, job: str | None 
         if before.state == "waiting" and cell.needs in failed:
             ended = Ended("failed", orphaned(str(cell.needs), failed[cell.needs]))
         elif before.state == "waiting":
-            ended = run_cell(cell, place, shelf, say)
+            ended = run_cell(cell, place, cache, say)
         else:
             ended = Ended(before.state, before.message, before.accuracy)
         file.note({cell.run: Word(ended.state, ended.message, job)})
