@@ -12,7 +12,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
 from tokenprune.sweep import begin, run_here, work
-from tokenprune.sweep.launch import _Queue, crew
+from tokenprune.sweep.launch import _Queue, worker_pool
 from tokenprune.sweep.progress import Ended, Row, Unwatched
 
 CPU = "set: {run.device: cpu}\n"
@@ -118,24 +118,24 @@ def test_what_another_process_has_finished_by_the_end_is_finished(tmp_path):
 
 def test_as_many_workers_as_cores_for_their_threads():
     cores = len(os.sched_getaffinity(0))
-    assert crew(None, 1, "cpu", 1).slots == (None,) * cores
-    assert crew(None, cores, "cpu", 1).slots == (None,)
-    assert crew(None, 4 * cores, "cpu", 1).slots == (None,)
-    assert crew(3, 1, "cpu", 1).slots == (None,) * 3
+    assert worker_pool(None, 1, "cpu", 1).slots == (None,) * cores
+    assert worker_pool(None, cores, "cpu", 1).slots == (None,)
+    assert worker_pool(None, 4 * cores, "cpu", 1).slots == (None,)
+    assert worker_pool(3, 1, "cpu", 1).slots == (None,) * 3
 
 
 def test_cuda_that_is_not_there_is_said_once_before_anything_runs(monkeypatch):
     monkeypatch.setattr("tokenprune.sweep.launch._ask_for_gpus", lambda: 0)
     with pytest.raises(TokenpruneError, match="device cuda: torch sees no CUDA device here; use --device cpu or auto"):
-        crew(None, 1, "cuda", 1)
+        worker_pool(None, 1, "cuda", 1)
 
 
 def test_workers_share_gpus_evenly(monkeypatch):
     monkeypatch.setattr("tokenprune.sweep.launch._ask_for_gpus", lambda: 2)
-    assert crew(None, 1, "auto", 1).slots == (0, 1)
-    assert crew(None, 1, "auto", 2).slots == (0, 1, 0, 1)
-    assert crew(3, 1, "cuda", 2).slots == (0, 1, 0)
-    assert crew(None, 1, "cpu", 2).slots == crew(None, 1, "cpu", 1).slots
+    assert worker_pool(None, 1, "auto", 1).slots == (0, 1)
+    assert worker_pool(None, 1, "auto", 2).slots == (0, 1, 0, 1)
+    assert worker_pool(3, 1, "cuda", 2).slots == (0, 1, 0)
+    assert worker_pool(None, 1, "cpu", 2).slots == worker_pool(None, 1, "cpu", 1).slots
 
 
 def _says_its_gpu(pipe, runs_dir, data_dir, gpu) -> None:

@@ -25,13 +25,13 @@ AKIN = 0.5
 
 
 @dataclass(frozen=True)
-class Crew:
-    """How many workers, and the GPU of each; None for a core."""
+class WorkerPool:
+    """A slot per worker: the GPU it uses, None for a CPU core."""
 
     slots: tuple[int | None, ...]
 
 
-def crew(workers: int | None, threads: int, device: str, per_gpu: int) -> Crew:
+def worker_pool(workers: int | None, threads: int, device: str, per_gpu: int) -> WorkerPool:
     """As many workers as there are cores for, or `per_gpu` on each GPU, unless `workers` says how many.
 
     Raises TokenpruneError where CUDA is asked for and absent.
@@ -41,13 +41,13 @@ def crew(workers: int | None, threads: int, device: str, per_gpu: int) -> Crew:
         raise TokenpruneError("device cuda: torch sees no CUDA device here; use --device cpu or auto")
     if gpus:
         slots = [i % gpus for i in range(gpus * per_gpu)]
-        return Crew(tuple(slots[i % len(slots)] for i in range(workers or len(slots))))
+        return WorkerPool(tuple(slots[i % len(slots)] for i in range(workers or len(slots))))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Crew((None,) * (workers or max(1, cores // threads)))
+    return WorkerPool((None,) * (workers or max(1, cores // threads)))
 
 
 def run_local(
-    rows: Sequence[Row], hands: Crew, *, runs_dir: Path, data_dir: Path | None, file: SweepFile, watcher: Watcher
+    rows: Sequence[Row], pool: WorkerPool, *, runs_dir: Path, data_dir: Path | None, file: SweepFile, watcher: Watcher
 ) -> None:
     """Run the waiting cells of `rows`, which are changed as it goes; their outcomes join the sweep's record.
 
@@ -56,7 +56,7 @@ def run_local(
     cannot be saved.
     """
     queue = _Queue(rows)
-    workers = [_Worker(gpu, runs_dir, data_dir) for gpu in hands.slots[: len(queue.rows)]]
+    workers = [_Worker(gpu, runs_dir, data_dir) for gpu in pool.slots[: len(queue.rows)]]
     try:
         with _asked() as asked:
             told = 0

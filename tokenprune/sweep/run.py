@@ -122,7 +122,7 @@ def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watc
     first = begun.waiting[0].cell.loaded.recipe.run
     launch.run_local(
         begun.rows,
-        launch.crew(workers, first.threads or 1, first.device, per_gpu),
+        launch.worker_pool(workers, first.threads or 1, first.device, per_gpu),
         runs_dir=begun.runs_dir,
         data_dir=begun.data_dir,
         file=begun.file,
