@@ -102,7 +102,7 @@ def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
         if not learner.epochs:
             learner.close_epoch(0.0, None)
             reporter.epoch(learner.epochs[0])
-        watch = _Watch(job, learner)
+        checkpointer = Checkpointer(job, learner)
         for epoch in range(learner.epoch, spec.epochs):
             keep = keep_ratio(job.recipe, epoch)
             started = time.perf_counter()
@@ -114,10 +114,10 @@ def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
                     rate = (learner.steps - epoch * per_epoch - first) * spec.batch_size
                     loss, accuracy = learner.running()
                     reporter.step(learner.steps, loss, accuracy, rate / (time.perf_counter() - started))
-                watch.after_step(interrupted(), learner.seconds + time.perf_counter() - started)
+                checkpointer.after_step(interrupted(), learner.seconds + time.perf_counter() - started)
             learner.seconds += time.perf_counter() - started
             learner.close_epoch(time.perf_counter() - started, keep, images=(per_epoch - first) * spec.batch_size)
-            watch.after_epoch(interrupted(), learner.seconds)
+            checkpointer.after_epoch(interrupted(), learner.seconds)
             reporter.epoch(learner.epochs[-1])
             if interrupted():
                 raise KeyboardInterrupt
@@ -302,8 +302,8 @@ class Learner:
         self.epochs = [Epoch.model_validate_json(line) for line in state["epochs"]]
 
 
-class _Watch:
-    """Looks for a loss that is not finite before anything is saved, saves in time, and stops when asked to."""
+class Checkpointer:
+    """Saves checkpoints on time, after checking that the loss is finite; stops the loop when interrupted."""
 
     def __init__(self, job: Job, learner: Learner) -> None:
         self.job = job
