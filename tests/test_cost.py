@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from tokenprune.cost import Architecture, Passed, flops, measured
-from tokenprune.models import Hints, SparseViT, architecture_of, build, set_attention
+from tokenprune.models import BatchInfo, SparseViT, architecture_of, build, set_attention
 from tokenprune.pruners import create
 from tokenprune.pruners.base import Pruner, ScorePruner
 from tokenprune.recipe import Model, Schedule
@@ -66,7 +66,7 @@ def test_the_published_number() -> None:
 def test_the_pruned_model_scores_included(site: str, keys: dict) -> None:
     vit = model(**keys)
     schedule, architecture = Schedule.parse(site), architecture_of(vit)
-    hints = Hints(
+    info = BatchInfo(
         torch.empty(B, 64, device="meta"), torch.empty(B, dtype=torch.long, device="meta"),
         torch.arange(B, device="meta"), 0,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def test_the_pruned_model_scores_included(site: str, keys: dict) -> None:
             sparse = SparseViT(vit, create(pruner), schedule, input_scores)
             for keep in (1.0, 0.4):
                 with FlopCounterMode(display=False) as counter:
-                    asked = sparse.run(IMAGES, keep, hints).asked
+                    asked = sparse.run(IMAGES, keep, info).asked
                 cost = flops(architecture, schedule, keep, asked, input_scores)
                 assert cost.flops == counter.get_total_flops() // B
                 if pruner == "magnitude":
@@ -127,9 +127,9 @@ def test_what_was_passed_is_counted_not_what_was_asked() -> None:
 @pytest.mark.parametrize("site", ["input", "before:0", "before:2", "after:0", "after:3"])
 def test_every_signal(site: str) -> None:
     vit, schedule = model(), Schedule.parse(site)
-    hints = Hints(labels=torch.zeros(B, dtype=torch.long, device="meta"))
+    info = BatchInfo(labels=torch.zeros(B, dtype=torch.long, device="meta"))
     with Products() as counter:
-        asked = SparseViT(vit, Everything(), schedule).run(IMAGES, 0.5, hints).asked
+        asked = SparseViT(vit, Everything(), schedule).run(IMAGES, 0.5, info).asked
     assert asked == ("class_attention", "gradient_times_token", "keys", "received_attention", "value_norms")
     assert flops(architecture_of(vit), schedule, 0.5, asked).flops == counter.flops // B
 

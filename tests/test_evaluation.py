@@ -15,7 +15,7 @@ from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.evaluation import Curve, Plan, points, prune_curves, save_curve
 from tokenprune.evaluation import timing as timing_module
 from tokenprune.evaluation.timing import Clock
-from tokenprune.models import Hints, SparseViT, architecture_of
+from tokenprune.models import BatchInfo, SparseViT, architecture_of
 from tokenprune.pruners import ScorePruner, Signals, TokenState, register
 from tokenprune.pruners.base import Pruner, select
 from tokenprune.recipe import Schedule
@@ -71,9 +71,9 @@ def separately(
     """The slow, obvious way: the pruned model alone, all images in one batch."""
     model = SparseViT(vit, pruners.create(method), what.schedule, what.input_scores)
     (batch,) = data.test_batches(dataset, COUNT, 4)
-    hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
+    info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
     with torch.inference_mode():
-        trace = model.run(batch.images, keep, hints)
+        trace = model.run(batch.images, keep, info)
     return trace.logits.argmax(1).numpy(), list(trace.states)
 
 

@@ -13,7 +13,7 @@ from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation import Plan, prune_curves
 from tokenprune.evaluation.timing import Clock
-from tokenprune.models import Hints, SparseViT, build
+from tokenprune.models import BatchInfo, SparseViT, build
 from tokenprune.recipe import Augment, Model, Recipe, Schedule
 from tokenprune.theory.network import PatchCNN, ShallowViT
 from tokenprune.theory.plan import finite
@@ -77,7 +77,7 @@ def test_augmentation(gpu: Pretended, augment: Augment) -> None:
 @pytest.mark.parametrize("pruner", sorted(pruners.BUILT_IN))
 def test_every_pruner_at_every_kind_of_site(gpu: Pretended, pruner: str, site: str) -> None:
     images = batch(gpu)
-    trace = model(gpu, pruner, site).run(images.images, 0.5, Hints(images.relevance, images.labels, images.index))
+    trace = model(gpu, pruner, site).run(images.images, 0.5, BatchInfo(images.relevance, images.labels, images.index))
     assert trace.logits.device.type == "cuda"
     assert gpu.reads == []
 

@@ -8,7 +8,7 @@ from model_zoo import NAMES, images, make
 from reference_models import attention_map, patch_scores, splitmix64, uniform
 from scipy import stats
 
-from tokenprune.models import Hints, SparseViT
+from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.models import attention as scores
 from tokenprune.pruners import create
 from tokenprune.recipe import Schedule
@@ -83,7 +83,7 @@ def test_gradient_times_token_equals_a_finite_difference(cursor: int) -> None:
 
     expected = torch.stack([(logit(j, 1 + e) - logit(j, 1 - e)) / (2 * e) for j in range(16)], dim=1)
     with torch.no_grad():
-        found = model.signals(state, cursor, Hints(labels=labels)).gradient_times_token()
+        found = model.signals(state, cursor, BatchInfo(labels=labels)).gradient_times_token()
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     assert not found.requires_grad
     assert all(parameter.grad is None for parameter in vit.parameters())
@@ -102,7 +102,7 @@ def test_relevance_follows_the_tokens() -> None:
     relevance = torch.rand(4, 16, generator=torch.Generator().manual_seed(0))
     model = SparseViT(make("plain"))
     state = model.embed(images()).take(torch.tensor([[0, 5, 15]]).expand(4, 3))
-    found = model.signals(state, 0, Hints(relevance=relevance)).relevance()
+    found = model.signals(state, 0, BatchInfo(relevance=relevance)).relevance()
     assert torch.equal(found, relevance[:, [0, 5, 15]])
     assert model.signals(state, 0).relevance() is None
 
@@ -150,7 +150,7 @@ def test_random_draws_are_fixed_by_the_seed() -> None:
     model, x = SparseViT(make("plain"), create("random")), images()
 
     def positions(seed: int) -> list[list[int]]:
-        return model.run(x, 0.5, Hints(index=torch.arange(4), seed=seed)).states[0].position.tolist()
+        return model.run(x, 0.5, BatchInfo(index=torch.arange(4), seed=seed)).states[0].position.tolist()
 
     assert positions(0) == positions(0) != positions(1)
     assert len({tuple(row) for row in positions(0)}) == 4

@@ -11,7 +11,7 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 
 from tokenprune.errors import UsageError
-from tokenprune.models import Hints, SparseViT, set_attention
+from tokenprune.models import BatchInfo, SparseViT, set_attention
 from tokenprune.pruners import create
 from tokenprune.pruners.base import Pruner, TokenState
 from tokenprune.recipe import Schedule, kept
@@ -20,8 +20,8 @@ T = 16  # patches of the zoo's images
 SITES = ("input", "before:0", "after:0")
 
 
-def hints(count: int = 4, seed: int = 0, relevance: torch.Tensor | None = None) -> Hints:
-    return Hints(relevance, torch.arange(count) % CLASSES, torch.arange(100, 100 + count), seed)
+def info(count: int = 4, seed: int = 0, relevance: torch.Tensor | None = None) -> BatchInfo:
+    return BatchInfo(relevance, torch.arange(count) % CLASSES, torch.arange(100, 100 + count), seed)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,7 +30,7 @@ def test_keep_ratio_one_equals_the_bare_model(name: str) -> None:
     for site in (*SITES, f"before:{len(vit.blocks) - 1}", f"after:{len(vit.blocks) - 1}"):
         for pruner in ("magnitude", "random", "oracle"):
             model = SparseViT(vit, create(pruner), Schedule.parse(site))
-            torch.testing.assert_close(model(x, 1.0, hints()), vit(x), atol=1e-5, rtol=0)
+            torch.testing.assert_close(model(x, 1.0, info()), vit(x), atol=1e-5, rtol=0)
     torch.testing.assert_close(SparseViT(vit)(x), vit(x), atol=0, rtol=0)
 
 
@@ -61,7 +61,7 @@ def test_gather_equals_masking_for_scores_that_are_no_attention(name: str) -> No
     vit, x = make(name), images()
     relevance = torch.rand(4, T, generator=torch.Generator().manual_seed(3))
     for moment in ("before", "after"):
-        trace = SparseViT(vit, create("oracle"), Schedule(moment, (0, 2))).run(x, 0.5, hints(relevance=relevance))
+        trace = SparseViT(vit, create("oracle"), Schedule(moment, (0, 2))).run(x, 0.5, info(relevance=relevance))
         logits, _ = masked_forward(vit, x, moment, (0, 2), [8, 4], relevance)
         torch.testing.assert_close(trace.logits, logits, atol=2e-5, rtol=1e-4)
 
@@ -71,9 +71,9 @@ def test_gather_equals_masking_for_scores_that_are_no_attention(name: str) -> No
 def test_batch_mates_change_nothing(pruner: str, site: str) -> None:
     x, index = images(6), torch.tensor([4, 0, 9, 2, 7, 5])
     model = SparseViT(make("plain"), create(pruner), Schedule.parse(site))
-    together = model.run(x, 0.4, Hints(labels=index % CLASSES, index=index))
+    together = model.run(x, 0.4, BatchInfo(labels=index % CLASSES, index=index))
     for i in range(6):
-        alone = model.run(x[i : i + 1], 0.4, Hints(labels=index[i : i + 1] % CLASSES, index=index[i : i + 1]))
+        alone = model.run(x[i : i + 1], 0.4, BatchInfo(labels=index[i : i + 1] % CLASSES, index=index[i : i + 1]))
         torch.testing.assert_close(alone.logits[0], together.logits[i], atol=1e-5, rtol=1e-5)
         assert torch.equal(alone.states[-1].position[0], together.states[-1].position[i])
 
@@ -83,7 +83,7 @@ def test_prefix_stays_and_patches_keep_their_order(name: str) -> None:
     vit, x = make(name), images()
     model = SparseViT(vit, create("random"), Schedule("before", (0,)))
     whole = model.embed(x)
-    (state,) = model.run(x, 0.3, hints()).states
+    (state,) = model.run(x, 0.3, info()).states
     p = vit.num_prefix_tokens
     assert torch.equal(state.tokens[:, :p], whole.tokens[:, :p])
     assert (state.position.diff(dim=1) > 0).all()
@@ -223,10 +223,10 @@ def test_inference_mode_and_bf16_autocast(site: str) -> None:
     x = images()
     for pruner in ("magnitude", "oracle"):
         model = SparseViT(make("plain"), create(pruner), Schedule.parse(site))
-        exact = model.run(x, 0.5, hints())
+        exact = model.run(x, 0.5, info())
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             model(x)  # fills autocast's cache of weights
-            trace = model.run(x, 0.5, hints())
+            trace = model.run(x, 0.5, info())
         assert trace.states[0].count == 8
         overlap = sum(
             len(set(a) & set(b))

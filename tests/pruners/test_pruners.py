@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_zoo import images, make
 
-from tokenprune.models import Hints, SparseViT
+from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.pruners import TokenState, create
 from tokenprune.pruners.base import select
 from tokenprune.recipe import Schedule, kept
@@ -20,7 +20,7 @@ INDEX = torch.arange(4)
 
 def kept_positions(keep: float, relevance: torch.Tensor, seed: int = 0, site: str = "before:0") -> list[list[int]]:
     model = SparseViT(make("registers"), create("oracle"), Schedule.parse(site))
-    return model.run(images(), keep, Hints(relevance, index=INDEX, seed=seed)).states[0].position.tolist()
+    return model.run(images(), keep, BatchInfo(relevance, index=INDEX, seed=seed)).states[0].position.tolist()
 
 
 @pytest.mark.parametrize("site", ["input", "before:2", "after:1"])
@@ -53,15 +53,15 @@ def test_a_tie_never_outweighs_a_pixel() -> None:
 def test_without_relevance_the_oracle_takes_gradient_times_token() -> None:
     model, labels = SparseViT(make("plain"), create("oracle")), torch.tensor([0, 1, 2, 3])
     state = model.embed(images())
-    score = model.score_at(state, 0, Hints(labels=labels))
-    assert torch.equal(score, model.signals(state, 0, Hints(labels=labels)).gradient_times_token())
+    score = model.score_at(state, 0, BatchInfo(labels=labels))
+    assert torch.equal(score, model.signals(state, 0, BatchInfo(labels=labels)).gradient_times_token())
 
 
 def test_random_keeps_every_patch_equally_often() -> None:
     """1000 images at keep 1/4: a patch stays 250 times, give or take 4 deviations of 13.7."""
     model = SparseViT(make("depth 1"), create("random"))
-    hints = Hints(index=torch.arange(1000))
-    counts = model.run(images(1000), 0.25, hints).states[0].position.flatten().bincount(minlength=16)
+    info = BatchInfo(index=torch.arange(1000))
+    counts = model.run(images(1000), 0.25, info).states[0].position.flatten().bincount(minlength=16)
     assert counts.sum() == 4000
     assert ((counts - 250).abs() < 4 * math.sqrt(1000 * 0.25 * 0.75)).all()
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from tokenprune import data, models, pruners
-from tokenprune.models import Hints, SparseViT
+from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.recipe import Schedule, parse_recipe
 from tokenprune.training import observe
 
@@ -31,9 +31,9 @@ def test_one_pass_says_what_separate_ones_say(images, name) -> None:
     found = observe.score(sparse, data.test_batches(images, 16, 4), keep, seed=3)
 
     (whole,) = data.test_batches(images, 60, 4)
-    hints = Hints(whole.relevance, whole.labels, whole.index, seed=3)
+    info = BatchInfo(whole.relevance, whole.labels, whole.index, seed=3)
     with torch.no_grad():
-        logits = sparse(whole.images, keep, hints)
+        logits = sparse(whole.images, keep, info)
         rows = SparseViT(vit).attention_by_block(whole.images[:WATCHED])
     assert found.loss == pytest.approx(F.cross_entropy(logits, whole.labels).item(), rel=1e-5)
     assert torch.equal(found.predictions, logits.argmax(1))

@@ -9,7 +9,7 @@ from tokenprune import cost, hardware, models, pruners
 from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.data import Dataset, ImageSet, test_batches
 from tokenprune.evaluation import Plan, prune_curves
-from tokenprune.models import Hints, SparseViT
+from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.recipe import Model, Schedule
 
 METHODS = ("magnitude", "random", "oracle")
@@ -66,8 +66,8 @@ def one_evaluation(
     model = SparseViT(vit, pruners.create(method), schedule).eval()
     answers = []
     for batch in test_batches(dataset, len(dataset.test), model.patch_size):
-        hints = Hints(batch.relevance, batch.labels, batch.index)
-        answers.append(model(batch.images, keep, hints).argmax(1))
+        info = BatchInfo(batch.relevance, batch.labels, batch.index)
+        answers.append(model(batch.images, keep, info).argmax(1))
     return torch.cat(answers).cpu()
 
 

@@ -15,7 +15,7 @@ from tokenprune.errors import UsageError
 from tokenprune.evaluation.points import Curve, Measured, to_curve, varied
 from tokenprune.evaluation.tally import Tally
 from tokenprune.evaluation.timing import Clock
-from tokenprune.models import Hints, SparseViT, architecture_of, set_attention
+from tokenprune.models import BatchInfo, SparseViT, architecture_of, set_attention
 from tokenprune.models.attention import attention_of, blocks_of
 from tokenprune.pruners.base import Pruner, ScorePruner, TokenState, select
 from tokenprune.recipe import Schedule, kept
@@ -135,11 +135,11 @@ class _Sweep:
         if not self.tallies:
             return
         model, sites = self.model, self.model.schedule.cursors
-        hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=self.seed)
+        info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=self.seed)
         score = None
         with clock.part(self):
             if self.ranking is not None:
-                signals = model.signals(state, sites[0], hints)
+                signals = model.signals(state, sites[0], info)
                 score = self.ranking.score(state, signals)
                 ranked = signals.asked
         for tally in self.tallies:
@@ -152,7 +152,7 @@ class _Sweep:
                         present = select(present, score, keep)
                         asked.append(ranked)
                     else:
-                        signals = model.signals(present, site, hints)
+                        signals = model.signals(present, site, info)
                         present = self.pruner.reduce(present, keep, signals)
                         asked.append(signals.asked)
                     states.append(present)

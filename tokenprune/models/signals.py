@@ -18,8 +18,8 @@ from tokenprune.pruners.base import TokenState
 
 
 @dataclass(frozen=True)
-class Hints:
-    """What is known of a batch beside its images; a pruner may need some of it.
+class BatchInfo:
+    """What is known of a batch besides its images; some pruners need it.
 
     relevance: label-relevant share of each patch's area. labels: true classes. index: each image's number in its set,
     which with `seed` decides all random draws.
@@ -56,13 +56,13 @@ class SiteSignals:
         state: TokenState,
         cursor: int,
         rest: Callable[[Tensor], Tensor] | None = None,
-        hints: Hints | None = None,
+        info: BatchInfo | None = None,
     ) -> None:
         self._vit = vit
         self._state = state
         self.site = cursor
         self._rest = rest
-        self._hints = hints or Hints()
+        self._info = info or BatchInfo()
         self._block = attention.blocks_of(vit)[cursor // 2]
         self._attn = attention.attention_of(self._block)
         self._known: dict[str, Tensor] = {}
@@ -96,13 +96,13 @@ class SiteSignals:
         return attention.values(self._attn, self._attended()[:, self._state.prefix :]).norm(dim=3).mean(dim=1)
 
     def relevance(self) -> Float[Tensor, "b n"] | None:
-        known = self._hints.relevance
+        known = self._info.relevance
         return None if known is None else self._state.mean_of(known)
 
     def uniform(self) -> Float[Tensor, "b n"]:
-        if self._hints.index is None:
-            raise ValueError("uniform: a random draw needs Hints(index=...), each image's number in its set")
-        return attention.uniform(self._hints.seed, self._hints.index, self.site, self._state.position)
+        if self._info.index is None:
+            raise ValueError("uniform: a random draw needs BatchInfo(index=...), each image's number in its set")
+        return attention.uniform(self._info.seed, self._info.index, self.site, self._state.position)
 
     @once
     def _attended(self) -> Float[Tensor, "b s c"]:
@@ -112,9 +112,9 @@ class SiteSignals:
 
     @once
     def gradient_times_token(self) -> Float[Tensor, "b n"]:
-        labels = self._hints.labels
+        labels = self._info.labels
         if labels is None:
-            raise ValueError("gradient_times_token needs Hints(labels=...)")
+            raise ValueError("gradient_times_token needs BatchInfo(labels=...)")
         assert self._rest is not None
         # Some releases of torch hand out casts of weights cached under inference mode, which backward cannot use.
         torch.clear_autocast_cache()
@@ -135,9 +135,9 @@ class InputSignals(SiteSignals):
         scores: str,
         state: TokenState,
         rest: Callable[[Tensor], Tensor],
-        hints: Hints | None = None,
+        info: BatchInfo | None = None,
     ) -> None:
-        super().__init__(vit, state, 0, rest, hints)
+        super().__init__(vit, state, 0, rest, info)
         self._advance = advance
         self._scores = scores
 

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attention_of, blocks_of, log_weight
-from tokenprune.models.signals import Hints, InputSignals, SiteSignals
+from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState
 from tokenprune.recipe import Schedule, kept
 
@@ -105,12 +105,12 @@ class SparseViT(nn.Module):
         return {f"vit.{name}" for name in self.vit.no_weight_decay()}
 
     def forward(
-        self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, hints: Hints | None = None
+        self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, info: BatchInfo | None = None
     ) -> Float[Tensor, "b classes"]:
         """Logits with ceil(keep * n) of the n patch tokens that enter each site kept there."""
-        return self.run(images, keep, hints).logits
+        return self.run(images, keep, info).logits
 
-    def run(self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, hints: Hints | None = None) -> Trace:
+    def run(self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, info: BatchInfo | None = None) -> Trace:
         """As `forward`, with what was present after each site."""
         asked: tuple[str, ...] = ()
         state, cursor, states = self.embed(images), 0, []
@@ -118,7 +118,7 @@ class SparseViT(nn.Module):
             raise ValueError(f"keep {keep:g} needs a pruner: this SparseViT was made without")
         for site in self.schedule.cursors if self.pruner is not None else ():
             state = self.advance(state, cursor, site)
-            signals = self.signals(state, site, hints)
+            signals = self.signals(state, site, info)
             state = self._pruner().reduce(state, kept(keep, state.count), signals)
             states.append(state)
             cursor, asked = site, asked or signals.asked
@@ -178,23 +178,23 @@ class SparseViT(nn.Module):
             x = x * (weight / pooled.mean(dim=1, keepdim=True))[:, :, None]  # whose mean timm takes
         return self.vit.forward_head(x)
 
-    def signals(self, state: TokenState, cursor: int, hints: Hints | None = None) -> SiteSignals:
+    def signals(self, state: TokenState, cursor: int, info: BatchInfo | None = None) -> SiteSignals:
         """What a pruner may ask about the state at a site; each is computed when asked, once."""
         rest = self._logits_from(state, cursor)
         if self.schedule.moment == "input":
-            return InputSignals(self.vit, self.advance, self.input_scores, state, rest, hints)
-        return SiteSignals(self.vit, state, cursor, rest, hints)
+            return InputSignals(self.vit, self.advance, self.input_scores, state, rest, info)
+        return SiteSignals(self.vit, state, cursor, rest, info)
 
-    def reduce_at(self, state: TokenState, cursor: int, keep: int, hints: Hints | None = None) -> TokenState:
+    def reduce_at(self, state: TokenState, cursor: int, keep: int, info: BatchInfo | None = None) -> TokenState:
         """The state with at most `keep` patch tokens, as the pruner chooses. Raises ValueError without a pruner."""
-        return self._pruner().reduce(state, keep, self.signals(state, cursor, hints))
+        return self._pruner().reduce(state, keep, self.signals(state, cursor, info))
 
-    def score_at(self, state: TokenState, cursor: int, hints: Hints | None = None) -> Float[Tensor, "b n"]:
+    def score_at(self, state: TokenState, cursor: int, info: BatchInfo | None = None) -> Float[Tensor, "b n"]:
         """A ScorePruner's ranking: one serves all ratios (`pruners.base.select`). TypeError for other pruners."""
         pruner = self._pruner()
         if not isinstance(pruner, ScorePruner):
             raise TypeError(f"{type(pruner).__name__} does not rank tokens: use reduce_at")
-        return pruner.score(state, self.signals(state, cursor, hints))
+        return pruner.score(state, self.signals(state, cursor, info))
 
     @torch.no_grad()
     def attention_by_block(self, images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "l b n"]:

@@ -24,7 +24,7 @@ from tokenprune import hardware
 from tokenprune.data import Batch, Dataset, steps_per_epoch, test_batches, train_batches
 from tokenprune.errors import TokenpruneError
 from tokenprune.hardware import Precision
-from tokenprune.models import Hints, SparseViT
+from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.recipe import Recipe
 from tokenprune.runs import Epoch
 from tokenprune.training.checkpoint import Checkpoint
@@ -183,11 +183,11 @@ class Learner:
         self.schedule.step_update(self.steps + 1)  # at update 0 the warm-up's rate would be 0
         self.model.train()
         # Pruning draws anew each epoch, as augmentation does.
-        hints = None
+        info = None
         if self.model.pruner is not None:
-            hints = Hints(batch.relevance, batch.labels, batch.index, seed=(seed << 16) + self.epoch)
+            info = BatchInfo(batch.relevance, batch.labels, batch.index, seed=(seed << 16) + self.epoch)
         with self._autocast():
-            trace = self.run(batch.images, keep, hints)
+            trace = self.run(batch.images, keep, info)
         logits = trace.logits
         loss = _loss(logits.float(), batch, spec.label_smoothing)
         if (pruner := self.model.pruner) is not None:

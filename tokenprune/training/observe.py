@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tokenprune import hardware
 from tokenprune.data import Batch
-from tokenprune.models import Hints, SparseViT, Trace
+from tokenprune.models import BatchInfo, SparseViT, Trace
 
 #: Images whose attention is recorded: the share's standard error is then below 0.005.
 WATCHED = 1000
@@ -49,12 +49,12 @@ def score(model: SparseViT, batches: Iterable[Batch], keep: float, seed: int) ->
     losses, predictions, correct, relevance = [], [], [], []
     focus = _Focus()
     for batch in batches:
-        hints = Hints(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
+        info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
         if focus.wants(batch) and model.pruner is None:
             rows, logits = model.watch(batch.images)
             focus.add(rows, batch)
         else:
-            trace = model.run(batch.images, keep, hints)
+            trace = model.run(batch.images, keep, info)
             logits = trace.logits
             relevance.append(_kept_relevance(trace, batch))
             if focus.wants(batch):
