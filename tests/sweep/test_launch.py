@@ -140,7 +140,7 @@ def test_workers_share_gpus_evenly(monkeypatch):
 
 def _says_its_gpu(pipe, runs_dir, data_dir, gpu) -> None:
     work.run_cell = lambda *_: Ended("finished", os.environ["CUDA_VISIBLE_DEVICES"])
-    work.serve(pipe, work.Place(runs_dir, data_dir), gpu)
+    work.serve(pipe, work.Folders(runs_dir, data_dir), gpu)
 
 
 def test_each_worker_sees_the_gpu_that_is_its_own(tmp_path, monkeypatch):

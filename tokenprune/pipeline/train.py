@@ -16,7 +16,7 @@ from tokenprune.models import SparseViT
 from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare
 from tokenprune.recipe import Loaded, Recipe, dump_recipe, pretraining_of, run_of
-from tokenprune.runs import Busy, DataFacts, Epoch, ModelFacts, Place, RunFolder, TrainResult, atomic
+from tokenprune.runs import Busy, DataFacts, Epoch, ModelFacts, Progress, RunFolder, TrainResult, atomic
 from tokenprune.training import Checkpoint, Job, Outcome, Reporter
 
 
@@ -84,7 +84,7 @@ def _train(
     _describe(here, loaded, prepared, first)
     for note in prepared.notes:
         reporter.message(note)
-    with here.watched() as place, _Recorder(here, recipe, reporter, place) as recorder:
+    with here.watched() as progress, _Recorder(here, recipe, reporter, progress) as recorder:
         checkpoint = Checkpoint(here.resume, run=here.name.removeprefix(f"{loaded.name}-"))
         job = Job(
             recipe, prepared.model, prepared.dataset, prepared.device, prepared.precision, checkpoint, prepared.teacher
@@ -168,9 +168,9 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
 class _Recorder:
     """Writes each epoch into the run folder (and TensorBoard, if asked), and hands everything on."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, place: Place) -> None:
+    def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, progress: Progress) -> None:
         self.folder = folder
-        self.place = place
+        self.progress = progress
         self.of_epochs = recipe.train.epochs
         self.reporter = reporter
         self.epochs: list[Epoch] = []
@@ -192,11 +192,11 @@ class _Recorder:
             self.board.close()
 
     def start(self, steps: int, done: int) -> None:
-        self.place.epoch, self.place.step = done * self.of_epochs // steps, done
+        self.progress.epoch, self.progress.step = done * self.of_epochs // steps, done
         self.reporter.start(steps, done)
 
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None:
-        self.place.step = done
+        self.progress.step = done
         self.reporter.step(done, loss, accuracy, images_per_second)
 
     def message(self, text: str) -> None:
@@ -207,7 +207,7 @@ class _Recorder:
             self.epochs = self.folder.epochs()[: record.epoch]  # what a resumed run recorded before
         self.epochs.append(record)
         self.folder.set_epochs(self.epochs)
-        self.place.epoch, self.place.step = record.epoch, record.step
+        self.progress.epoch, self.progress.step = record.epoch, record.step
         self.folder.set_status("running", record.epoch, record.step)
         if self.board is not None:
             for name, value in record.model_dump().items():

@@ -3,7 +3,7 @@
 from tokenprune.runs import atomic
 from tokenprune.runs.atomic import Busy
 from tokenprune.runs.environment import describe
-from tokenprune.runs.folder import Place, RunFolder, image_hashes, settle_prune
+from tokenprune.runs.folder import Progress, RunFolder, image_hashes, settle_prune
 from tokenprune.runs.laboratory import TheoryResult
 from tokenprune.runs.query import all_runs, check_resumable, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
@@ -40,7 +40,7 @@ __all__ = [
     "MeasureResult",
     "ModelFacts",
     "PhaseResult",
-    "Place",
+    "Progress",
     "PrunePoint",
     "PruneResult",
     "RunFolder",

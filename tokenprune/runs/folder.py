@@ -32,8 +32,8 @@ _SET = "# --set "
 
 
 @dataclass
-class Place:
-    """How far a run has come."""
+class Progress:
+    """Epochs and steps that a run has finished."""
 
     epoch: int = 0
     step: int = 0
@@ -158,17 +158,17 @@ class RunFolder:
         atomic.write_json(self._status, record.model_dump(mode="json"))
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[Place]:
-        """Within it, whatever ends the run is said in status.json, and how far it had come by the place it yields."""
-        place = Place()
+    def watched(self) -> Iterator[Progress]:
+        """Records in status.json what ends the run, and at which epoch and step: those of the progress it yields."""
+        progress = Progress()
         try:
-            yield place
+            yield progress
         except KeyboardInterrupt:
-            self.set_status("interrupted", place.epoch, place.step, "asked to stop; --resume continues")
+            self.set_status("interrupted", progress.epoch, progress.step, "asked to stop; --resume continues")
             raise
         except Exception as error:
-            with contextlib.suppress(TokenpruneError):  # a full disk is told by its first victim
-                self.set_status("failed", place.epoch, place.step, str(error) or type(error).__name__)
+            with contextlib.suppress(TokenpruneError):  # a full disk: its first error is raised below
+                self.set_status("failed", progress.epoch, progress.step, str(error) or type(error).__name__)
             raise
 
     def epochs(self) -> list[Epoch]:

@@ -220,7 +220,7 @@ def _context() -> Any:
 def _serve(pipe: Connection, runs_dir: Path, data_dir: Path | None, gpu: int | None) -> None:
     from tokenprune.sweep import work
 
-    work.serve(pipe, work.Place(runs_dir, data_dir), gpu)
+    work.serve(pipe, work.Folders(runs_dir, data_dir), gpu)
 
 
 def _gpus(pipe: Connection) -> None:

@@ -27,19 +27,19 @@ SAY = 0.25
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where cells live and find their images."""
+class Folders:
+    """Where runs are written and images are found."""
 
     runs_dir: Path
     data_dir: Path | None
 
 
-def run_cell(cell: Cell, place: Place, cache: DatasetCache, say: Callable[[Moved], None]) -> Ended:
+def run_cell(cell: Cell, folders: Folders, cache: DatasetCache, say: Callable[[Moved], None]) -> Ended:
     """Train and measure one cell, going on from where it was left; whatever goes wrong is in what is returned."""
     started, used = time.perf_counter(), time.process_time()
     reporter = _Reporter(say)
     try:
-        result = _run(cell, place, cache, reporter)
+        result = _run(cell, folders, cache, reporter)
         ended = Ended("finished", "; ".join(reporter.warnings) or None, result)
     except Busy as error:
         ended = Ended("elsewhere", str(error))
@@ -54,13 +54,18 @@ def run_cell(cell: Cell, place: Place, cache: DatasetCache, say: Callable[[Moved
     return ended.after(time.perf_counter() - started, time.process_time() - used)
 
 
-def _run(cell: Cell, place: Place, cache: DatasetCache, reporter: "_Reporter") -> float:
+def _run(cell: Cell, folders: Folders, cache: DatasetCache, reporter: "_Reporter") -> float:
     say = reporter.say
-    run = RunFolder(place.runs_dir / cell.run)
+    run = RunFolder(folders.runs_dir / cell.run)
     if not run.finished:
         say(Moved("training"))
         pipeline.train_run(
-            cell.loaded, runs_dir=place.runs_dir, data_dir=place.data_dir, resume=True, reporter=reporter, cache=cache
+            cell.loaded,
+            runs_dir=folders.runs_dir,
+            data_dir=folders.data_dir,
+            resume=True,
+            reporter=reporter,
+            cache=cache,
         )
     for spec in cell.prune:
         say(Moved("pruning"))
@@ -73,7 +78,7 @@ def _run(cell: Cell, place: Place, cache: DatasetCache, reporter: "_Reporter") -
             finetune_epochs=spec.finetune_epochs,
             input_scores=spec.input_scores,
             batch_size=spec.batch_size,
-            data_dir=place.data_dir,
+            data_dir=folders.data_dir,
             progress=reporter.count,
             cache=cache,
         )
@@ -123,7 +128,7 @@ class _Reporter:
             self.say(moved)
 
 
-def serve(pipe: Connection, place: Place, gpu: int | None) -> None:
+def serve(pipe: Connection, folders: Folders, gpu: int | None) -> None:
     """A worker's life: cells come through `pipe`, what happens to them goes back; it ends when the pipe does."""
     os.setpgid(0, 0)  # Ctrl-C reaches the launcher alone, which asks each worker once
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -141,7 +146,7 @@ def serve(pipe: Connection, place: Place, gpu: int | None) -> None:
     while True:
         try:
             cell: Any = pipe.recv()
-            say(run_cell(cell, place, cache, say))
+            say(run_cell(cell, folders, cache, say))
         except (EOFError, OSError, KeyboardInterrupt):
             return
 
@@ -158,9 +163,9 @@ def count_gpus(pipe: Connection) -> None:
         pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
-def run_part(cells: tuple[Cell, ...], place: Place, sweep: str, job: str | None = None) -> list[Ended]:
+def run_part(cells: tuple[Cell, ...], folders: Folders, sweep: str, job: str | None = None) -> list[Ended]:
     """Cells in this process, in their order, for a task of a cluster, `job`; what becomes of each joins the record."""
-    cache, file, outcomes = DatasetCache(), SweepFile(place.runs_dir, sweep), []
+    cache, file, outcomes = DatasetCache(), SweepFile(folders.runs_dir, sweep), []
     failed: dict[str | None, str | None] = {}
     said: tuple[str, State] | None = None
 
@@ -170,11 +175,11 @@ def run_part(cells: tuple[Cell, ...], place: Place, sweep: str, job: str | None 
             file.note({cell.run: Word(moved.state, None, job)})
 
     for cell in cells:
-        before = standing(cell, place.runs_dir)
+        before = standing(cell, folders.runs_dir)
         if before.state == "waiting" and cell.needs in failed:
             ended = Ended("failed", orphaned(str(cell.needs), failed[cell.needs]))
         elif before.state == "waiting":
-            ended = run_cell(cell, place, cache, say)
+            ended = run_cell(cell, folders, cache, say)
         else:
             ended = Ended(before.state, before.message, before.accuracy)
         file.note({cell.run: Word(ended.state, ended.message, job)})
