@@ -12,8 +12,8 @@ from timm.models import VisionTransformer
 from tokenprune import cost, hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
 from tokenprune.errors import UsageError
+from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.points import Curve, Measured, to_curve, varied
-from tokenprune.evaluation.tally import Tally
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, SparseViT, architecture_of, set_attention
 from tokenprune.models.attention import attention_of, blocks_of
@@ -77,7 +77,7 @@ def prune_curves(
     sweeps = [_sweeps(vit, plan, method, options, seed, fill) for method, options in plan.methods]
     total = len(dataset.test) if count is None else min(count, len(dataset.test))
     examples = varied(dataset.test.labels[:total].cpu().numpy(), plan.examples)
-    unpruned, clock, relevant, done = Tally(1.0, None), Clock(device, plan.batch_size), [], 0
+    unpruned, clock, relevant, done = PointAccumulator(1.0, None), Clock(device, plan.batch_size), [], 0
     first = plan.schedule.cursors[0]
 
     with _inference(vit, plan.precision, device):
@@ -125,14 +125,16 @@ class _Sweep:
         self.model = model
         self.pruner: Pruner = model.pruner
         self.seed = seed
-        self.tallies = [Tally(ratio, draw, scores=self) for ratio in keep if kept(ratio, model.patches) < model.patches]
+        self.points = [
+            PointAccumulator(ratio, draw, scores=self) for ratio in keep if kept(ratio, model.patches) < model.patches
+        ]
         # A subclass with its own reduce does more than rank (it may fuse what it drops).
         ranks = isinstance(self.pruner, ScorePruner) and type(self.pruner).reduce is ScorePruner.reduce
         self.ranking = cast(ScorePruner, self.pruner) if ranks else None
 
     def visit(self, state: TokenState, batch: Batch, clock: Clock, shown: Sequence[int]) -> None:
         """Answer a batch at every ratio, from its state at the first site."""
-        if not self.tallies:
+        if not self.points:
             return
         model, sites = self.model, self.model.schedule.cursors
         info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=self.seed)
@@ -142,12 +144,12 @@ class _Sweep:
                 signals = model.signals(state, sites[0], info)
                 score = self.ranking.score(state, signals)
                 ranked = signals.asked
-        for tally in self.tallies:
-            with clock.part(tally):
+        for point in self.points:
+            with clock.part(point):
                 present, cursor, states, asked = state, sites[0], [], []
                 for site in sites:
                     present = model.advance(present, cursor, site)
-                    cursor, keep = site, kept(tally.keep, present.count)
+                    cursor, keep = site, kept(point.keep, present.count)
                     if site == sites[0] and score is not None:
                         present = select(present, score, keep)
                         asked.append(ranked)
@@ -157,8 +159,8 @@ class _Sweep:
                         asked.append(signals.asked)
                     states.append(present)
                 logits = model.head(model.advance(present, cursor, 2 * model.depth))
-            tally.asked = tuple(asked)
-            tally.add(logits, states, batch, shown)
+            point.asked = tuple(asked)
+            point.add(logits, states, batch, shown)
 
 
 def _sweeps(
@@ -180,12 +182,14 @@ def _sweeps(
     return [_Sweep(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]
 
 
-def _in_order(plan: Plan, patches: int, unpruned: Tally, draws: Sequence[_Sweep]) -> list[tuple[float, Tally]]:
-    """(ratio, tally) by falling ratio, then by draw; a ratio that keeps all patches has one point, the unpruned one."""
+def _in_order(
+    plan: Plan, patches: int, unpruned: PointAccumulator, draws: Sequence[_Sweep]
+) -> list[tuple[float, PointAccumulator]]:
+    """(ratio, point) by falling ratio, then by draw; a ratio that keeps all patches has one point, the unpruned one."""
     points = []
     for ratio in sorted(set(plan.keep), reverse=True):
-        found = [tally for sweep in draws for tally in sweep.tallies if tally.keep == ratio]
-        points += [(ratio, tally) for tally in found or [unpruned]]
+        found = [point for sweep in draws for point in sweep.points if point.keep == ratio]
+        points += [(ratio, point) for point in found or [unpruned]]
     return points
 
 

@@ -1,4 +1,4 @@
-"""From tallies to the record of a curve, and to its folder."""
+"""From accumulated points to the record of a curve, and to its folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from tokenprune import cost, files
 from tokenprune.data import ImageSet
 from tokenprune.errors import TokenpruneError
-from tokenprune.evaluation.tally import Tally
+from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
 from tokenprune.recipe import Schedule
@@ -75,17 +75,19 @@ class Measured:
     architecture: cost.Architecture
     test: ImageSet
     examples: np.ndarray
-    unpruned: Tally
+    unpruned: PointAccumulator
     baseline: np.ndarray
     relevant: float | None
     clock: Clock
 
 
-def to_curve(measured: Measured, method: str, options: dict[str, Any], points: Sequence[tuple[float, Tally]]) -> Curve:
-    """The curve of one method from its (keep ratio, tally) points."""
+def to_curve(
+    measured: Measured, method: str, options: dict[str, Any], points: Sequence[tuple[float, PointAccumulator]]
+) -> Curve:
+    """The curve of one method from its points with their keep ratios."""
     labels = measured.test.labels.cpu().numpy()
     baseline = measured.baseline
-    answers = np.stack([tally.answers() for _, tally in points])
+    answers = np.stack([point.answers() for _, point in points])
     correct = int((baseline == labels).sum())
     result = PruneResult(
         run=measured.run,
@@ -101,8 +103,8 @@ def to_curve(measured: Measured, method: str, options: dict[str, Any], points: S
         baseline_accuracy=correct / len(labels),
         baseline_images_per_second=_speed(measured, measured.unpruned),
         points=tuple(
-            _point(measured, ratio, tally, row == labels, baseline == labels)
-            for (ratio, tally), row in zip(points, answers, strict=True)
+            _point(measured, ratio, point, row == labels, baseline == labels)
+            for (ratio, point), row in zip(points, answers, strict=True)
         ),
     )
     kind = np.min_scalar_type(int(max(labels.max(), baseline.max(), answers.max())))
@@ -141,20 +143,22 @@ def varied(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(turn, kind="stable")[:count])
 
 
-def _point(measured: Measured, ratio: float, tally: Tally, right: np.ndarray, before: np.ndarray) -> PrunePoint:
+def _point(
+    measured: Measured, ratio: float, point: PointAccumulator, right: np.ndarray, before: np.ndarray
+) -> PrunePoint:
     """right, before: which images are answered right by this point, by the unpruned model."""
     count, correct = len(right), int(right.sum())
     lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
     low, high = wilson(correct, count)
     difference_low, difference_high = paired_interval(lost, gained, count)
-    kept_relevance, relevant_recall = tally.relevance(measured.relevant)
+    kept_relevance, relevant_recall = point.relevance(measured.relevant)
     unpruned = cost.flops(measured.architecture)
-    flops, realised_mean = tally.cost(measured.architecture, measured.schedule, measured.input_scores)
-    speed, bare = _speed(measured, tally), _speed(measured, measured.unpruned)
+    flops, realised_mean = point.cost(measured.architecture, measured.schedule, measured.input_scores)
+    speed, bare = _speed(measured, point), _speed(measured, measured.unpruned)
     return PrunePoint(
-        seed=tally.draw,
+        seed=point.draw,
         keep_ratio=ratio,
-        realised=tally.realised(measured.architecture.patches),
+        realised=point.realised(measured.architecture.patches),
         realised_mean=realised_mean,
         correct=correct,
         accuracy=correct / count,
@@ -175,14 +179,14 @@ def _point(measured: Measured, ratio: float, tally: Tally, right: np.ndarray, be
     )
 
 
-def _speed(measured: Measured, tally: Tally) -> float | None:
+def _speed(measured: Measured, point: PointAccumulator) -> float | None:
     """Images per second through all that a point needs: blocks before the first site, its ranking, the rest."""
-    parts = ["shared", tally] if tally.scores is None else ["shared", tally.scores, tally]
+    parts = ["shared", point] if point.scores is None else ["shared", point.scores, point]
     return measured.clock.images_per_second(*parts)
 
 
 def _examples(
-    measured: Measured, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[float, Tally]]
+    measured: Measured, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[float, PointAccumulator]]
 ) -> dict[str, np.ndarray] | None:
     chosen = measured.examples
     if len(chosen) == 0:
@@ -192,7 +196,7 @@ def _examples(
         "images": images,
         "labels": labels[chosen],
         "index": chosen,
-        "kept": np.stack([tally.shown() for _, tally in points]),
+        "kept": np.stack([point.shown() for _, point in points]),
         "predictions": answers[:, chosen],
     }
 

@@ -142,7 +142,7 @@ def keep_ratio(recipe: Recipe, epoch: int) -> float:
 
 
 class Learner:
-    """Model, optimiser, schedule, moving average and the epoch's tallies: the state that a step changes."""
+    """Model, optimiser, schedule, moving average and the epoch's loss and accuracy: the state that a step changes."""
 
     def __init__(self, job: Job, per_epoch: int) -> None:
         spec = job.recipe.train

@@ -1,4 +1,4 @@
-"""What one point of a curve answers and keeps, batch by batch; on the device until all is done.
+"""One point of a curve: predictions and kept tokens, collected batch by batch on the device.
 
 Shapes: b images of a batch, n patch tokens present, t patches of an image, e examples of a batch.
 """
@@ -17,7 +17,7 @@ from tokenprune.pruners.base import TokenState
 from tokenprune.recipe import Schedule
 
 
-class Tally:
+class PointAccumulator:
     """One ratio of one method and draw, or the unpruned model.
 
     scores: the clock's part in which its ranking is timed; None for the unpruned model.
