@@ -74,7 +74,7 @@ def prune_curves(
     dataset = dataset.to(device)
     bare = SparseViT(vit)
     plan.check(bare)
-    sweeps = [_sweeps(vit, plan, method, options, seed, fill) for method, options in plan.methods]
+    methods = [_draws(vit, plan, method, options, seed, fill) for method, options in plan.methods]
     total = len(dataset.test) if count is None else min(count, len(dataset.test))
     examples = varied(dataset.test.labels[:total].cpu().numpy(), plan.examples)
     unpruned, clock, relevant, done = PointAccumulator(1.0, None), Clock(device, plan.batch_size), [], 0
@@ -89,8 +89,8 @@ def prune_curves(
             with clock.part(unpruned):
                 logits = bare.head(bare.advance(state, first, 2 * bare.depth))
             unpruned.add(logits, [state] * len(plan.schedule.cursors), batch, shown)
-            for sweep in (one for draws in sweeps for one in draws):
-                sweep.visit(state, batch, clock, shown)
+            for draw in (draw for draws in methods for draw in draws):
+                draw.visit(state, batch, clock, shown)
             if batch.relevance is not None:
                 relevant.append(batch.relevance.sum(dtype=hardware.widest(device)))
             done += len(batch.labels)
@@ -113,11 +113,11 @@ def prune_curves(
     )
     return [
         to_curve(measured, method, options, _in_order(plan, bare.patches, unpruned, draws))
-        for (method, options), draws in zip(plan.methods, sweeps, strict=True)
+        for (method, options), draws in zip(plan.methods, methods, strict=True)
     ]
 
 
-class _Sweep:
+class MethodDraw:
     """One method and draw at every ratio that removes a token."""
 
     def __init__(self, model: SparseViT, keep: Sequence[float], draw: int | None, seed: int) -> None:
@@ -163,15 +163,15 @@ class _Sweep:
             point.add(logits, states, batch, shown)
 
 
-def _sweeps(
+def _draws(
     vit: VisionTransformer,
     plan: Plan,
     method: str,
     options: dict[str, Any],
     seed: int,
     fill: Callable[[str, Pruner], None] | None,
-) -> list[_Sweep]:
-    """A sweep per draw: one for a pruner that is not stochastic."""
+) -> list[MethodDraw]:
+    """The draws of one method: a single one unless its pruner is stochastic."""
     pruner = pruners.create(method, **options)
     model = SparseViT(vit, pruner, plan.schedule, plan.input_scores)
     if fill is not None:
@@ -179,16 +179,16 @@ def _sweeps(
     pruner.to(next(vit.parameters()).device).eval()
     keep = sorted(set(plan.keep), reverse=True)
     draws = range(plan.seeds) if pruner.stochastic else [None]
-    return [_Sweep(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]
+    return [MethodDraw(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]
 
 
 def _in_order(
-    plan: Plan, patches: int, unpruned: PointAccumulator, draws: Sequence[_Sweep]
+    plan: Plan, patches: int, unpruned: PointAccumulator, draws: Sequence[MethodDraw]
 ) -> list[tuple[float, PointAccumulator]]:
     """(ratio, point) by falling ratio, then by draw; a ratio that keeps all patches has one point, the unpruned one."""
     points = []
     for ratio in sorted(set(plan.keep), reverse=True):
-        found = [point for sweep in draws for point in sweep.points if point.keep == ratio]
+        found = [point for draw in draws for point in draw.points if point.keep == ratio]
         points += [(ratio, point) for point in found or [unpruned]]
     return points
 
