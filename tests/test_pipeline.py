@@ -164,7 +164,7 @@ def test_options_reach_the_pruner_and_tell_curves_apart(run, monkeypatch) -> Non
     (plain, first), (other, last) = kept(), kept(place=15)
     assert plain != other
     assert (first, last) == ([0, 1, 2, 3], [12, 13, 14, 15])
-    with pytest.raises(UsageError, match=r"'nearest' does not take options .*colour"):
+    with pytest.raises(UsageError, match=r"unknown option of pruner 'nearest' 'colour': known: place"):
         prune(run, methods=["nearest"], options={"colour": "red"}, data_dir=Path("nowhere"))
 
 

@@ -1,10 +1,17 @@
 """What goes wrong in ways a user can mend: one message, one exit status, no traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any, TypeVar
 
 #: Begins a line about something that does not stop the work, which is said under --quiet too.
 WARNING = "warning: "
+
+#: Problems of one thing that are shown, a line each.
+_SHOWN = 20
+
+_Problem = TypeVar("_Problem")
 
 
 class TokenpruneError(Exception):
@@ -21,7 +28,18 @@ class UsageError(TokenpruneError):
 
 def shortened(text: str, most: int = 60) -> str:
     """What is quoted of something typed, which may be a megabyte."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def bounded(line: str, most: int = 1000) -> str:
+    """A line that quotes no more than its ends of what was typed."""
+    return line if len(line) <= most else f"{line[: most // 2]}…{line[-most // 2 :]}"
+
+
+def first_of(problems: Sequence[_Problem]) -> tuple[Sequence[_Problem], list[str]]:
+    """Those that are shown, and a line that counts the rest, if there are more."""
+    more = len(problems) - _SHOWN
+    return problems[:_SHOWN], [f"and {more:,} more"] if more > 0 else []
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -38,6 +56,16 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}? " if guess else ""
     return UsageError(f"unknown {kind} {shortened(name)!r}: {hint}known: {', '.join(names) or 'none'}")
+
+
+def refused_options(of: str, function: Callable[..., Any], options: Mapping[str, Any], why: TypeError) -> UsageError:
+    """The error for keyword arguments, as typed, that a function did not take. of: what it is to the one who typed."""
+    taken = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    known = [each.name for each in signature(function).parameters.values() if each.kind in taken]
+    strange = [name for name in options if name not in known]
+    if strange and "unexpected keyword argument" in str(why):
+        return unknown(f"option of {of}", strange[0], known)
+    return UsageError(f"{of} does not take options {shortened(str(dict(options)))}: {shortened(str(why), 200)}")
 
 
 def printable(text: str) -> bool:

@@ -20,7 +20,7 @@ _PLAIN = type(Path())
 MIB = 2**20
 
 #: A recipe or sweep.
-RECIPE_BYTES = MIB
+RECIPE_BYTES = MIB // 4
 #: A record of a run: a laboratory's result of 100,000 models is a tenth of this.
 RECORD_BYTES = 64 * MIB
 #: A record's arrays, unpacked: predictions and example images.
@@ -46,8 +46,12 @@ def read_bytes(path: Path, limit: int) -> bytes:
     with opened(path) as handle:
         content = handle.read(limit + 1) or b""
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {limit / MIB:g} MiB", str(path))
+        raise OSError(errno.EFBIG, f"larger than {_size(limit)}", str(path))
     return content
+
+
+def _size(limit: int) -> str:
+    return f"{limit // MIB} MiB" if limit >= MIB else f"{limit // 1024} KiB"
 
 
 def read_text(path: Path, limit: int = RECORD_BYTES) -> str:
@@ -69,7 +73,7 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
         try:
             with zipfile.ZipFile(handle) as archive:
                 if sum(member.file_size for member in archive.infolist()) > ARRAYS_BYTES:
-                    raise ValueError(f"more than {ARRAYS_BYTES / MIB:g} MiB")
+                    raise ValueError(f"more than {_size(ARRAYS_BYTES)}")
             handle.seek(0)
             with np.load(handle, allow_pickle=False) as arrays:
                 return dict(arrays)

@@ -113,6 +113,48 @@ def test_what_prune_cannot_do_is_status_2(arguments, line, capsys, tmp_path):
     assert files(tmp_path) == before, made.name
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{}",
+        "--{}",
+        "train --recipe {}",
+        "train --recipe {}.yaml",
+        "train --recipe {}/mine.yaml",
+        "train --recipe quickstart --set {}",
+        "train --recipe quickstart --set {}=1",
+        "train --recipe quickstart --set train.epochs={}",
+        "train --recipe quickstart --set pruner.name={}",
+        "train --recipe quickstart --set data.source={}",
+        "train --recipe quickstart --seed {}",
+        "train --recipe quickstart --device {}",
+        "sweep {}",
+        "sweep noise-cpu --only {}",
+        "sweep noise-cpu --device {}",
+        "theory phase --grid {}",
+        "prune --run {}",
+        "prune --keep {}",
+        "prune --site before:{}",
+        "prune --option {}=1 --method random --quiet",
+        "prune --method {}",
+        "explain {}",
+        "measure {}",
+        "download {}",
+        "bench {}",
+        "ls {}",
+        "cp {} mine.yaml",
+        "validate {}",
+    ],
+)
+@pytest.mark.parametrize("typed", ["1" * 300, "x" * 5000])
+def test_what_is_quoted_of_something_long_is_short(arguments, typed, capsys, tmp_path):
+    make_run(tmp_path / "runs")
+    ended = run(capsys, *arguments.format(typed).split())
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert typed[:201] not in ended.err
+
+
 def test_no_finished_run_is_status_1(capsys, tmp_path):
     make_run(tmp_path / "runs", finished=False)
     ended = run(capsys, "prune")

@@ -58,8 +58,20 @@ def test_an_unknown_name_offers_the_nearest() -> None:
 
 
 def test_options_it_does_not_take_are_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"'random' does not take options .*colour"):
+    with pytest.raises(UsageError, match=r"^unknown option of pruner 'random' 'colour': known: none$"):
         create("random", colour="red")
+
+    @register("powered")
+    class Powered(ScorePruner):
+        def __init__(self, power: float = 1.0) -> None:
+            super().__init__()
+            if isinstance(power, str):
+                raise TypeError("power is a number")
+
+    with pytest.raises(UsageError, match=r"'powr': did you mean 'power'[?] known: power$"):
+        create("powered", powr=2)
+    with pytest.raises(UsageError, match=r"pruner 'powered' does not take options {'power': 'x'}: power is a number"):
+        create("powered", power="x")
 
 
 def test_a_name_is_given_once() -> None:

@@ -53,6 +53,16 @@ def refused(text: str, *overrides: str) -> str:
         ("evaluate: {site: 'before:" + "9" * 5000 + "'}", "evaluate.site"),
         (f"experiment: {{a: {'x' * 1000}}}", "unknown key"),
         ("- " * 500, "nested more than 50 deep"),
+        ("a:\n" + "- 1\n" * 20_000, "more than 15,000 keys and values"),
+        (f"{'x' * 2**20}: 1", "a key of more than 1,024 characters: 'xxx"),
+        (f"data: {{}}\n{'x' * 2000}: 1\nb: 1", "line 2: not valid YAML: a key of more than 1,024 characters: 'xxx"),
+        (f"{{a: 1, {'x' * 2000}: 1}}", "a key of more than 1,024 characters: 'xxx"),
+        (f"a: {'x' * 2000}\n b: 1", "mapping values are not allowed here"),
+        ("data: {source: 010}", "data.source: found 010, must be a valid string"),
+        ("data: {source: null}", "data.source: found null, must be a valid string"),
+        ("a: &a {source: 0x1F}\ndata: {<<: *a}", "data.source: found 0x1F, must be a valid string"),
+        ("evaluate: {keep: [1.0, 1.50]}", "evaluate.keep.1: found 1.50, must be less than or equal to 1"),
+        ("train: {epochs: 1e400}", "train.epochs: found 1e400, must be a valid integer"),
     ],
 )
 def test_a_hostile_recipe_is_refused_in_a_line(text: str, what: str) -> None:
@@ -70,10 +80,46 @@ def test_a_hostile_recipe_is_refused_in_a_line(text: str, what: str) -> None:
         "train.epochs=!!python/name:os.system x",
         "pruner.options=&a [*a]",
         "train=&a {epochs: *a}",
+        "train.epochs=1e400",
+        f"train.epochs={'1' * 300}",
+        f"train.epochs={10**4000}",
+        f"data.source={'1' * 300}",
+        "data.background=a\nb",
+        "train.epochs=1\r2",
+        "train.epochs=\u2028",
     ],
 )
 def test_a_hostile_override_is_refused_in_a_line(override: str) -> None:
-    assert refused("{}", override).count("\n") == 0
+    message = refused("{}", override)
+    assert message.count("\n") == 0
+    assert len(message) < 300
+
+
+def test_the_value_of_an_unknown_key_is_not_looked_at() -> None:
+    assert refused("{}", "run.note=#1").startswith("--set run.note=#1: unknown key: known here: seed, ")
+
+
+def test_a_number_is_quoted_as_written_only_where_it_stands() -> None:
+    assert (
+        refused("train: {epochs: 010}", "train.epochs=0")
+        == "--set train.epochs=0: found 0, must be greater than or equal to 1"
+    )
+
+
+def test_of_many_problems_the_first_are_shown() -> None:
+    lines = refused("".join(f"unknown_{i}: 1\n" for i in range(5000))).splitlines()
+    assert len(lines) == 21
+    assert lines[19].startswith("r.yaml: unknown_19: unknown key")
+    assert lines[20] == "r.yaml: and 4,980 more"
+    assert refused("a: 1\n" * 5000).splitlines()[20] == "r.yaml: and 4,979 more"
+
+
+def test_a_sweep_with_many_problems_shows_the_first(tmp_path: Path) -> None:
+    keys = "".join(f"  run.x{i}: [1]\n" for i in range(50))
+    (tmp_path / "s.yaml").write_text(f"base: quickstart\ngrid:\n{keys}")
+    with pytest.raises(RecipeError) as caught:
+        load_sweep(tmp_path / "s.yaml")
+    assert str(caught.value).count("\n") <= 20
 
 
 def test_an_experiment_that_is_no_word(tmp_path: Path) -> None:
@@ -124,7 +170,7 @@ def test_only_regular_files_of_a_bounded_size(tmp_path: Path) -> None:
     large = tmp_path / "large.yaml"
     with large.open("wb") as handle:
         handle.truncate(2**40)
-    with pytest.raises(RecipeError, match="larger than 1 MiB"):
+    with pytest.raises(RecipeError, match="larger than 256 KiB"):
         load_recipe(large)
     with pytest.raises(UsageError, match="is a folder"):
         find_recipe(tmp_path)

@@ -1,6 +1,7 @@
 """The command `tokenprune`: its verbs, and how every failure ends (one line, a status, no traceback)."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -21,7 +22,7 @@ from tokenprune.cli.sweep import sweep
 from tokenprune.cli.theory import theory
 from tokenprune.cli.train import train
 from tokenprune.cli.validate import validate
-from tokenprune.errors import TokenpruneError
+from tokenprune.errors import TokenpruneError, bounded
 
 app = typer.Typer(
     name="tokenprune",
@@ -101,9 +102,14 @@ def _by_what_it_takes(error: Any) -> list[str]:
 
 
 def _fail(message: str, status: int) -> int:
-    for line in message.splitlines():
+    for line in map(_brief, message.splitlines()):
         _say(line if status == INTERRUPTED else f"error: {line}", status)
     return status
+
+
+def _brief(line: str) -> str:
+    """Without most of what was typed, where that was long: a number of 300 digits, a path beyond what there can be."""
+    return bounded(re.sub(r"\S{300,}", lambda word: bounded(word[0], 100), line))
 
 
 def _say(text: str, status: int) -> int:

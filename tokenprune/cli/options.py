@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tokenprune.errors import shortened
+
 if TYPE_CHECKING:
     from tokenprune.recipe import Loaded, Recipe
     from tokenprune.runs import RunFolder
@@ -165,12 +167,9 @@ def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[
     try:
         loaded = load_recipe(recipe, overrides(settings, **run))
     except RecipeError as error:
-        text = str(error)
-        for key, value in run.items():
-            text = text.replace(f"--set run.{key}={value}: ", f"--{key} {value}: ")
-        raise RecipeError(text) from None
+        raise RecipeError(as_options(str(error), **run)) from None
     if idle := without_effect(loaded.recipe):
-        name = loaded.recipe.model.name
+        name = shortened(str(loaded.recipe.model.name))
         print(f"warning: model.name: {name} has its own sizes: no effect of {', '.join(idle)}", file=sys.stderr)
     return loaded
 
@@ -182,6 +181,15 @@ def to_resume(run: "RunFolder", quiet: bool) -> None:
     check_resumable(run)
     if not (run.begun or run.finished or quiet):
         print(f"nothing to resume in {run.path}: it starts from the beginning", file=sys.stderr)
+
+
+def as_options(error: str, **run: object) -> str:
+    """An error about `overrides`, with those that are options by the names of these."""
+    for key, value in run.items():
+        override = shortened(f"run.{key}={value}")
+        for typed in (override, repr(override)):
+            error = error.replace(f"--set {typed}: ", f"--{key} {shortened(str(value))}: ")
+    return error
 
 
 def overrides(settings: Sequence[str] | None, **run: object) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, at_once
-from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, SweepArgument, overrides
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, SweepArgument, as_options, overrides
 
 if TYPE_CHECKING:
     from tokenprune.recipe.sweep import LoadedSweep
@@ -98,7 +98,7 @@ def _load(source: str, settings: list[str] | None, device: str | None) -> "Loade
     try:
         return load_sweep(source, overrides(settings, device=device))
     except RecipeError as error:
-        raise RecipeError(str(error).replace(f"--set run.device={device}: ", f"--device {device}: ")) from None
+        raise RecipeError(as_options(str(error), device=device)) from None
 
 
 def _slurm_options(given: list[str] | None, launcher: Launcher) -> dict[str, Any]:

@@ -7,12 +7,13 @@ A measurement is a module of this folder with a function
 that gets the trained model in eval mode and its test batches, and returns named arrays with units.
 """
 
+import functools
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tokenprune.errors import UsageError, unknown
+from tokenprune.errors import refused_options, unknown
 from tokenprune.runs import Values
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ def measure(name: str, model: "SparseViT", batches: "Iterator[Batch]", options: 
     if name not in MEASUREMENTS:
         raise unknown("measurement", name, MEASUREMENTS)
     module = importlib.import_module(f"tokenprune.measurements.{name}")
+    taken = functools.partial(module.measure, model, batches)
     try:
-        inspect.signature(module.measure).bind(model, batches, **options)
+        inspect.signature(taken).bind(**options)
     except TypeError as error:
-        raise UsageError(f"measurement {name!r} does not take options {dict(options)}: {error}") from None
+        raise refused_options(f"measurement {name!r}", taken, options, error) from None
     found: dict[str, Values] = module.measure(model, batches, **options)
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.errors import TokenpruneError, UsageError, refused_options, unknown
 
 if TYPE_CHECKING:
     from tokenprune.pruners.base import Pruner
@@ -80,7 +80,7 @@ def create(name: str, **options: Any) -> "Pruner":
     try:
         return _classes[name](**options)
     except TypeError as error:
-        raise UsageError(f"pruner {name!r} does not take options {options}: {error}") from None
+        raise refused_options(f"pruner {name!r}", _classes[name], options, error) from None
 
 
 def _third_party() -> dict[str, EntryPoint]:

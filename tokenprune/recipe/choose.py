@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tokenprune import files
-from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.errors import TokenpruneError, UsageError, shortened
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
 from tokenprune.recipe.schema import RECORDED, Evaluate, Pruner, Recipe
@@ -19,7 +19,7 @@ from tokenprune.runs import ModelFacts, RunFolder
 def read_resolved(path: Path) -> Recipe:
     """The recipe that a run folder was made with. Raises TokenpruneError if it is missing or damaged."""
     try:
-        return parse_recipe(files.read_text(path), str(path), context=RECORDED)
+        return parse_recipe(files.read_text(path, files.RECIPE_BYTES), str(path), context=RECORDED)
     except (OSError, UnicodeDecodeError, UsageError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].removeprefix(f"{path}: ")
         raise TokenpruneError(
@@ -79,8 +79,8 @@ def ratios(text: str) -> tuple[float, ...]:
             ratio = 0.0
         if not 0 < ratio <= 1:
             raise UsageError(
-                f"--keep {text!r}: {part.strip()!r} is no keep ratio; give numbers above 0 and at most 1, "
-                "such as 1.0,0.7,0.5"
+                f"--keep {shortened(text)!r}: {shortened(part.strip())!r} is no keep ratio; give numbers above 0 and "
+                "at most 1, such as 1.0,0.7,0.5"
             )
         found.append(ratio)
     return tuple(found)

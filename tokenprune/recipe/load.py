@@ -1,5 +1,6 @@
 """From a YAML file, or the name of a shipped recipe, to a validated Recipe; all errors at once."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from tokenprune import files
-from tokenprune.errors import UsageError, nearest, printable, shortened, unknown
+from tokenprune.errors import UsageError, bounded, first_of, nearest, printable, shortened, unknown
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
-from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml
+from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml, written
 from tokenprune.runs import atomic, packed
 from tokenprune.shipped import KINDS, shipped_recipes
 
@@ -36,10 +37,13 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
     kind: the folder that a bare name is looked for in.
     """
     if not printable(str(source)):
-        raise UsageError(f"recipe {str(source)!a}: the name is not text in UTF-8; rename the file")
-    path = packed.folder(Path(source))
-    if path.is_file():
-        return path
+        raise UsageError(f"recipe {shortened(ascii(str(source)))}: the name is not text in UTF-8; rename the file")
+    try:
+        path = packed.folder(Path(source))
+        if path.is_file():
+            return path
+    except OSError as error:  # a name longer than that of any file
+        raise UsageError(f"recipe {shortened(str(source))!r}: {error.strerror}") from None
     if path.exists() and not path.is_dir():
         raise UsageError(f"{source}: not a regular file")
     if str(path.parent) in KINDS:
@@ -53,10 +57,13 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
     if path.suffix in (".yaml", ".yml") or path.parent != Path():
         guess = nearest(name, shipped)
         hint = f"did you mean {guess}? " if guess else ""
-        raise UsageError(f"{source}: no such file; {hint}recipes that come with the program: {', '.join(shipped)}")
+        place = shortened(str(source), 200)
+        raise UsageError(f"{place}: no such file; {hint}recipes that come with the program: {', '.join(shipped)}")
     elsewhere = [f"{other}/{name}" for other in ("", *KINDS) if other != kind and name in shipped_recipes(other)]
+    if elsewhere and elsewhere[0].startswith("/"):
+        raise UsageError(f"recipe {name!r}: one of `tokenprune train`; known here: {', '.join(shipped)}")
     if elsewhere:
-        raise UsageError(f"recipe {name!r}: did you mean {elsewhere[0].lstrip('/')}?")
+        raise UsageError(f"recipe {name!r}: did you mean {elsewhere[0]}?")
     raise unknown("sweep" if kind == "sweeps" else "recipe", name, shipped)
 
 
@@ -152,7 +159,7 @@ def parse_recipe(
     """A validated recipe from YAML text; `where` names it in errors. context: RECORDED of a run that was made."""
     found: list[str] = []
     tree = read_yaml(text, where, found)
-    problems = [f"{where}: {problem}" for problem in found]
+    problems = [f"{where}: {problem}" for shown in first_of(found) for problem in shown]
     if tree is None:
         raise RecipeError(f"{where}: the recipe is empty; `tokenprune ls recipes` shows some to start from")
     if not isinstance(tree, dict):
@@ -162,7 +169,7 @@ def parse_recipe(
     try:
         recipe = kind.model_validate(tree, context=context)
     except ValidationError as error:
-        problems += [_placed(problem, where, overrides) for problem in explain(error, kind)]
+        problems += [_placed(problem, where, overrides) for problem in explain(error, kind, text)]
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
@@ -174,9 +181,9 @@ def _placed(problem: str, where: str, overrides: Sequence[str]) -> str:
     for override in reversed(overrides):
         key = override.partition("=")[0].strip()
         if path == key:
-            return f"--set {override}: {what}"
+            return f"--set {shortened(override)}: {what}"
         if path.startswith(f"{key}."):
-            return f"--set {override}: {problem}"
+            return f"--set {shortened(override)}: {problem}"
     return f"{where}: {problem}"
 
 
@@ -207,7 +214,7 @@ def set_key(override: str, kind: Any) -> tuple[str, Any]:
     Where the key takes text, the value is the text as typed, less quotes around all of it; elsewhere it is YAML.
     Raises RecipeError, a line for each problem.
     """
-    shown = f"--set {shortened(override, 200)!r}"
+    shown = f"--set {shortened(override)!r}"
     key, equals, value = override.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
@@ -229,12 +236,14 @@ def set_key(override: str, kind: Any) -> tuple[str, Any]:
 
 
 def _takes_text(kind: Any, key: Sequence[str]) -> tuple[bool, bool]:
-    """Whether a key may be null, and whether it takes text beside that."""
-    for part in key[:-1]:
-        kind = kind.model_fields[part].annotation if _is_section(kind) and part in kind.model_fields else None
-    field = kind.model_fields.get(key[-1]) if _is_section(kind) else None
-    if field is None:
-        return False, False
+    """Whether a key may be null, and whether it takes text beside that: one that nobody knows, whatever was typed."""
+    for part in key:
+        if not _is_section(kind):  # keys that a pruner knows
+            return False, False
+        if part not in kind.model_fields:
+            return False, True
+        field = kind.model_fields[part]
+        kind = field.annotation
     union = get_origin(field.annotation) in (Union, UnionType)
     allowed = get_args(field.annotation) if union else (field.annotation,)
     allowed = tuple(get_args(each)[0] if get_origin(each) is Annotated else each for each in allowed)
@@ -253,25 +262,31 @@ def _override(tree: dict[str, Any], override: str, kind: Any, problems: list[str
         if inner is None:
             inner = tree[part] = {}
         if not isinstance(inner, dict):
-            problems.append(f"--set {shortened(override, 200)!r}: {part} holds {_shown(inner)}, not keys")
+            problems.append(f"--set {shortened(override)!r}: {shortened(part)} holds {_shown(inner)}, not keys")
             return
         tree = inner
     tree[parts[-1]] = value
 
 
 def _shown(value: object) -> str:
+    """As YAML writes it, text in quotes."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     return shortened(repr(value[:100] if isinstance(value, str | bytes) else value))
 
 
-def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str]:
-    """What is wrong, a line each: dotted path, what was found, what is allowed, the nearest known key."""
+def explain(error: ValidationError, model: type[BaseModel] = Recipe, text: str = "") -> list[str]:
+    """What is wrong, a line each: dotted path, what was found, what is allowed, the nearest known key.
+
+    text: the YAML that was wrong, for numbers as they are written there.
+    """
     items: list[Any] = error.errors()
     wrong_items = {item["loc"][:-1] for item in items}  # of a list: pydantic also counts it as too short
-    shown = [item for item in items if not (item["type"] == "too_short" and item["loc"] in wrong_items)]
-    return [line for item in shown for line in _explain(item, model)]
+    shown, more = first_of([i for i in items if not (i["type"] == "too_short" and i["loc"] in wrong_items)])
+    return [*(line for item in shown for line in _explain(item, model, text)), *more]
 
 
-def _explain(item: Any, model: type[BaseModel]) -> Iterable[str]:
+def _explain(item: Any, model: type[BaseModel], text: str) -> Iterable[str]:
     """Lines for one pydantic error: dotted path, what was found, what is allowed."""
     path = ".".join(shortened(str(part)) for part in item["loc"])
     if item["type"] == "extra_forbidden":
@@ -280,16 +295,14 @@ def _explain(item: Any, model: type[BaseModel]) -> Iterable[str]:
         hint = f"did you mean {guess}? " if guess else ""
         yield f"{path}: unknown key: {hint}known here: {', '.join(known)}"
     elif item["type"] == "value_error":
-        for line in map(_bounded, str(item["ctx"]["error"]).splitlines()):
+        for line in map(bounded, str(item["ctx"]["error"]).splitlines()):
             joint = "." if line.partition(":")[0] in _keys(model, item["loc"]) else ": "
             yield f"{path}{joint}{line}" if path else line
     else:
-        yield f"{path}: found {_shown(item['input'])}, {_allowed(item)}"
-
-
-def _bounded(line: str, most: int = 1000) -> str:
-    """A line that quotes no more than its ends of what was typed."""
-    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
+        value = item["input"]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        as_written = written(text, item["loc"], value) if number and text else None
+        yield f"{path}: found {_shown(value) if as_written is None else shortened(as_written)}, {_allowed(item)}"
 
 
 def _allowed(item: Any) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from tokenprune.errors import shortened
+
 
 def _at_home(path: str) -> str:
     """`~` and `~name` are folders."""
@@ -13,7 +15,7 @@ def _at_home(path: str) -> str:
     try:
         return str(Path(path).expanduser())
     except RuntimeError:
-        raise ValueError(f"{path!r}: there is no such home folder; name the whole path") from None
+        raise ValueError(f"{shortened(path)!r}: there is no such home folder; name the whole path") from None
 
 
 #: A path, or one of the names that a key knows.

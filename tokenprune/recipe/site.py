@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Literal
 
-from tokenprune.errors import UsageError
+from tokenprune.errors import UsageError, shortened
 
 Moment = Literal["input", "before", "after"]
 
@@ -24,18 +24,19 @@ class Schedule:
     @classmethod
     def parse(cls, text: str) -> "Schedule":
         """Read `input`, `before:3`, `after:3,6,9`; raises UsageError on anything else."""
-        what = f"site {text!r}: expected input, before:BLOCKS or after:BLOCKS, such as before:0 or after:3,6,9"
+        site = f"site {shortened(text)!r}"
+        what = f"{site}: expected input, before:BLOCKS or after:BLOCKS, such as before:0 or after:3,6,9"
         if text == "input":
             return cls("input")
         moment, colon, numbers = text.partition(":")
         if not colon or moment not in ("before", "after"):
             raise UsageError(what)
         parts = [part.strip() for part in numbers.split(",")]
-        if not all(part.isascii() and part.isdigit() for part in parts):
+        if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
             raise UsageError(what)
         blocks = tuple(int(part) for part in parts)
         if any(b <= a for a, b in itertools.pairwise(blocks)):
-            raise UsageError(f"site {text!r}: blocks must increase, each named once")
+            raise UsageError(f"{site}: blocks must increase, each named once")
         return cls(moment, blocks)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
@@ -47,15 +48,15 @@ class Schedule:
         class_pooled: the classifier reads prefix tokens alone, so that nothing reads patch tokens after the last
             attention; average pooling reads those that are kept.
         """
+        site = f"site {shortened(str(self))!r}"
         if self.blocks and self.blocks[-1] >= depth:
             raise UsageError(
-                f"site {str(self)!r}: block {self.blocks[-1]} is beyond the model's depth {depth} "
-                f"(blocks are 0 to {depth - 1})"
+                f"{site}: block {self.blocks[-1]} is beyond the model's depth {depth} (blocks are 0 to {depth - 1})"
             )
         if class_pooled and self.cursors[-1] > 2 * (depth - 1):
             earlier = Schedule("after", self.blocks[:-1]) if self.blocks[1:] else Schedule("before", (depth - 1,))
             raise UsageError(
-                f"site {str(self)!r}: after the attention of the last block ({depth - 1}) nothing reads patch tokens, "
+                f"{site}: after the attention of the last block ({depth - 1}) nothing reads patch tokens, "
                 f"for the model classifies from its class token: removing them changes nothing; use {earlier}"
             )
 

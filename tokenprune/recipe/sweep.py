@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from tokenprune.errors import UsageError
+from tokenprune.errors import UsageError, first_of, shortened
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import (
@@ -126,7 +126,7 @@ def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSweep
         fixed[f"--set {override}"] = (key, value)
     problems = _grids(sweep, path, [key for key, _ in fixed.values()])
     if problems:
-        raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise RecipeError("\n".join(f"{path}: {problem}" for shown in first_of(problems) for problem in shown))
     found = _Problems(str(path))
     cells = [cell for where, what in _points(sweep) if (cell := _cell(base, sweep, where, what, fixed, found))]
     found.of_twins(cells)
@@ -159,7 +159,9 @@ def _grids(sweep: Sweep, path: Path, fixed: Sequence[str]) -> list[str]:
         return [f"grid: {cells:,} cells; a sweep has at most {_CELLS:,}"]
     problems = [f"also.{i}: empty" for i, grid in enumerate(sweep.also) if not grid]
     for where, grid in _places(sweep):
-        problems += [f"{where}.{key}: also in set, which would not change anything" for key in grid if key in fixed]
+        problems += [
+            f"{where}.{shortened(key)}: also in set, which would not change anything" for key in grid if key in fixed
+        ]
     return problems
 
 
@@ -190,7 +192,7 @@ def _cell(
     changes = {**fixed, **{f"{where}.{key}": (key, value) for key, value in what.items()}}
     for place, (key, value) in changes.items():
         if not _put(tree, key, copy.deepcopy(value)):
-            found.add(place, f"expected a dotted key of the recipe, such as model.depth, found {key!r}")
+            found.add(place, f"expected a dotted key of the recipe, such as model.depth, found {shortened(key)!r}")
             return None
     try:
         recipe = Recipe.model_validate(tree)
@@ -253,6 +255,8 @@ class _Problems:
 
     def add(self, place: str, problem: str, cell: Mapping[str, Any] | None = None) -> None:
         """`cell` is named where the problem is of a combination."""
+        override = place.removeprefix("--set ")
+        place = place if override == place else f"--set {shortened(override)}"
         line = f"{place}: {problem}" if problem else place
         line = line if place.startswith("--set ") else f"{self.path}: {line}"
         first, count = self.lines.get(line, (cell, 0))
@@ -280,7 +284,7 @@ class _Problems:
 
     def raise_if_any(self) -> None:
         if self.lines:
-            raise RecipeError("\n".join(self._worded()))
+            raise RecipeError("\n".join(line for shown in first_of(list(self._worded())) for line in shown))
 
     def _worded(self) -> Iterator[str]:
         for line, (cell, count) in self.lines.items():

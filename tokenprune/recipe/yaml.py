@@ -1,7 +1,10 @@
 """YAML as people write it: version 1.2's core schema, so that 010 is ten, 12:30 is text, and no is not false."""
 
+import copy
+import functools
 import re
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import yaml
@@ -10,8 +13,11 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tokenprune.errors import UsageError, shortened
 
-#: What a file may expand to, aliases included, and how deep.
-_NODES, _DEPTH = 100_000, 50
+#: Values and keys that a file may hold, what they may expand to by aliases, and how deep.
+_NODES, _EXPANDED, _DEPTH = 15_000, 100_000, 50
+#: YAML's own limit of a key before its colon, and how its reader tells of a longer one.
+_KEY = 1024
+_NO_KEY = re.compile("mapping values are not allowed here|could not find expected ':'|.*but got ':'")
 #: Digits of a whole number: more than any key takes, fewer than take time.
 _DIGITS = 15
 
@@ -31,14 +37,24 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
-    duplicates: list[str]
 
-    def get_single_data(self) -> Any:
-        node = self.get_single_node()
-        if node is None:
-            return None
-        _measured(node, {}, 0)
-        return self.construct_document(node)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.duplicates: list[str] = []
+        self.nodes = self.depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuses at once what would take long to read to its end."""
+        self.nodes += 1
+        self.depth += 1
+        mark = self.peek_event().start_mark
+        if self.nodes > _NODES:
+            raise ConstructorError(None, None, f"more than {_NODES:,} keys and values", mark)
+        if self.depth > _DEPTH:
+            raise ConstructorError(None, None, f"nested more than {_DEPTH} deep", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Hashable, int] = {}
@@ -79,8 +95,8 @@ def _measured(node: Node, sizes: dict[int, tuple[int, int]], depth: int) -> tupl
         size, deep = sizes[id(node)] = 1 + sum(s for s, _ in found), 1 + max((d for _, d in found), default=0)
     if size == 0:
         raise ConstructorError(None, None, "an alias stands inside what it names", node.start_mark)
-    if size > _NODES:
-        raise ConstructorError(None, None, f"aliases expand to more than {_NODES:,} values", node.start_mark)
+    if size > _EXPANDED:
+        raise ConstructorError(None, None, f"aliases expand to more than {_EXPANDED:,} values", node.start_mark)
     if depth + deep > _DEPTH:
         raise ConstructorError(None, None, f"nested more than {_DEPTH} deep", node.start_mark)
     return size, deep
@@ -144,24 +160,69 @@ class _Dumper(yaml.SafeDumper):
     }
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What a text says: the value, keys given twice, and the node that the value was made of."""
+
+    value: Any
+    duplicates: list[str]
+    node: Node | None
+
+
+@functools.lru_cache(maxsize=4)
+def _read(text: str) -> _Read:
+    """Kept, for a recipe is asked what kind it is before it is read. Raises YAMLError, ValueError, OverflowError."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return _Read(None, [], None)
+        _measured(node, {}, 0)
+        return _Read(loader.construct_document(node), loader.duplicates, node)
+    finally:
+        loader.dispose()
+
+
+def _of_a_long_key(text: str, error: yaml.YAMLError) -> str | None:
+    """YAML takes what stands before a colon for no key where it is too long, and blames what follows."""
+    if not isinstance(error, yaml.MarkedYAMLError) or not _NO_KEY.fullmatch(error.problem or ""):
+        return None
+    lines = text.splitlines()
+    places = [mark.line for mark in (error.context_mark, error.problem_mark) if mark and mark.line < len(lines)]
+    found = [part for place in places for part in re.finditer(r"\s*([^,{}:]++)(:?)", lines[place])]
+    long = [part[1] for part in found if part[2] and len(part[1]) > _KEY]
+    return f"a key of more than {_KEY:,} characters: {shortened(long[0])!r}" if long else None
+
+
 def read_yaml(text: str, where: str, problems: list[str]) -> Any:
     """What YAML says; keys given twice are added to `problems`. Raises RecipeError where it is not YAML."""
     try:
-        loader = _Loader(text)
-        loader.duplicates = problems
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
+        found = _read(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
-        raise RecipeError(f"{where}:{line} not valid YAML: {shortened(what, 200)}") from None
-    except RecursionError:
-        raise RecipeError(f"{where}: not valid YAML: nested more than {_DEPTH} deep") from None
+        what = _of_a_long_key(text, error) or shortened(what, 200)
+        raise RecipeError(f"{where}:{line} not valid YAML: {what}") from None
     except (ValueError, OverflowError) as error:
         raise RecipeError(f"{where}: not valid YAML: {shortened(str(error), 200)}") from None
+    problems.extend(found.duplicates)
+    return copy.deepcopy(found.value)
+
+
+def written(text: str, path: Sequence[str | int], value: Any) -> str | None:
+    """How a number at that place of what `read_yaml` took is written; None where another number stands there."""
+    node = _read(text).node
+    for part in path:
+        if isinstance(node, MappingNode):
+            node = next((below for key, below in reversed(node.value) if key.value == part), None)
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            return None
+    if not isinstance(node, ScalarNode) or node.tag not in (f"{_TAG}int", f"{_TAG}float"):
+        return None
+    return node.value if _Loader("").construct_document(node) == value else None
 
 
 def write_yaml(tree: Any) -> str:

@@ -1,5 +1,6 @@
 """Finding runs: all in a folder, one by name, the latest finished."""
 
+import contextlib
 import glob
 import re
 from pathlib import Path
@@ -44,8 +45,9 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     runs = {run.name: run for run in all_runs(runs_dir)}
     if name in runs:
         return runs[name]
-    if (run := RunFolder(packed.folder(Path(name)))).started:
-        return run
+    with contextlib.suppress(OSError):  # a name longer than that of any file
+        if (run := RunFolder(packed.folder(Path(name)))).started:
+            return run
     error = unknown("run", name, runs)
     raise UsageError(f"{error} (looked in {runs_dir})")
 
