@@ -16,7 +16,7 @@ from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.models import Trace
 from tokenprune.pruners import Pruner, Shape, Signals, TokenState
 from tokenprune.pruners.base import select
-from tokenprune.recipe import Loaded, RecipeError, parse_recipe
+from tokenprune.recipe import Evaluate, Loaded, RecipeError, parse_recipe
 from tokenprune.runs import RunFolder
 
 TINY = """
@@ -72,8 +72,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def prune(run: RunFolder, **changes):
-    asked = {"methods": ("gated",), "keep": (1.0, 0.5), "site": "before:0,1", "seeds": 1}
-    ((_, result),) = pipeline.prune_run(run, **{**asked, **changes})
+    asked = {"methods": ("gated",), "keep": (1.0, 0.5), "site": "before:0,1", "seeds": 1, "batch_size": 20}
+    ((_, result),) = pipeline.prune_run(run, Evaluate(**asked | changes))
     return result
 
 

@@ -12,7 +12,7 @@ from killed import every_kill
 
 from tokenprune import pipeline
 from tokenprune.errors import TokenpruneError
-from tokenprune.recipe import Loaded, parse_recipe
+from tokenprune.recipe import Evaluate, Loaded, parse_recipe
 from tokenprune.runs import RunFolder
 
 TINY = """
@@ -29,8 +29,9 @@ def train(runs_dir: Path, **how: bool) -> RunFolder:
     return pipeline.train_run(LOADED, runs_dir=runs_dir, **how)
 
 
-def prune(run: RunFolder, **how):
-    return pipeline.prune_run(run, methods=("magnitude",), keep=(1.0, 0.5), site="before:0", seeds=2, **how)
+def prune(run: RunFolder, force: bool = False, **changes):
+    asked = Evaluate(methods=("magnitude",), keep=(1.0, 0.5), seeds=2, batch_size=20, examples=2, **changes)
+    return pipeline.prune_run(run, asked, force=force)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from timm.models import VisionTransformer
 
 from tokenprune import pipeline, training
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.recipe import Loaded, RecipeError, parse_recipe
+from tokenprune.recipe import Evaluate, Loaded, RecipeError, parse_recipe
 from tokenprune.runs import RunFolder
 
 HALF = ([0.5] * 3, [0.5] * 3)
@@ -65,6 +65,9 @@ def train(trained: dict[str, Path], runs_dir: Path, *overrides: str) -> tuple[Ru
     return run, [line for line in heard.lines if line.startswith("warning: ")]
 
 
+WHOLE = Evaluate(methods=("magnitude",), keep=(1.0,))
+
+
 def said(run: RunFolder) -> dict:
     return json.loads(run.environment.read_text())["data"]["normalise"]
 
@@ -73,7 +76,7 @@ def test_its_own_accuracy(trained, tmp_path):
     run, warnings = train(trained, tmp_path)
     assert [epoch.test_accuracy for epoch in run.epochs()] == [1.0, 1.0]
     assert (said(run), warnings) == ({"by": "recipe", "mean": HALF[0], "std": HALF[1]}, [])
-    ((_, curve),) = pipeline.prune_run(run, methods=["magnitude"], keep=[1.0], site="before:0", seeds=1)
+    ((_, curve),) = pipeline.prune_run(run, WHOLE)
     assert curve.baseline_accuracy == 1.0
 
     by_dataset, _ = train(trained, tmp_path, "data.normalise=dataset")
@@ -124,7 +127,7 @@ def test_a_timm_model_is_normalised_as_timm_says(trained, tmp_path, monkeypatch)
     table = timm.get_pretrained_cfg("deit_tiny_patch16_224")
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda *_, **__: replace(table, mean=(0.5,) * 3))
     with pytest.raises(TokenpruneError, match=r"normalised with mean 0\.485, .* this timm is another"):
-        pipeline.prune_run(run, methods=["magnitude"], keep=[1.0], site="before:0", seeds=1)
+        pipeline.prune_run(run, WHOLE)
     with pytest.raises(RecipeError, match=r"data\.normalise=model: model is for a timm model by name"):
         parse_recipe("{}", "r.yaml", ["data.normalise=model"])
 

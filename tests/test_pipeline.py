@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tokenprune import pipeline, pruners, training
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.recipe import Loaded, load_recipe, parse_recipe
+from tokenprune.recipe import Evaluate, Loaded, load_recipe, parse_recipe
 from tokenprune.runs import RunFolder
 
 TINY = """
@@ -33,9 +33,11 @@ def run(tmp_path_factory) -> RunFolder:
     return pipeline.train_run(tiny(), runs_dir=tmp_path_factory.mktemp("runs"))
 
 
-def prune(run: RunFolder, **changes):
-    asked = {"methods": ("magnitude", "random"), "keep": (1.0, 0.5), "site": "before:0", "seeds": 2}
-    return pipeline.prune_run(run, **{**asked, **changes})
+ASKED = {"methods": ("magnitude", "random"), "keep": (1.0, 0.5), "seeds": 2, "batch_size": 20, "examples": 3}
+
+
+def prune(run: RunFolder, options=None, force=False, data_dir=None, **changes):
+    return pipeline.prune_run(run, Evaluate(**ASKED | changes), options=options, force=force, data_dir=data_dir)
 
 
 def test_classes_without_training_images_are_named() -> None:

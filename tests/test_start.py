@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tokenprune import pipeline, training
 from tokenprune.errors import TokenpruneError
-from tokenprune.recipe import Loaded, parse_recipe, pretraining_of, run_of
+from tokenprune.recipe import Evaluate, Loaded, parse_recipe, pretraining_of, run_of
 from tokenprune.runs import Epoch, RunFolder
 
 TINY = """
@@ -159,7 +159,7 @@ def test_looking_and_pruning_pretrain_nothing(five, begun, tmp_path):
     assert begun == []
     run = pipeline.train_run(loaded, runs_dir=tmp_path)
     first_of(loaded, tmp_path).path.rename(tmp_path / "elsewhere")
-    ((_, curve),) = pipeline.prune_run(run, methods=("magnitude",), keep=(1.0, 0.5), site="before:0", seeds=1)
+    ((_, curve),) = pipeline.prune_run(run, Evaluate(methods=("magnitude",), keep=(1.0, 0.5)))
     assert curve.points[0].correct == run.result().test_correct
     assert len(begun) == 2
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from tokenprune import pipeline, report, training
 from tokenprune.claims import judge, read_runs
 from tokenprune.errors import TokenpruneError
-from tokenprune.recipe import Loaded, parse_recipe
+from tokenprune.recipe import Evaluate, Loaded, parse_recipe
 from tokenprune.report.collect import collect
 from tokenprune.runs import RunFolder
 
@@ -43,7 +43,7 @@ def recipe(data: str, *overrides: str) -> Loaded:
 
 
 def prune(run: RunFolder, **where) -> None:
-    pipeline.prune_run(run, methods=["magnitude"], keep=[1.0, 0.5], site="before:0", seeds=1, force=True, **where)
+    pipeline.prune_run(run, Evaluate(methods=("magnitude",), keep=(1.0, 0.5)), force=True, **where)
 
 
 class StopsAfterOneEpoch(training.Silent):

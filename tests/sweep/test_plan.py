@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tokenprune import models, pipeline
 from tokenprune.data import scene
 from tokenprune.errors import TokenpruneError
-from tokenprune.recipe import parse_recipe
+from tokenprune.recipe import Evaluate, parse_recipe
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs.sweeps import SweepCell, SweepFile, Word
 from tokenprune.sweep import begin, standing, survey, training_flops
@@ -98,7 +98,7 @@ def test_a_cell_is_finished_when_every_curve_is_there(tmp_path):
     assert standing(cell, runs).state == "waiting"
     for methods in (("magnitude",), ("random",)):
         assert standing(cell, runs).state == "waiting"
-        pipeline.prune_run(run, methods=methods, keep=(0.5,), site="before:0", seeds=1)
+        pipeline.prune_run(run, Evaluate(methods=methods, keep=(0.5,), seeds=1))
     assert standing(cell, runs).state == "finished"
     assert standing(cell, runs).accuracy == run.result().test_accuracy
 

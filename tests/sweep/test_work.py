@@ -34,8 +34,7 @@ def test_a_cell_is_the_run_that_train_and_prune_make(tmp_path):
     (cell,) = cells(tmp_path, "grid: {model.depth: [2]}\nprune: [{methods: [random], seeds: 2}]")
     ended, said = work(cell, tmp_path / "a")
     alone = pipeline.train_run(cell.loaded, runs_dir=tmp_path / "b")
-    spec = cell.prune[0]
-    pipeline.prune_run(alone, methods=spec.methods, keep=spec.keep, site=spec.site, seeds=spec.seeds)
+    pipeline.prune_run(alone, cell.prune[0])
     run = RunFolder(tmp_path / "a" / cell.run)
     assert run.name == alone.name
     assert run.weights.read_bytes() == alone.weights.read_bytes()

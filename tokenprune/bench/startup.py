@@ -55,8 +55,7 @@ def _one_run(runs_dir: Path) -> RunFolder:
     small = {"train.epochs": 1, "model.dim": 12, "data.patterns.train_size": 128, "data.patterns.test_size": 1000}
     loaded = load_recipe("quickstart", [f"{key}={value}" for key, value in small.items()])
     run = pipeline.train_run(loaded, runs_dir=runs_dir)
-    spec = loaded.recipe.evaluate
-    pipeline.prune_run(run, methods=spec.methods, keep=spec.keep, site=spec.site, seeds=spec.seeds)
+    pipeline.prune_run(run, loaded.recipe.evaluate)
     return run
 
 

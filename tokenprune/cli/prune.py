@@ -81,14 +81,8 @@ def prune(
         with progress(quiet) as reporter:
             results = pipeline.prune_run(
                 folder,
-                methods=choice.methods,
+                choice,
                 options=options,
-                keep=choice.keep,
-                site=choice.site,
-                seeds=choice.seeds,
-                finetune_epochs=choice.finetune_epochs,
-                input_scores=choice.input_scores,
-                batch_size=choice.batch_size,
                 device=device,
                 data_dir=data_dir,
                 force=force,

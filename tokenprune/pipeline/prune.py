@@ -1,7 +1,7 @@
 """From a finished run to its pruning curves."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
 from tokenprune.pruners.base import Pruner
-from tokenprune.recipe import Recipe, Schedule, kept, pruner_options, read_resolved
+from tokenprune.recipe import Evaluate, Recipe, Schedule, kept, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
@@ -27,15 +27,9 @@ Fill = Callable[[str, Pruner], None]
 
 def prune_run(
     run: RunFolder,
+    evaluate: Evaluate,
     *,
-    methods: Sequence[str],
     options: Mapping[str, Any] | None = None,
-    keep: Sequence[float],
-    site: str,
-    seeds: int,
-    finetune_epochs: int = 0,
-    input_scores: str = "last",
-    batch_size: int | None = None,
     device: str | None = None,
     data_dir: Path | None = None,
     force: bool = False,
@@ -44,7 +38,7 @@ def prune_run(
 ) -> list[tuple[Path, PruneResult]]:
     """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
 
-    options: keyword arguments of the pruners, over those that the run was trained with.
+    evaluate: what is measured. options: keyword arguments of the pruners, over those that the run was trained with.
 
     Fine-tuned models are kept one by one: after KeyboardInterrupt the same call goes on. Without fine-tuning one pass
     measures all methods, and an interrupted one leaves nothing. With `force` what is there stays until the new stands.
@@ -59,16 +53,16 @@ def prune_run(
     run.check_recipe()
     recipe = read_resolved(run.resolved)
     plan = Plan(
-        methods=tuple((name, pruner_options(recipe, name) | dict(options or {})) for name in dict.fromkeys(methods)),
-        keep=tuple(keep),
-        schedule=Schedule.parse(site),
-        seeds=seeds,
-        batch_size=batch_size or recipe.evaluate.batch_size,
+        methods=tuple((name, pruner_options(recipe, name) | dict(options or {})) for name in evaluate.methods),
+        keep=evaluate.keep,
+        schedule=Schedule.parse(evaluate.site),
+        seeds=evaluate.seeds,
+        batch_size=evaluate.batch_size,
         precision=result.precision,
-        input_scores=input_scores,  # type: ignore[arg-type]
-        examples=recipe.evaluate.examples,
+        input_scores=evaluate.input_scores,
+        examples=evaluate.examples,
     )
-    identities = {name: _curve_id(plan, options, finetune_epochs) for name, options in plan.methods}
+    identities = {name: _curve_id(plan, options, evaluate.finetune_epochs) for name, options in plan.methods}
     for name, arguments in plan.methods:
         pruners.create(name, **arguments)
 
@@ -81,14 +75,14 @@ def prune_run(
             trained = prepare_run(run, recipe, device, data_dir, cache)
             plan = replace(plan, methods=missing)
             finetuned = run.path / "finetuned"
-            if finetune_epochs:
+            if evaluate.finetune_epochs:
                 place = finetuned / atomic.ANEW if force else finetuned
-                curves = _finetuned(trained, plan, run, place, finetune_epochs, progress)
+                curves = _finetuned(trained, plan, run, place, evaluate.finetune_epochs, progress)
             else:
                 curves = iter(_measured(trained, trained.model, plan, run, _learned(run, recipe), progress))
             for curve in curves:
                 evaluation.save_curve(curve, folder(curve.result.method))
-            if force and finetune_epochs:
+            if force and evaluate.finetune_epochs:
                 atomic.move_up(finetuned)
     return [(path, run.curve(path)) for path in map(folder, identities)]
 

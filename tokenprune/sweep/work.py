@@ -69,19 +69,7 @@ def _run(cell: Cell, folders: Folders, cache: DatasetCache, reporter: "_Reporter
         )
     for spec in cell.prune:
         say(Moved("pruning"))
-        pipeline.prune_run(
-            run,
-            methods=spec.methods,
-            keep=spec.keep,
-            site=spec.site,
-            seeds=spec.seeds,
-            finetune_epochs=spec.finetune_epochs,
-            input_scores=spec.input_scores,
-            batch_size=spec.batch_size,
-            data_dir=folders.data_dir,
-            progress=reporter.count,
-            cache=cache,
-        )
+        pipeline.prune_run(run, spec, data_dir=folders.data_dir, progress=reporter.count, cache=cache)
     return run.result().test_accuracy
 
 
