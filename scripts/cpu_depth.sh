@@ -22,4 +22,4 @@ train() { # DEPTH SEED
 (train 6 0 && train 6 2) &
 (train 1 0 && train 6 1 && train 1 1 && train 1 2) &
 wait
-./scripts/publish.sh "$runs" docs/results/cpu accuracy-750c9f4e-before-0
+./scripts/publish.sh "$runs" docs/results/cpu

@@ -9,6 +9,7 @@ import csv
 import gzip
 import json
 import re
+import runpy
 import shlex
 import shutil
 import statistics
@@ -26,7 +27,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from factories import CLASSES, write_images
+from factories import CLASSES, make_run, write_images
 
 from tokenprune import data
 from tokenprune.cli import main
@@ -327,6 +328,22 @@ def table() -> list[str]:
 def test_the_table_is_of_the_committed_runs() -> None:
     text = PAGES[0].read_text(encoding="utf-8")
     assert re.findall(r"^\| (?:unpruned|oracle|magnitude|random) .*", text, re.MULTILINE) == table()
+
+
+def test_the_figure_is_of_the_committed_runs(tmp_path: Path) -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "readme_figure.py"))
+    (row,) = (row for row in table() if row.startswith("| magnitude | 0.5 "))
+    cells = row.split(" | ")
+    for depth, (accuracy, flops) in {1: cells[2:4], 6: cells[5:7]}.items():
+        drawn = script["curves"]()[depth, "magnitude"][0.5]
+        assert f"{statistics.mean(number for number, _ in drawn):.3f}" == flops
+        assert f"{statistics.mean(number for _, number in drawn):.1f}" == accuracy
+    ratios = dict.fromkeys(script["KEEP"], 0.5)
+    run = make_run(tmp_path, methods={"magnitude": ratios}).path
+    (examples,) = run.glob("prune/*/examples.npz")
+    np.savez(examples, images=np.zeros((8, 32, 32, 3), np.uint8), kept=np.ones((len(ratios), 8, 64), bool))
+    script["main"](run, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_findings_are_those_of_the_committed_verdicts() -> None:
