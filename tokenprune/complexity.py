@@ -3,7 +3,7 @@
 Success is a logistic function of log N with one slope for all columns. Columns without success or without failure have
 no N50 of their own but take part in the joint fits. Intervals are 95 % percentile bootstrap over trials, which are
 resampled within cells. A ridge of 1e-6 keeps separated tables finite and leaves others alone.
-Beside them stand the deviance of each fit and a test of the form against one N50 per column.
+Each fit comes with its deviance and a test of the law against one N50 per column.
 
 Shapes: v values (columns), n training set sizes, d bootstrap draws, c = v n cells, k parameters.
 """
@@ -75,7 +75,7 @@ def columns(values: Sequence[float], samples: Sequence[int], successes: Table, t
 
 @dataclass(frozen=True)
 class Scaling:
-    """How N50 depends on x: `estimate` with its bounds, None where the table cannot tell, and `lacking` says why.
+    """How N50 depends on x: `estimate` with its bounds; None where the table has none, and `lacking` says why.
 
     slope: of the log odds of success over log N. samples: the bootstrap's estimates. deviance: on `freedom` degrees.
     """
@@ -322,12 +322,12 @@ def _cells(log_n: Float[Array, " n"], x: Float[Array, " v"]) -> Float[Array, "c 
 
 
 def _exp(value: float) -> float | None:
-    """None beyond what a float holds."""
+    """None where it overflows."""
     return math.exp(value) if abs(value) < 700 else None
 
 
 def _lacking(x: Sequence[float], successes: Table, trials: int, samples: Sequence[int]) -> str | None:
-    """Why a table has no exponent at all."""
+    """Why a table has no exponent."""
     totals, most = np.sum(successes, axis=1), trials * len(samples)
     if len(set(x)) < 2:
         return "one column has no exponent: at least two values are needed"
@@ -343,7 +343,7 @@ def _lacking(x: Sequence[float], successes: Table, trials: int, samples: Sequenc
 
 
 def _unusable(slope: float, model: _Model, theta: Float[Array, " k"], successes: Table, trials: int) -> str | None:
-    """Why a fit means nothing."""
+    """Why a fit is not meaningful."""
     if slope <= 0:
         return "success does not grow with N"
     rate = _rate(model, theta)

@@ -62,7 +62,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs.
+    """The cost of one image.
 
     flops: all of it. scoring: the part spent on scores. entering: patch tokens that enter each block.
     realised: share of the image's patches present after each site. realised_mean: averaged over blocks, a block

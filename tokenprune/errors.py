@@ -1,11 +1,11 @@
-"""What goes wrong in ways a user can mend: one message, one exit status, no traceback."""
+"""Errors that a user can correct: one message, one exit status, no traceback."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
-#: Begins a line about something that does not stop the work, which is said under --quiet too.
+#: Prefix of a warning: work goes on, and the line is printed under --quiet too.
 WARNING = "warning: "
 
 #: Problems of one thing that are shown, a line each.
@@ -27,17 +27,17 @@ class UsageError(TokenpruneError):
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """What is quoted of something typed, which may be a megabyte."""
+    """Input as quoted in messages: cut, since it may be a megabyte."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def bounded(line: str, most: int = 1000) -> str:
-    """A line that quotes no more than its ends of what was typed."""
+    """A line, shortened in its middle."""
     return line if len(line) <= most else f"{line[: most // 2]}…{line[-most // 2 :]}"
 
 
 def first_of(problems: Sequence[_Problem]) -> tuple[Sequence[_Problem], list[str]]:
-    """Those that are shown, and a line that counts the rest, if there are more."""
+    """The first problems, and a line that counts the rest, if there are more."""
     more = len(problems) - _SHOWN
     return problems[:_SHOWN], [f"and {more:,} more"] if more > 0 else []
 
@@ -51,7 +51,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that nobody knows, with the nearest one and the list of all."""
+    """The error for an unknown name, with the nearest known one and the list of all."""
     names = sorted(known)
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}? " if guess else ""
@@ -59,7 +59,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def refused_options(of: str, function: Callable[..., Any], options: Mapping[str, Any], why: TypeError) -> UsageError:
-    """The error for keyword arguments, as typed, that a function did not take. of: what it is to the one who typed."""
+    """The error for keyword arguments, as typed, that a function did not take. of: the function's name for the user."""
     taken = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     known = [each.name for each in signature(function).parameters.values() if each.kind in taken]
     strange = [name for name in options if name not in known]
@@ -69,7 +69,7 @@ def refused_options(of: str, function: Callable[..., Any], options: Mapping[str,
 
 
 def printable(text: str) -> bool:
-    """Whether it can be written in UTF-8: what a shell passes on may hold bytes that are no text."""
+    """Whether it can be encoded in UTF-8; arguments from a shell may hold bytes that cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

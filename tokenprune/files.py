@@ -1,4 +1,4 @@
-"""Files from elsewhere: regular files only, of a bounded size, so that reading them always ends. No torch."""
+"""Reading files safely: regular files only, of bounded size, so that reading always ends. No torch."""
 
 import errno
 import hashlib
@@ -29,7 +29,7 @@ ARRAYS_BYTES = 1024 * MIB
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
-    """A regular file to read. Raises OSError, for a folder, pipe, socket or device too, without waiting for anybody."""
+    """A regular file to read. Raises OSError, also for a folder, pipe, socket or device, without blocking."""
     if type(path) is not _PLAIN:  # a place in a packed file
         with path.open("rb") as handle:
             yield handle
@@ -77,15 +77,15 @@ def read_arrays(path: Path) -> "dict[str, np.ndarray]":
             handle.seek(0)
             with np.load(handle, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except Exception as error:  # damaged bytes raise whatever the readers of zip and arrays meet first
+        except Exception as error:  # damaged bytes raise many kinds of errors in zipfile and numpy
             raise ValueError(str(error) or type(error).__name__) from None
 
 
 def parse_json(text: str) -> Any:
-    """Raises ValueError for whatever is not JSON: keys given twice, NaN, numbers or nesting beyond what can be read."""
+    """Raises ValueError for anything that is not JSON: duplicate keys, NaN, numbers too large, nesting too deep."""
     try:
         found = json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_twins)
-        if "\\ud" in text.lower():  # half a character, which nothing could print
+        if "\\ud" in text.lower():  # half of a surrogate pair, which cannot be printed
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None

@@ -12,7 +12,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is CUDA where there is one. Raises TokenpruneError if what is asked for is absent."""
+    """`auto` is CUDA where there is one. Raises TokenpruneError if the device is absent."""
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise TokenpruneError("device mps: torch sees no Apple GPU here; use --device cpu or auto")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -35,7 +35,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """The widest numbers that a device computes with: Apple's GPUs know no float64."""
+    """The widest float that a device has: Apple's GPUs have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 

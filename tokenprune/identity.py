@@ -1,4 +1,4 @@
-"""Short names for what decides a result: equal where it is equal, other where anything differs."""
+"""Short hashes of the settings that decide a result: equal settings, equal hash."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def curve_id(
     precision: str,
     input_scores: str | None,
 ) -> str:
-    """Eight hex digits of what decides a curve's numbers beside the run and the method.
+    """Eight hex digits of the settings that decide a curve's numbers, besides the run and the method.
 
     input_scores: counts at site `input` only.
     """

@@ -1,4 +1,4 @@
-"""Where images are looked for. Nothing here imports torch."""
+"""The folder of data sets, and what it holds. Nothing here imports torch."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ def data_folder(data_dir: Path | None = None) -> Path:
 def present(source: str, where: Path) -> str | None:
     """What the folder holds of a data set: the prepared .npz, else torchvision's files; None for nothing.
 
-    Every byte is read: what does not fit its checksums is called damaged.
+    Every byte is read: files that do not match their checksums are reported as damaged.
     """
     prepared, files = where / f"{source}.npz", _TORCHVISION.get(source, {})
     names = dict.fromkeys(Path(file).parts[0] for file in files)
@@ -67,7 +67,7 @@ def _is_whole(path: Path) -> bool:
     try:
         with opened(path) as handle, zipfile.ZipFile(handle) as archive:
             return needed <= set(archive.namelist()) and archive.testzip() is None
-    except Exception:  # zipfile meets damaged bytes with BadZipFile, zlib.error, NotImplementedError and others
+    except Exception:  # zipfile raises BadZipFile, zlib.error, NotImplementedError and others for damaged bytes
         return False
 
 

@@ -1,4 +1,4 @@
-"""How sample complexity scales where success need not reach 1: a lapse rate beside tokenprune.complexity's logistic.
+"""Scaling of sample complexity where success need not reach 1: tokenprune.complexity's logistic with a lapse rate.
 
 Shapes: c = v n cells of v values and n training set sizes.
 """

@@ -1,6 +1,6 @@
-"""Intervals and tests on counts of right answers, and on means over seeds. All intervals are 95 %, two-sided.
+"""Intervals and tests on correct predictions, and on means over seeds. All intervals are 95 %, two-sided.
 
-scipy and statsmodels are imported inside the functions: loading them costs more than most commands that never ask.
+scipy and statsmodels are imported inside the functions: loading them takes longer than most commands.
 """
 
 import math
@@ -32,7 +32,7 @@ def wilson_all(correct: Sequence[int], count: int) -> tuple[list[float], list[fl
 def mcnemar(lost: int, gained: int) -> float:
     """Exact two-sided p of McNemar's test: are changes equally often for the worse and for the better?
 
-    lost, gained: images that only the first, only the second classifier gets right. 1 where no answer changed.
+    lost, gained: images that only the first, only the second classifier gets right. 1 where no prediction changed.
     """
     from scipy.stats import binomtest
 
@@ -43,7 +43,7 @@ def mcnemar(lost: int, gained: int) -> float:
 def paired_interval(lost: int, gained: int, count: int) -> tuple[float, float]:
     """Tango's score interval of the accuracy difference (gained - lost) / count on the same `count` images.
 
-    Unlike Wald's it does not shrink to a point where no answer changed, and it stays within [-1, 1]
+    Unlike Wald's it does not shrink to a point where no prediction changed, and it stays within [-1, 1]
     (Tango, Stat. Med. 17:891, 1998, eq. 4 to 6).
     """
     from scipy.optimize import brentq
@@ -86,7 +86,7 @@ def t_test(
 ) -> float | None:
     """p of Student's one-sample t test that the mean is `against`; None below two values.
 
-    Values without any spread decide fully: 0 where their mean lies on the alternative's side, else 1.
+    Values without any spread give p 0 where their mean is on the alternative's side, else 1.
     """
     if len(values) < 2:
         return None
@@ -96,13 +96,13 @@ def t_test(
     from scipy.stats import ttest_1samp
 
     with warnings.catch_warnings():
-        # Seeds that agree to the last digits leave a spread of rounding; the test then decides as it should.
+        # Seeds that agree to the last digits have a spread of rounding errors; the test's result is then right.
         warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
         return float(ttest_1samp(values, against, alternative=alternative).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values, in the order given: the family-wise error rate is what they bound (Holm, 1979)."""
+    """Holm's adjusted p values, in the order given, which bound the family-wise error rate (Holm, 1979)."""
     adjusted = [0.0] * len(p_values)  # not by statsmodels, which collects garbage first: a second of a large report
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -123,7 +123,7 @@ class Slope(NamedTuple):
 def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
     """Least-squares slope of y over x, its Student's t interval (n - 2 degrees of freedom), and p that it is 0.
 
-    None where x holds fewer than two different values. Values of y without any spread decide fully, as in `t_test`.
+    None where x holds fewer than two different values. Values of y without any spread are treated as in `t_test`.
     """
     if len(set(x)) < 2:
         return None
@@ -141,7 +141,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
 def seeds_to_decide(
     values: Sequence[float], against: float = 0.0, power: float = 0.8, most: int = 100, level: float = 0.05
 ) -> int | None:
-    """How many values of this mean and spread a two-sided t test at `level` needs to tell them from `against`.
+    """How many values of this mean and spread a two-sided t test at `level` needs to find a difference from `against`.
 
     With probability `power`, by the usual approximation |mean - against| >= (t_(1 - level / 2) + t_power) sd / sqrt(n)
     with n - 1 degrees of freedom. None for fewer than two values, and where more than `most` would be needed.

@@ -59,7 +59,7 @@ def test_which_images_were_right_travels_as_bits_that_are_counted(runs_dir, tmp_
     text = gzip.decompress(packed.read_bytes()).decode()
     at = text.index('"bits": ["', text.index('"prune/')) + 10
     packed.write_bytes(gzip.compress((text[:at] + ("B" if text[at] != "B" else "C") + text[at + 1 :]).encode()))
-    assert any("not the answers that result.json counts" in problem for problem in read_runs(packed)[1])
+    assert any("not the predictions that result.json counts" in problem for problem in read_runs(packed)[1])
 
 
 def test_runs_are_added_and_those_made_again_replaced(runs_dir, tmp_path):

@@ -193,9 +193,9 @@ def test_an_edited_sweep_says_what_changed_and_deletes_nothing(capsys):
     ended = sweep(capsys, TWO.replace("[0, 1]", "[1, 2]"), "--workers", 1, "--json")
     (third,) = {folder.name for folder in all_runs(Path("runs"))} - {first, second}
     assert ended.err.splitlines()[:3] == [
-        "mine.yaml is another sweep than when runs/sweeps/mine.json was written:",
+        "mine.yaml has changed since runs/sweeps/mine.json was written:",
         f"  1 new: {third}",
-        f"  1 no longer belong, and stay where they are: {first}",
+        f"  1 no longer in the sweep, and left as they are: {first}",
     ]
     assert json.loads(ended.out)["edited"] == {"new": [third], "gone": [first]}
     assert [cell["run"] for cell in json.loads(ended.out)["cells"]] == [second, third]
@@ -209,7 +209,7 @@ def test_a_cell_that_another_sweep_works_on_is_skipped_with_a_word(capsys):
         ended = sweep(capsys, TWO, "--workers", 1)
     assert ended.status == 4
     assert ended.err.splitlines()[-1] == (
-        "with other processes, and not finished: seed=0; how far they are: "
+        "run by other processes, and not finished: seed=0; their progress: "
         "tokenprune sweep mine.yaml --runs-dir runs --dry-run"
     )
     assert "elsewhere: seed=0: another process is working in this run folder" in ended.out

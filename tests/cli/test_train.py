@@ -116,7 +116,7 @@ def test_an_interrupted_prune_says_so_and_goes_on(capsys):
         pruning.send_signal(signal.SIGINT)
         _, err = pruning.communicate()
     assert pruning.returncode == 130
-    assert err.endswith("interrupted; the models fine-tuned so far are kept: the same command goes on\n")
+    assert err.endswith("interrupted; the models fine-tuned so far are kept: the same command continues\n")
     kept = {path: path.stat().st_mtime_ns for path in only_run().path.glob("finetuned/*/result.json")}
     assert kept
 

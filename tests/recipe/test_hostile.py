@@ -26,8 +26,8 @@ def refused(text: str, *overrides: str) -> str:
     ("text", "what"),
     [
         (BOMB, "aliases expand to more than 100,000 values"),
-        ("pruner: {options: &o {a: *o}}", "an alias stands inside what it names"),
-        ("pruner: {options: &o {a: [1, *o]}}", "an alias stands inside what it names"),
+        ("pruner: {options: &o {a: *o}}", "an alias is inside the value it refers to"),
+        ("pruner: {options: &o {a: [1, *o]}}", "an alias is inside the value it refers to"),
         ("[" * 100_000, "nested more than 50 deep"),
         ("a: " * 3000, "not valid YAML"),
         ("pruner: {options: " + "{a: " * 60 + "1" + "}" * 60 + "}", "nested more than 50 deep"),

@@ -77,7 +77,7 @@ def test_a_run_killed_after_its_result_was_written_is_finished(tmp_path):
     [
         (False, False, False, False, "is finished already; --force makes it again"),
         (True, False, False, False, "is finished already; --force makes it again"),
-        (False, False, True, False, "--force makes it again, which was begun: --resume goes on with that"),
+        (False, False, True, False, "--force makes it again, which was begun: --resume continues that"),
         (True, False, True, True, ""),
         (False, True, True, True, ""),
     ],

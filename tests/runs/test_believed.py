@@ -107,7 +107,7 @@ def test_epochs_that_are_gone_are_named_and_decide_nothing_in_silence(tmp_path: 
     (first.path / "metrics.jsonl").write_text("")
     found, problems = read_runs(tmp_path)
     assert problems == [
-        f"{first.path}/metrics.jsonl: damaged: 0 epochs where 4 belong: the epochs of {first.name} are not used"
+        f"{first.path}/metrics.jsonl: damaged: 0 epochs instead of 4: the epochs of {first.name} are not used"
     ]
     (verdict,) = [verdict for verdict in judge(found) if verdict.claim == "attention-concentrates"]
     assert (verdict.verdict, verdict.seeds) == ("undecided", 2)
@@ -131,7 +131,7 @@ def test_predictions_are_those_that_were_counted(tmp_path: Path) -> None:
     _, problems = read_runs(tmp_path)
     changed = f"{first.predictions}: changed after its result was written (sha256 differs)"
     assert f"{changed}: its answers by image are not used" in problems
-    miscounted = f"{second.predictions}: damaged: not the answers that result.json counts"
+    miscounted = f"{second.predictions}: damaged: not the predictions that result.json counts"
     assert f"{miscounted}: its answers by image are not used" in problems
 
 

@@ -134,7 +134,7 @@ def test_divergence_names_its_step_and_keeps_the_last_good_checkpoint(tmp_path) 
 
 def test_weights_spoilt_by_the_last_step_of_an_epoch_are_a_divergence(tmp_path) -> None:
     work = job(tmp_path, "train.ema_decay=null")
-    with pytest.raises(Diverged, match="the test loss is not finite after epoch 2; the last good checkpoint stands in"):
+    with pytest.raises(Diverged, match="the test loss is not finite after epoch 2; the last good checkpoint is"):
         train(work, Poison(work.model, 12))
     assert work.checkpoint.load(torch.device("cpu"))["steps"] == 6
 

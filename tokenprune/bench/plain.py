@@ -1,4 +1,4 @@
-"""What most people would write: a timm model as built, fp32, a DataLoader with torchvision transforms."""
+"""The usual way to write it: a timm model as built, fp32, a DataLoader with torchvision transforms."""
 
 from collections.abc import Iterator
 

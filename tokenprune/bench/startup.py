@@ -1,4 +1,4 @@
-"""How long the command takes to answer, and a report over many runs."""
+"""Seconds that the command takes to start, and that a report over many runs takes."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""What a sweep costs beside its training steps, and what several small models gain by sharing one GPU."""
+"""A sweep's overhead over its training steps, and the gain of several small models sharing one GPU."""
 
 import tempfile
 import time
@@ -23,7 +23,7 @@ run: {observe_every: 1000}
 def overhead(depth: int, cells: int, epochs: int) -> Ratio:
     """Wall clock x workers over the seconds of all training steps, measured by the cells themselves, on the CPU.
 
-    Everything that is no step is in it: imports, images, models, measuring before and after training, records.
+    All that is not a step counts as overhead: imports, images, models, measuring before and after training, records.
     """
     with tempfile.TemporaryDirectory() as name:
         wall, runs, workers = _sweep(Path(name), depth, cells, epochs, "cpu", per_gpu=1)

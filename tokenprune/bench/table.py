@@ -1,4 +1,4 @@
-"""Which benchmarks there are, running them, and the table of what they found."""
+"""The benchmarks by name, running them, and the table of their results."""
 
 import json as json_
 import sys
@@ -87,7 +87,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
 
 
 def run(names: Sequence[str] = (), *, json: bool = False, quick: bool = False) -> list[Ratio]:
-    """Run the benchmarks named (none: all) and print what they found. Raises UsageError for an unknown name."""
+    """Run the benchmarks named (none: all) and print their results. Raises UsageError for an unknown name."""
     for name in names:
         if name not in BENCHMARKS:
             raise unknown("benchmark", name, BENCHMARKS)
@@ -103,7 +103,7 @@ def run(names: Sequence[str] = (), *, json: bool = False, quick: bool = False) -
 
 
 def machine() -> dict[str, Any]:
-    """What the ratios were measured on."""
+    """The machine that the ratios were measured on."""
     from tokenprune import hardware, runs
 
     device = hardware.choose_device("auto")

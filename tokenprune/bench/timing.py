@@ -13,7 +13,7 @@ import torch
 class Ratio:
     """One comparison of one run. `ratio` is better when higher, unless `at_most` is set.
 
-    seconds: median of each variant. target: what the project promises itself, None where it promises nothing.
+    seconds: median of each variant. target: the project's goal for the ratio, None where it has none.
     """
 
     name: str

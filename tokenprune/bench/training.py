@@ -24,7 +24,7 @@ train: {{epochs: 1, batch_size: {batch}, warmup_epochs: 0}}
 
 
 def ceiling(rounds: int) -> Ratio:
-    """What bf16 can buy here: the MLP's three matrix products in fp32 over the same in bf16. Bounds `step`."""
+    """The most that bf16 can gain here: an MLP's three matrix products in fp32 over the same in bf16. Bounds `step`."""
     device = hardware.choose_device("auto")
     tokens, dim, hidden = BATCH * 65, 192, 768
 

@@ -1,4 +1,4 @@
-"""The command `tokenprune`: its verbs, and how every failure ends (one line, a status, no traceback)."""
+"""The command `tokenprune`: its verbs, and the handling of errors (one line, a status, no traceback)."""
 
 import os
 import re
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
     try:
         status = app(args=arguments, prog_name="tokenprune", standalone_mode=False)
         sys.stdout.flush()
-        if status == INTERRUPTED:  # so typer returns from a KeyboardInterrupt, without a word
+        if status == INTERRUPTED:  # typer returns so from a KeyboardInterrupt, without a message
             _say("interrupted", status)
     except TokenpruneError as error:
         status = _fail(str(error), error.exit_status)
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
         status = _usage(error)
     except (KeyboardInterrupt, typer.Abort):
         status = _say("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output (`| head`) has left: nobody is there to be told
+    except BrokenPipeError:  # the reader of our output (`| head`) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
@@ -82,7 +82,7 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
 
 
 def _usage(error: Any) -> int:
-    """A misuse of the command line in one line; bare `tokenprune` is not an error but a wish for help."""
+    """A usage error in one line; bare `tokenprune` is no error and prints help."""
     if meant := _by_what_it_takes(error):
         error.possibilities = meant
     message = error.format_message()
@@ -95,7 +95,7 @@ def _usage(error: Any) -> int:
 
 
 def _by_what_it_takes(error: Any) -> list[str]:
-    """The option that takes what an unknown one is called: `--grid VALUES` for --values."""
+    """The option whose value has the name of an unknown one: `--grid VALUES` for --values."""
     word = getattr(error, "option_name", "").lstrip("-").upper()
     command = getattr(getattr(error, "ctx", None), "command", None)
     return [option.opts[0] for option in getattr(command, "params", ()) if word and option.metavar == word]

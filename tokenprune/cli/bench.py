@@ -24,7 +24,7 @@ def bench(
     parts: Annotated[
         list[Part] | None, typer.Argument(metavar="PART", help=f"{', '.join(Part)} (default: all).")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds: does it run at all?")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds, as a check.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure speed against a plain implementation, side by side.

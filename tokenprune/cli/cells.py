@@ -1,4 +1,4 @@
-"""How a sweep in progress looks on standard error: a live table in a terminal, a line per event elsewhere."""
+"""Progress of a sweep on standard error: a live table in a terminal, a line per event elsewhere."""
 
 import contextlib
 import sys
@@ -15,7 +15,7 @@ from rich.text import Text
 from tokenprune.runs.sweeps import State
 from tokenprune.sweep.progress import Row, Unwatched, Watcher
 
-#: What is under way or went wrong is shown before what waits and what is done.
+#: Order of states: running and failed cells are shown before waiting and finished ones.
 ORDER: tuple[State, ...] = (
     "training",
     "pruning",
@@ -47,7 +47,7 @@ class Lines(Unwatched):
 
 
 class Screen(Unwatched):
-    """All cells that the terminal has lines for, and below them how many there are of each state."""
+    """As many cells as fit the terminal, and below them the number in each state."""
 
     def __init__(self, rows: Sequence[Row], live: Live) -> None:
         self.rows, self.live = rows, live
@@ -74,7 +74,7 @@ class Screen(Unwatched):
 
 
 def table(rows: Sequence[Row], now: float, height: int, left: float | None = None) -> Group:
-    """Cells as far as `height` lines go, those under way first; `now` is on the monotonic clock."""
+    """As many cells as fit `height` lines, running ones first; `now` is on the monotonic clock."""
     look = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     look.add_column("cell", overflow="ellipsis", no_wrap=True, ratio=1)
     look.add_column("state", no_wrap=True)
@@ -92,7 +92,7 @@ def table(rows: Sequence[Row], now: float, height: int, left: float | None = Non
 
 
 def duration(seconds: float | None) -> str:
-    """In the largest unit that says enough: 40 s, 12 min, 3.5 h."""
+    """Seconds in a suitable unit: 40 s, 12 min, 3.5 h."""
     if seconds is None:
         return ""
     if seconds < 100:

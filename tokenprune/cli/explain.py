@@ -16,7 +16,7 @@ def explain(
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--runs", help="Name the runs behind each verdict.")] = False,
 ) -> None:
-    """Say what a claim states, where it comes from, what was run, and why the verdict.
+    """Print a claim's statement and source, what was run, and the reasons for its verdicts.
 
     Example: tokenprune explain magnitude-beats-random
     """

@@ -13,17 +13,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(TokenpruneError):
-    """Asked to stop; the message says how to go on. Exit status 130."""
+    """Interrupted; the message says how to continue. Exit status 130."""
 
     exit_status = 130
 
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Within it the program ends as soon as it is asked to.
+    """Within it SIGINT and SIGTERM end the program at once.
 
-    For imports: a library may swallow a KeyboardInterrupt while it is imported, and nothing is begun that would have to
-    be left in order.
+    For imports: a library may swallow a KeyboardInterrupt while it is imported, and nothing has to be cleaned up yet.
     """
     before = {number: signal.signal(number, _leave) for number in _SIGNALS}
     try:
@@ -35,9 +34,9 @@ def at_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def loading(quiet: bool, *, unchecked: bool = False) -> Iterator[None]:
-    """`at_once` for imports that take seconds, which is said: in a terminal as long as they do, elsewhere in a line.
+    """`at_once` for imports that take seconds, with a message: in a terminal while they last, elsewhere as a line.
 
-    unchecked: what was asked for may still be wrong, and then the error is to be the only line.
+    unchecked: the request may still be wrong, and then the error must be the only line.
     """
     terminal = sys.stderr.isatty()
     silent = quiet or (unchecked and not terminal)
@@ -58,7 +57,7 @@ def by_exception() -> None:
 
 
 def never() -> None:
-    """From here on both are ignored: the work is done, and its exit status stands."""
+    """From here on both are ignored: the work is done, and its exit status is kept."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""`tokenprune ls`: what there is."""
+"""`tokenprune ls`: lists of recipes, runs, claims and the like."""
 
 import sys
 from collections.abc import Callable
@@ -119,7 +119,7 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
 
 
 def _tried(read: Callable[[], _Record], damaged: "list[TokenpruneError]") -> _Record | None:
-    """What is read; None where it cannot be, and why is added to `damaged`."""
+    """The value of `read`; None where it fails, and the error is added to `damaged`."""
     from tokenprune.errors import TokenpruneError
 
     try:

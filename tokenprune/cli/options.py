@@ -18,7 +18,7 @@ Offers = Iterable[tuple[str, str]]
 
 
 def completion(offers: Callable[[typer.Context, str], Offers]) -> Callable[..., list[tuple[str, str]]]:
-    """For typer: what is offered, with its help, that begins as typed; from what was typed before, and this word."""
+    """Completion for typer: the offered words, with their help, that begin as typed."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
         with contextlib.suppress(Exception):  # nothing may be printed while a line is being typed
@@ -148,7 +148,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on standard output inst
 
 
 def chosen_run(name: str | None, runs_dir: Path) -> "RunFolder":
-    """The run of that name, or the latest finished one; what of later ones cannot be read is said."""
+    """The run of that name, or the latest finished one, with a message for each later one that cannot be read."""
     from tokenprune.runs import find_run, latest_finished
 
     if name:
@@ -160,7 +160,7 @@ def chosen_run(name: str | None, runs_dir: Path) -> "RunFolder":
 
 
 def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[Recipe]":
-    """A recipe with its `overrides`; errors name those as they were typed, and keys without effect are named."""
+    """A recipe with its `overrides`; errors quote them as typed, and keys without effect get a warning."""
     from tokenprune.recipe import RecipeError, load_recipe
     from tokenprune.recipe.load import without_effect
 
@@ -175,7 +175,7 @@ def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[
 
 
 def to_resume(run: "RunFolder", quiet: bool) -> None:
-    """Say where `--resume` finds nothing; an error where another run of the same recipe waits for it."""
+    """A message where `--resume` finds nothing; an error where another run of the same recipe can be resumed."""
     from tokenprune.runs import check_resumable
 
     check_resumable(run)
@@ -193,5 +193,5 @@ def as_options(error: str, **run: object) -> str:
 
 
 def overrides(settings: Sequence[str] | None, **run: object) -> list[str]:
-    """What `--set` said, then the options that are short for keys of section `run`."""
+    """Overrides by `--set`, then those by options that are short for keys of section `run`."""
     return [*(settings or []), *(f"run.{key}={value}" for key, value in run.items() if value is not None)]

@@ -1,4 +1,4 @@
-"""`tokenprune pack`: runs in one file that travels, and back."""
+"""`tokenprune pack`: runs into one file, and back."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ def pack(
 ) -> None:
     """Pack finished runs into one file, which report, explain and ls read as --runs-dir.
 
-    What is packed already stays. Into a folder, a packed file is unpacked: a sweep there goes on from it.
+    Runs packed before are kept. If OUT is a folder, RUNS is unpacked into it, and sweeps there continue from it.
 
     Example: tokenprune pack runs results/runs.jsonl.gz
     """

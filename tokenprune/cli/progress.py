@@ -1,4 +1,4 @@
-"""How work in progress looks on standard error: a bar in a terminal, plain lines elsewhere, or nothing."""
+"""Progress on standard error: a bar in a terminal, plain lines elsewhere, or nothing."""
 
 import contextlib
 import sys
@@ -12,7 +12,7 @@ from tokenprune.runs import Epoch
 
 
 class Quiet:
-    """Says nothing but warnings."""
+    """Prints warnings only."""
 
     def start(self, steps: int, done: int) -> None: ...
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
@@ -36,7 +36,7 @@ class Lines(Quiet):
 
     def count(self, done: int, total: int, what: str = "measured") -> None:
         tenth = 10 * done // total
-        if total <= 40 or tenth != self._tenth:  # a log is read afterwards: it needs no line per cell of a grid
+        if total <= 40 or tenth != self._tenth:  # a log needs no line per cell of a grid
             print(f"{done} of {total} {what}", file=sys.stderr, flush=True)
         self._tenth = tenth
 

@@ -48,7 +48,7 @@ def prune(
 ) -> None:
     """Remove tokens from a trained model and measure what that costs.
 
-    What is not given comes from section `evaluate` of the run's recipe.
+    Options that are not given come from section `evaluate` of the run's recipe.
 
     Example: tokenprune prune --method magnitude --method random --keep 1.0,0.5,0.2
     """
@@ -74,7 +74,7 @@ def prune(
         typer.echo(f"latest finished run: {folder.path}", err=True)
 
     with loading(quiet):
-        from tokenprune import pipeline  # torch: only for a request that is right
+        from tokenprune import pipeline  # torch: only once the request is checked
         from tokenprune.cli.progress import progress
 
     try:
@@ -90,9 +90,8 @@ def prune(
             )
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted; the models fine-tuned so far are kept: the same command goes on"
+            "interrupted; the models fine-tuned so far are kept: the same command continues"
             if choice.finetune_epochs
-            else "interrupted; one pass measures all methods, so there is nothing of it to keep: the same command "
-            "starts it again"
+            else "interrupted; nothing is kept, since one pass measures all methods: the same command starts again"
         ) from None
     show.prunes(results, as_json=as_json)

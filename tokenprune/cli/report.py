@@ -19,7 +19,7 @@ def report(
         typer.Option(
             "--site",
             metavar="SITE",
-            help="Only what was pruned there; repeatable.",
+            help="Only curves of that site; repeatable.",
             autocompletion=words(**{"input": "", "before:": "", "after:": ""}),
         ),
     ] = None,

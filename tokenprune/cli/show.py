@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenprune.runs import MeasureResult, PrunePoint, PruneResult, RunFolder
 
 
-DASH = "–"  # between the ends of a range, and for what is missing
+DASH = "–"  # in ranges, and for missing values
 
 
 def json(value: Any) -> None:
@@ -74,7 +74,7 @@ def _block(names: Sequence[str], row: Sequence[str], width: int) -> str:
 
 
 def tables(renderables: Sequence[Any]) -> None:
-    """A report's tables, which are made for 80 columns: in fewer a terminal breaks their lines, but nothing is cut."""
+    """A report's tables, made for 80 columns: a narrower terminal breaks their lines, but cuts nothing."""
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, 80)
     for renderable in renderables:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> None:
-    """What would be run, and what its training costs: 3 x forward x images x epochs."""
+    """The cells to run, and the cost of their training: 3 x forward x images x epochs."""
     known = [row.flops for row in rows if row.flops is not None]
     left = [row.flops for row in rows if row.flops is not None and row.state != "finished"]
     if as_json:

@@ -20,7 +20,7 @@ _AXES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma", "confusion": "
 
 
 def result(folder: TheoryFolder, *, as_json: bool) -> None:
-    """What came out, and what the claims say of it."""
+    """Tables of a result, and the verdicts of its claims."""
     found = folder.theory_result()
     verdicts = claims.judge_theory([(folder.name, found)])
     if as_json:
@@ -59,13 +59,13 @@ def _phase(found: PhaseResult) -> None:
 
 
 def _diverged(found: TheoryResult) -> int:
-    """Models whose loss is not finite in the end."""
+    """Number of models whose loss is not finite at the end."""
     if isinstance(found, PhaseResult):
         return sum(map(sum, found.diverged()))
     if isinstance(found, AttentionResult):
         return sum(curve[-1] is None for curve in found.loss)
     if isinstance(found, SparsifyResult):
-        # Where no token goes, every method's cell is the same models.
+        # Where no token is removed, all methods have the same models.
         cells = {cell for table in (*found.loss.values(), *found.complexity.values()) for cell in table}
         return sum(loss is None for cell in cells for loss in cell)
     if isinstance(found, SpatialResult):
@@ -113,7 +113,7 @@ def _time(found: TimeResult) -> None:
         [f"{value:g}", *(_mean(by_size[column], ".4g") for by_size in found.iterations)]
         for column, value in enumerate(found.values)
     ]
-    title = f"iterations to test loss below {found.success:g}, mean over trials that got there"
+    title = f"iterations to test loss below {found.success:g}, mean over trials that reached it"
     _table(names, rows, numbers=names, title=title)
 
 
@@ -154,7 +154,7 @@ _TABLES: dict[type[TheoryResult], Callable[[Any], None]] = {
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str], title: str = "") -> None:
-    """Titles stand above: a table may be narrower than what it is called."""
+    """The title is a line of its own, since the table may be narrower."""
     if title:
         print(title)
     show.rows(names, rows, numbers=numbers)

@@ -71,7 +71,7 @@ def sweep(
     if launcher == Launcher.slurm:
         jobs = sweeps.run_on_cluster(begun, tasks=workers, options=options)
         if not quiet and jobs:
-            print(f"submitted {jobs[0]} to {jobs[-1]}; --dry-run shows how far its cells are", file=sys.stderr)
+            print(f"submitted {jobs[0]} to {jobs[-1]}; --dry-run shows the progress of its cells", file=sys.stderr)
     else:
         try:
             with cells(begun.rows, quiet) as watcher:
@@ -86,7 +86,7 @@ def sweep(
     if away:
         some = ", ".join(away[:3]) + (f" and {len(away) - 3} more" if len(away) > 3 else "")
         look = _again(sweep, settings, only, device, place | {"--dry-run": True})
-        print(f"with other processes, and not finished: {some}; how far they are: {look}", file=sys.stderr)
+        print(f"run by other processes, and not finished: {some}; their progress: {look}", file=sys.stderr)
     if away or any(row.state == "failed" for row in begun.rows):
         raise typer.Exit(UNFINISHED)
 
@@ -115,11 +115,11 @@ def _say_edit(begun: "Begun", source: str) -> None:
     if begun.edit is None:
         return
     new, gone = begun.edit.new, begun.edit.gone
-    print(f"{source} is another sweep than when {begun.file.path} was written:", file=sys.stderr)
+    print(f"{source} has changed since {begun.file.path} was written:", file=sys.stderr)
     if new:
         print(f"  {len(new)} new: {', '.join(new)}", file=sys.stderr)
     if gone:
-        print(f"  {len(gone)} no longer belong, and stay where they are: {', '.join(gone)}", file=sys.stderr)
+        print(f"  {len(gone)} no longer in the sweep, and left as they are: {', '.join(gone)}", file=sys.stderr)
     if not new and not gone:
         print("  the same cells, measured in another way", file=sys.stderr)
 

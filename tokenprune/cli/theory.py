@@ -53,7 +53,7 @@ _KEYS = {
 def theory(
     experiment: Annotated[
         Experiment,
-        typer.Argument(help="Which of them, as told above."),
+        typer.Argument(help="One of the experiments above."),
     ],
     axis: Annotated[Axis | None, typer.Option("--axis", help="phase: what the columns vary (default: alpha).")] = None,
     model: Annotated[Network | None, typer.Option("--model", help="phase: with attention or without.")] = None,
@@ -129,7 +129,7 @@ def theory(
 
     with loading(quiet):
         from tokenprune.cli.progress import progress
-        from tokenprune.theory import theory_run  # torch: only for a recipe that is right
+        from tokenprune.theory import theory_run  # torch: only once the recipe is checked
 
     try:
         with progress(quiet) as reporter:
@@ -146,7 +146,7 @@ def _list(values: str | None) -> str | None:
 
 
 def _set(option: str, value: object, experiment: str) -> str:
-    """What `--set` would be given for an option that is short for a key."""
+    """The override for `--set` of an option that is short for a key."""
     key = _KEYS[option].get(experiment)
     if key is None:
         raise typer.BadParameter(f"{option} is an option of {' and '.join(_KEYS[option])}, not of {experiment}")

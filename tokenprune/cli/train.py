@@ -37,7 +37,7 @@ def train(
         to_resume(RunFolder(runs_dir / run_of(loaded)), quiet)
 
     with loading(quiet):
-        from tokenprune import pipeline  # torch: only for a recipe that is right
+        from tokenprune import pipeline  # torch: only once the recipe is checked
         from tokenprune.cli.progress import progress
 
     if dry_run:

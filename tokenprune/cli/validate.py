@@ -1,4 +1,4 @@
-"""`tokenprune validate`: is this recipe right, and what does it resolve to?"""
+"""`tokenprune validate`: checks a recipe and prints what it resolves to."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ def validate(
     resolved: Annotated[bool, typer.Option("--resolved", help="Print every key with its value, as YAML.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a recipe or a sweep and print its identity: all errors at once, exit status 2.
+    """Check a recipe or a sweep and print its identity; reports all errors at once, with exit status 2.
 
     Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
     """

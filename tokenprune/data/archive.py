@@ -90,7 +90,7 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
 
 
 class _Archive:
-    """Reads arrays out of one file, and words what is wrong with it."""
+    """Reads arrays out of one file, with an error that says what is wrong."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,7 +103,7 @@ class _Archive:
             raise TokenpruneError(f"{path}: no such file; data.source takes the path of an .npz") from None
         except OSError as error:
             raise TokenpruneError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except Exception:  # zipfile meets damaged bytes with BadZipFile, struct.error, NotImplementedError and others
+        except Exception:  # zipfile raises BadZipFile, struct.error, NotImplementedError and others for damaged bytes
             raise TokenpruneError(
                 f"{path}: not an .npz, or cut short: no zip archive of arrays found; make or download it again"
             ) from None
@@ -190,7 +190,7 @@ class _Archive:
 
 
 def _images_hint(array: str, found: np.ndarray) -> str:
-    """What makes images of an array, where that is plain."""
+    """The conversion of an array to images, where it is obvious."""
     code, shape = array, found.shape
     if found.ndim == 4 and shape[3] != 3:
         order = {shape[1]: (0, 2, 3, 1), shape[2]: (3, 0, 1, 2), shape[0]: (3, 1, 2, 0)}.get(3)
@@ -206,7 +206,7 @@ def _images_hint(array: str, found: np.ndarray) -> str:
 
 
 def _labels_hint(array: str, found: np.ndarray) -> str:
-    """What makes labels of an array, where that is plain."""
+    """The conversion of an array to labels, where it is obvious."""
     code = array
     if found.ndim == 2 and found.shape[1] > 1 and found.dtype.kind in "iufb" and (found.sum(axis=1) == 1).all():
         code = f"{array}.argmax(axis=1)"

@@ -83,7 +83,7 @@ def _draw_mix(spec: Augment, b: int, h: int, rng: np.random.Generator) -> dict[s
 def apply(
     spec: Augment, images: UInt8[Tensor, "b 3 h h"], mask: UInt8[Tensor, "b h h"] | None, draws: Draws
 ) -> tuple[UInt8[Tensor, "b 3 h h"], UInt8[Tensor, "b h h"] | None]:
-    """Crop (zero padding), flip, RandAugment; the mask follows whatever moves pixels."""
+    """Crop (zero padding), flip, RandAugment; the mask moves with the pixels."""
     if draws.down is not None or draws.flip is not None:
         picked = _cropped(images.shape[-1], spec.crop, draws)
         images = _gather(images, spec.crop, picked)
@@ -114,7 +114,7 @@ def _gather(images: UInt8[Tensor, "b c h h"], padding: int, picked: Int[Tensor, 
 
 
 def cutout(images: Float[Tensor, "b 3 h h"], spec: Augment, draws: Draws) -> Float[Tensor, "b 3 h h"]:
-    """A square about the drawn centre, cut off at the border, becomes what images are normalised by: 0."""
+    """A square about the drawn centre, cut off at the border, is set to 0: the mean, after normalisation."""
     if draws.hole is None:
         return images
     span = torch.arange(images.shape[-1], device=images.device)

@@ -20,9 +20,9 @@ ORDER, AUGMENT = 1, 2  # random streams of run.seed
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised images and what is known of them.
+    """Normalised images with their labels and relevance.
 
-    relevance: label-relevant share of each patch token's area, of the images as augmented; None if nobody knows.
+    relevance: label-relevant share of each patch token's area, of the images as augmented; None if not known.
     index: each image's place in its set.
     other, weight: where images are mixed, the target is weight * onehot(labels) + (1 - weight) * onehot(other).
     """

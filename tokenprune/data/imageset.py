@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageSet:
-    """images: uint8. labels: int64. mask: 1 where a pixel is label-relevant, 0 elsewhere; None if nobody knows.
+    """images: uint8. labels: int64. mask: 1 where a pixel is label-relevant, 0 elsewhere; None if not known.
 
     The mask, not the tokens' relevance, is what is stored: it does not depend on the patch size, and it follows
     crops and flips exactly. `groups` names a sub-population per image (spurious scenes), None elsewhere.
@@ -61,7 +61,7 @@ class Dataset:
     """Training and test images of one source and scene.
 
     mean, std: what each channel is normalised by, for pixels in [0, 1]; `load` gives those of the training images.
-    provenance: what the bytes were: source, path, sha256, `official` (True, False or None = unknown), `note`.
+    provenance: of the bytes: source, path, sha256, `official` (True, False or None = unknown), `note`.
     group_names: names of ImageSet.groups.
     """
 

@@ -30,8 +30,8 @@ def noisy(spec: Data, part: str, images: ImageSet) -> ImageSet:
 def with_noise_tokens(spec: Data, part: str, images: ImageSet) -> ImageSet:
     """In each image the same number of tiles, chosen at random, replaced by uniform noise; those are not relevant.
 
-    round(noise_tokens x tiles) tiles of noise_tile pixels' side. Where nobody knew what is relevant, all the rest is:
-    alpha_* is then 1 less the share replaced, exactly. Raises UsageError if tiles do not fill the image.
+    round(noise_tokens x tiles) tiles of noise_tile pixels' side. Where relevance was not known, all other tiles are
+    relevant: alpha_* is then exactly 1 minus the share replaced. Raises UsageError if tiles do not fill the image.
     """
     side, tile = images.images.shape[-1], spec.noise_tile
     if side % tile:

@@ -54,7 +54,7 @@ class Counts:
 
     @classmethod
     def of(cls, spec: Patterns) -> "Counts":
-        """Raises UsageError where no strict majority is possible or a token would have nothing to show."""
+        """Raises UsageError where no strict majority is possible or a token would have no pattern to show."""
         tokens = (spec.image_size // spec.patch_size) ** 2
         # Nine digits, so that shares which add up to one leave no token over.
         relevant, confusion = round(spec.relevant * tokens, 9), round(spec.confusion * tokens, 9)

@@ -1,6 +1,6 @@
 """RandAugment (arXiv 1909.13719) in torchvision's space of 14 operations and 31 magnitudes, a draw per image.
 
-Whatever moves pixels is one resampling of all the images concerned, a matrix each, and their masks with them; colour
+Geometric operations are one resampling of all images concerned and their masks, with a matrix for each; colour
 operations are torchvision's own functions, applied to all images of one operation and sign at once.
 
 Shapes: b images, h x h pixels, c channels.

@@ -1,4 +1,4 @@
-"""Photographs placed before backgrounds, so that it is known which pixels matter.
+"""Photographs pasted onto backgrounds, so that it is known which pixels are label-relevant.
 
 Placements and backgrounds are drawn from the data's seed once per image, for training and test apart.
 
@@ -70,7 +70,7 @@ def composite(
 
     The mask is the pasted square: foreground_size^2 of h^2 pixels are label-relevant.
     photographs: CIFAR-100 for background `plants`: its training images behind training images, its test images
-    behind test images. Of an image folder, every fifth photograph (from five up) stands behind test images only.
+    behind test images. Of an image folder with five photographs or more, every fifth is for test images only.
     Raises TokenpruneError if the folder cannot be used.
     """
     found = []
@@ -95,9 +95,9 @@ def birds_and_airplanes(
 def spurious(
     spec: Data, train: ImageSet, test: ImageSet, photographs: Arrays | None
 ) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """Birds and airplanes pasted as in `composite`, plants behind some, other scenery behind the rest.
+    """Birds and airplanes pasted as in `composite`, some onto plants, the others onto other scenery.
 
-    In training, spurious_train of the birds and 1 - spurious_train of the airplanes stand before plants; in test, half
+    In training, spurious_train of the birds and 1 - spurious_train of the airplanes get plants; in test, half
     of each. The counts are exact, rounded to whole images. Scenery is CIFAR-100's clouds, mountains, plains and seas.
     Groups are 2 * label + (plants behind), named GROUPS.
     """
@@ -198,7 +198,7 @@ def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator)
 
 
 def folder_provenance(folder: Path) -> dict[str, Any]:
-    """What a folder of photographs held: its name, and one sha256 over the bytes of all, in the order of their names.
+    """Provenance of a folder of photographs: its name, and one sha256 over the bytes of all, in the order of names.
 
     Raises TokenpruneError if the folder cannot be used or a photograph cannot be read.
     """
@@ -219,7 +219,7 @@ def _photographs_in(folder: Path) -> list[Path]:
             f"data.background: {str(folder)!r} is no folder of images ({error.strerror}); use plants, zeros, noise, or "
             "a folder"
         ) from None
-    paths = [path for path in paths if not path.name.startswith(".")]  # macOS keeps what it knows of A.JPG in ._A.JPG
+    paths = [path for path in paths if not path.name.startswith(".")]  # macOS keeps metadata of A.JPG in ._A.JPG
     if not paths:
         raise TokenpruneError(f"data.background: no images ({', '.join(PHOTOGRAPHS)}) in {folder}")
     return paths

@@ -1,4 +1,4 @@
-"""Where images come from: made here, a prepared .npz, torchvision's files, a download."""
+"""Sources of images: made here, a prepared .npz, torchvision's files, a download."""
 
 import contextlib
 import hashlib
@@ -30,7 +30,7 @@ SUBSET = 1  # a random stream of data.seed; scene and patterns have their own
 
 
 def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays of a named source or an .npz by path, and what their bytes were.
+    """The arrays of a named source or of an .npz by path, with their provenance.
 
     A prepared NAME.npz in the data folder is used before torchvision's own files there.
     """
@@ -58,9 +58,9 @@ def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, A
 def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset:
     """The images of a recipe, in its scene, on the CPU; the same for the same spec and bytes.
 
-    read: another way to the arrays, such as one that remembers them.
+    read: reads the arrays, such as a cached `read`.
 
-    Raises TokenpruneError if images are missing or damaged, UsageError if the recipe asks for what they cannot give.
+    Raises TokenpruneError if images are missing or damaged, UsageError if the recipe does not fit them.
     """
     if spec.source == "patterns":
         train, test, classes = patterns.make(spec.patterns, spec.seed)
@@ -91,7 +91,7 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
 
 
 def provenance(spec: Data, data_dir: Path | None = None, read: Read = read) -> dict[str, Any]:
-    """What the bytes of a recipe's images are, as in `Dataset.provenance`; empty where they are made from the recipe.
+    """Provenance of a recipe's images, as in `Dataset.provenance`; empty where they are made from the recipe.
 
     Raises TokenpruneError if images are missing or damaged.
     """
@@ -173,7 +173,7 @@ def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
 def _staged(
     spec: Data, train: ImageSet, test: ImageSet, data_dir: Path | None, read: Read
 ) -> tuple[ImageSet, ImageSet, tuple[str, ...], dict[str, Any]]:
-    """Both sets in their scene, the groups' names, and what stands behind them."""
+    """Both sets in their scene, the groups' names, and the provenance of the backgrounds."""
     if spec.scene == "plain":
         return train, test, (), {}
     side = train.images.shape[-1]
@@ -187,7 +187,7 @@ def _staged(
 
 
 def _behind(spec: Data, data_dir: Path | None, read: Read) -> tuple[Arrays | None, dict[str, Any]]:
-    """CIFAR-100's photographs where they are the background, and the provenance of what stands behind the pictures."""
+    """CIFAR-100's photographs where they are the background, and the backgrounds' provenance."""
     if spec.background == "plants":
         try:
             photographs, found = read("cifar100", data_dir)
@@ -226,7 +226,7 @@ def _missing(source: str, data_dir: Path | None) -> Arrays:
 
 
 def _torchvision(source: str, where: Path, *, download: bool = False) -> Arrays | None:
-    """What torchvision keeps in a folder, or None if nothing whole is there.
+    """Arrays of torchvision's files in a folder, or None if none are complete.
 
     torchvision unpickles CIFAR only after every file's md5 matched the published one.
     """
@@ -260,7 +260,7 @@ def _digest(*arrays: np.ndarray) -> str:
 def download(source: str, data_dir: Path | None = None) -> Path:
     """Fetch a data set with torchvision into the data folder as a prepared NAME.npz; returns that file.
 
-    What is there already, whole, is not fetched again. Nothing half written is left behind.
+    A complete file that is there already is not fetched again. No partial file is left behind.
     Raises TokenpruneError if the network or the disk fails, UsageError if there is nothing to download.
     """
     if source == "patterns":

@@ -67,7 +67,7 @@ class PointAccumulator:
         return tuple(total / (len(left) * patches) for total in left.sum(0).tolist())
 
     def cost(self, architecture: Architecture, schedule: Schedule, input_scores: InputScores) -> tuple[float, float]:
-        """(FLOPs, share of patch tokens present averaged over blocks), mean over images of what each took."""
+        """(FLOPs, share of patch tokens present averaged over blocks), each the mean over images."""
         of_input = input_scores if schedule.moment == "input" else None
         asked = self.asked or ((),) * len(schedule.cursors)
         rows, images = torch.cat(self._left).cpu().unique(dim=0, return_counts=True)
@@ -92,7 +92,7 @@ class PointAccumulator:
 
 
 def _left(state: TokenState) -> Int[Tensor, " b"]:
-    """Patch tokens of each image, without padding: what the image alone would take."""
+    """Patch tokens of each image, without padding."""
     if state.weight is None:
         return torch.full((len(state.tokens),), state.count, device=state.tokens.device)
     return (state.weight > 0).sum(1)

@@ -1,4 +1,4 @@
-"""One pass over the test images for all methods, draws and ratios; what they share is computed once."""
+"""One pass over the test images for all methods, draws and ratios; shared blocks are computed once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class Plan:
     """What to measure.
 
     methods: pruners by name, with their options. keep: ratios, per site. seeds: draws of a stochastic pruner.
-    input_scores: attention that ranks tokens at site `input`. examples: test images to keep for looking at.
+    input_scores: attention that ranks tokens at site `input`. examples: number of test images kept for the mosaic.
     """
 
     methods: tuple[tuple[str, dict[str, Any]], ...]
@@ -62,11 +62,11 @@ def prune_curves(
     """A curve per method on the first `count` test images (None: all), every token removed by gather.
 
     Blocks before the first site run once for all; a ranking serves all ratios; a ratio that keeps every token is the
-    unpruned model, which runs once. Speed is measured in the same pass, each point with all that it needs: the blocks
-    before the site, its scores, the rest. `seed` is the run's and decides all draws.
-    progress: told of images done and of how many. baseline: classes predicted by the model to compare with, where that
-    is not this one unpruned (a fine-tuned model is compared with the one it started from). fill: gives the pruner of
-    that name the parameters that it was trained to.
+    unpruned model, which runs once. Speed is measured in the same pass, a point's time being that of the blocks
+    before the site, its scores, and the blocks after. `seed` is the run's and decides all draws.
+    progress: called with images done and their total. baseline: classes predicted by the model to compare with, where
+    that is not this one unpruned (a fine-tuned model is compared with the one it started from). fill: loads the trained
+    parameters of the pruner of that name.
 
     Raises UsageError for an unknown pruner, a ratio out of range, and a site that the model lacks or does not read.
     """
@@ -133,7 +133,7 @@ class MethodDraw:
         self.ranking = cast(ScorePruner, self.pruner) if ranks else None
 
     def visit(self, state: TokenState, batch: Batch, clock: Clock, shown: Sequence[int]) -> None:
-        """Answer a batch at every ratio, from its state at the first site."""
+        """Classify a batch at every ratio, from its state at the first site."""
         if not self.points:
             return
         model, sites = self.model, self.model.schedule.cursors

@@ -20,7 +20,7 @@ from tokenprune.statistics import mcnemar, paired_interval, wilson
 
 @dataclass(frozen=True)
 class Curve:
-    """One method's accuracy at every ratio, with the answers it was computed from.
+    """One method's accuracy at every ratio, with the predictions it was computed from.
 
     predictions: `labels`, `baseline` and `index` [images], `predictions` [points, images] in the order of
         `result.points`; classes in the smallest unsigned type that holds them.
@@ -34,7 +34,7 @@ class Curve:
 
 
 def save_curve(curve: Curve, folder: Path) -> None:
-    """predictions.npz, examples.npz, and last result.json, without which the folder counts for nothing.
+    """Writes predictions.npz, examples.npz and, last, result.json; a folder without it is ignored.
 
     An earlier curve there stays until all of this one is on disk. Raises TokenpruneError if it cannot be saved.
     """
@@ -61,7 +61,7 @@ def load_curve(folder: Path) -> Curve:
 
 @dataclass(frozen=True)
 class Measured:
-    """What all curves of one pass share.
+    """Values that all curves of one pass share.
 
     test: the images measured on. relevant: their label-relevant area, in tokens. examples: index of those to look at.
     baseline: classes predicted by the model that all points are compared with.
@@ -146,7 +146,7 @@ def varied(labels: np.ndarray, count: int) -> np.ndarray:
 def _point(
     measured: Measured, ratio: float, point: PointAccumulator, right: np.ndarray, before: np.ndarray
 ) -> PrunePoint:
-    """right, before: which images are answered right by this point, by the unpruned model."""
+    """right, before: which images this point, and the unpruned model, classify correctly."""
     count, correct = len(right), int(right.sum())
     lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
     low, high = wilson(correct, count)
@@ -180,7 +180,7 @@ def _point(
 
 
 def _speed(measured: Measured, point: PointAccumulator) -> float | None:
-    """Images per second through all that a point needs: blocks before the first site, its ranking, the rest."""
+    """Images per second of a point: blocks before the first site, its ranking, the blocks after."""
     parts = ["shared", point] if point.scores is None else ["shared", point.scores, point]
     return measured.clock.images_per_second(*parts)
 

@@ -1,4 +1,4 @@
-"""Seconds of parts of a batch's work, measured while it is done anyway."""
+"""Seconds of each part of evaluation, measured in the pass that evaluates."""
 
 import time
 from collections import defaultdict
@@ -26,7 +26,7 @@ class Clock:
         self.marks: dict[Hashable, list[tuple[Any, Any]]] = defaultdict(list)
 
     def batch(self, images: int) -> None:
-        """A batch of so many images begins."""
+        """Begin a batch of that many images."""
         self.sizes.append(images)
 
     @contextmanager
@@ -36,7 +36,7 @@ class Clock:
         self.marks[key].append((start, self._now()))
 
     def images_per_second(self, *keys: Hashable) -> float | None:
-        """Median over batches of images per second of the parts' time; None below three timed batches."""
+        """Images per second of these parts together, median over batches; None below three timed batches."""
         if self.cuda:
             torch.cuda.synchronize()
         timed = [i for i, size in enumerate(self.sizes) if i > 0 and size == self.batch_size]

@@ -1,4 +1,4 @@
-"""What is measured on a finished run, by name, one file each. Names are known without torch.
+"""Measurements of a finished run's model, by name, one file each. Names are known without torch.
 
 A measurement is a module of this folder with a function
 

@@ -1,4 +1,4 @@
-"""Where attention falls: what training records after each epoch, of the finished model."""
+"""Attention on label-relevant tokens, as training records it after each epoch, for the finished model."""
 
 from collections.abc import Iterator
 

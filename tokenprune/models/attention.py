@@ -27,7 +27,7 @@ def attention_of(block: Block) -> Attention:
 
 
 def log_weight(state: TokenState) -> Float[Tensor, "b s"] | None:
-    """What a token's weight adds to the logits of all that attend to it (proportional attention, ToMe, eq. 1).
+    """The bias that a token's weight adds to attention logits (proportional attention, ToMe, eq. 1).
 
     log(weight), 0 for prefix tokens, -inf for padding; None where every token counts for one patch. A weight of 0 gets
     no gradient: a gate that is learned stays above it.

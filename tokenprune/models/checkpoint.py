@@ -1,4 +1,4 @@
-"""Local weights into a model: files of other trainers, and what of them was read."""
+"""Loads local weights into a model, also those of other trainers, and says what was read."""
 
 import argparse
 import math
@@ -23,7 +23,7 @@ from tokenprune.recipe.images import Channels
 #: Keys of a file under which weights lie, averaged ones first: the order of timm.models._helpers.load_state_dict.
 _KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
-#: A name that every Vision Transformer has: what stands before it stands before all names of the model.
+#: A name that every Vision Transformer has: what precedes it is the prefix of all names of the model.
 _EVERY = "patch_embed.proj.weight"
 
 
@@ -32,7 +32,7 @@ class Weights:
     """What was read from a checkpoint, and what was not.
 
     key: of the file, None where it holds the weights themselves. prefix: taken off the names, such as `module.`.
-    initialised: names of the model that the file has none for, or for other classes. unread: whatever else it holds.
+    initialised: names of the model that the file has none for, or for other classes. unread: its other names.
     normalised: mean and std that its trainer says it normalised images with.
     """
 
@@ -93,7 +93,7 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
 
 
 def load_pruner(pruner: nn.Module, path: Path) -> None:
-    """Give a pruner its own parameters, from a file of its state_dict. Raises TokenpruneError if they are another's."""
+    """Give a pruner its own parameters, from a file of its state_dict. Raises TokenpruneError if they do not fit it."""
     found, wanted = _read(path), pruner.state_dict()
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (found, wanted)]
     if differ := sorted(name for name, _ in shapes[0].items() ^ shapes[1].items()):
@@ -105,7 +105,7 @@ def load_pruner(pruner: nn.Module, path: Path) -> None:
 
 
 def _chosen(path: Path, content: Mapping[str, Any], key: str | None) -> tuple[str | None, dict[str, Tensor]]:
-    """Where the weights lie, and they."""
+    """The key of the weights, and the weights."""
     states = {name: state for name, value in content.items() if (state := _state(value))}
     own = _state(content)
     if key is not None and key not in states:
@@ -208,7 +208,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         content = load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
     except TokenpruneError:
         raise
-    except Exception as error:  # damaged bytes are met in any way
+    except Exception as error:  # damaged bytes raise many kinds of errors
         kind = "safetensors file" if path.suffix == ".safetensors" else "torch checkpoint"
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise TokenpruneError(f"{path}: truncated or no {kind}: {first}; take another copy") from None

@@ -1,4 +1,4 @@
-"""What a pruner may ask at a pruning site, computed when asked and never twice.
+"""Signals that a pruner may ask for at a pruning site, each computed when asked, once.
 
 Shapes: b images, n patch tokens present, s = p + n all tokens, c channels, h heads, d channels of a head, t patches.
 """
@@ -126,7 +126,7 @@ class SiteSignals:
 
 
 class InputSignals(SiteSignals):
-    """Signals at site `input`: attention comes from one full pass over the unpruned tokens, if anybody asks for it."""
+    """Signals at site `input`: attention comes from one full unpruned pass, made if the pruner asks for it."""
 
     def __init__(
         self,

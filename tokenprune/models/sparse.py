@@ -179,7 +179,7 @@ class SparseViT(nn.Module):
         return self.vit.forward_head(x)
 
     def signals(self, state: TokenState, cursor: int, info: BatchInfo | None = None) -> SiteSignals:
-        """What a pruner may ask about the state at a site; each is computed when asked, once."""
+        """The signals of a state at a site; each is computed when asked, once."""
         rest = self._logits_from(state, cursor)
         if self.schedule.moment == "input":
             return InputSignals(self.vit, self.advance, self.input_scores, state, rest, info)

@@ -1,4 +1,4 @@
-"""What pixels are normalised by, and what weights that a run starts from were trained with."""
+"""Mean and sd that pixels are normalised by, compared with those that loaded weights were trained with."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def normalised(dataset: Dataset, recipe: Recipe) -> Dataset:
 
 
 def check_normalised(environment: Path, dataset: Dataset) -> None:
-    """Raises TokenpruneError where a run's record says that images were normalised otherwise: another timm's table."""
+    """Raises TokenpruneError where a run's images were normalised otherwise, by another timm's table."""
     here, then = dataset.provenance["normalise"], (_record(environment).get("data") or {}).get("normalise") or {}
     pair = models.mean_and_std(then)
     if pair and not _near(pair, (here["mean"], here["std"])):
@@ -49,7 +49,7 @@ def check_normalised(environment: Path, dataset: Dataset) -> None:
 
 
 def trained_otherwise(weights: Path, read: Weights, recipe: Recipe, dataset: Dataset) -> str | None:
-    """A line, where weights say that they were trained on images normalised otherwise; None where nothing says so."""
+    """A warning where weights were trained on images normalised otherwise; None where that is not known."""
     here, (who, there) = dataset.provenance["normalise"], _trained_with(weights, read, recipe)
     pair = models.mean_and_std(there)
     if there.get("by") == here["by"] == "dataset" or (pair and _near(pair, (here["mean"], here["std"]))):
@@ -64,10 +64,10 @@ def trained_otherwise(weights: Path, read: Weights, recipe: Recipe, dataset: Dat
 
 
 def _trained_with(weights: Path, read: Weights, recipe: Recipe) -> tuple[str, Mapping[str, Any]]:
-    """Who says what weights were trained with, and what: the first of four that says anything."""
+    """Mean and sd that weights were trained with, and the source of that: the first of four that has any."""
     if isinstance(ours := _record(weights.parent / "environment.json").get("data"), Mapping):
         said = ours.get("normalise")
-        return "its run", said if isinstance(said, Mapping) else {"by": "dataset"}  # there was nothing else once
+        return "its run", said if isinstance(said, Mapping) else {"by": "dataset"}  # older runs had no other way
     if isinstance(hub := _record(weights.parent / "config.json").get("pretrained_cfg"), Mapping):
         return "config.json beside it", hub
     if read.normalised:

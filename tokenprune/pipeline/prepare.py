@@ -31,7 +31,7 @@ class Prepared:
     threads: int
     weights: Weights | None = None  # that it starts from
     teacher: VisionTransformer | None = None  # of the pruner, in eval mode
-    notes: tuple[str, ...] = ()  # what a user must know of them, a line each
+    notes: tuple[str, ...] = ()  # warnings for the user, a line each
 
 
 #: Bytes of images that one process keeps: eight data sets of CIFAR-10's size.
@@ -41,7 +41,7 @@ CACHE_BYTES = 2 * 2**30
 class DatasetCache:
     """Photographs, and data sets on their device, that one process keeps from run to run.
 
-    Nothing that is kept is ever changed, so a run ends as it would alone.
+    Cached values are never changed, so results do not depend on what ran before.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
@@ -107,7 +107,7 @@ def prepare(
 
 
 def _teacher(path: str, recipe: Recipe, dataset: Dataset) -> tuple[VisionTransformer, str | None]:
-    """A run's model, or this recipe's with other weights, in eval mode; and a line where it saw other images."""
+    """A run's model, or this recipe's with other weights, in eval mode; and a warning where it saw other images."""
     spec, weights = recipe.model, weights_at(path)
     try:
         if Path(path).is_dir():
@@ -133,7 +133,7 @@ def _untaught(dataset: Dataset) -> str | None:
 def prepare_run(
     run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, cache: DatasetCache | None
 ) -> Prepared:
-    """A finished run's model and images, both checked to be what they were."""
+    """A finished run's model and images, both checked to be unchanged."""
     weights = run.check_weights()
     if device is not None:
         recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"device": device})})

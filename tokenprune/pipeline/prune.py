@@ -21,7 +21,7 @@ from tokenprune.recipe import Evaluate, Recipe, Schedule, kept, pruner_options, 
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
-#: Gives the pruner of a name the parameters that it was trained to.
+#: Loads the trained parameters of the pruner of that name.
 Fill = Callable[[str, Pruner], None]
 
 
@@ -40,14 +40,15 @@ def prune_run(
 
     evaluate: what is measured. options: keyword arguments of the pruners, over those that the run was trained with.
 
-    Fine-tuned models are kept one by one: after KeyboardInterrupt the same call goes on. Without fine-tuning one pass
-    measures all methods, and an interrupted one leaves nothing. With `force` what is there stays until the new stands.
+    Each fine-tuned model's point is saved at once: after KeyboardInterrupt the same call continues. Without fine-tuning
+    one pass measures all methods, and an interrupted one saves nothing. With `force` old curves stay until the new ones
+    are complete.
 
-    A pruner with parameters has those that the run was trained to; fine-tuning makes them anew, and the run's own model
-    is then the teacher of its loss.
+    A pruner with parameters has those of the run; fine-tuning trains new ones, with the run's own model as the teacher
+    of its loss.
 
     Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
-    a curve cannot be saved; UsageError for ratios, sites and pruners that cannot be.
+    a curve cannot be saved; UsageError for sites and pruners that do not exist.
     """
     result = run.result()
     run.check_recipe()
@@ -110,7 +111,7 @@ def _measured(
 
 
 def _learned(run: RunFolder, recipe: Recipe) -> Fill:
-    """A pruner gets the parameters that it has in the run. UsageError where it learns and the run has none of it."""
+    """Loads a pruner's parameters from the run. UsageError where it has parameters and the run has none for it."""
     own, name = run.check_pruner(), recipe.pruner.name
 
     def fill(method: str, pruner: Pruner) -> None:
@@ -128,11 +129,11 @@ def _learned(run: RunFolder, recipe: Recipe) -> Fill:
 def _finetuned(
     trained: Prepared, plan: Plan, run: RunFolder, place: Path, epochs: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[Curve]:
-    """Curves of which every point is a model trained on, with its pruner at its ratio, from the run's weights.
+    """Curves whose every point is the run's model, trained further with its pruner at its ratio.
 
     All are compared with their control, the same model trained on as long without a pruner: extra training alone
-    changes accuracy. The control is also the point of every ratio that keeps all tokens. What a model answered is saved
-    below `place` as soon as it is known, so that a call that was interrupted goes on where it stopped.
+    changes accuracy. The control is also the point of every ratio that keeps all tokens. Each model's point is saved
+    below `place` at once, so that an interrupted call continues where it stopped.
     """
     patches = trained.model.patches
     ratios = sorted(set(plan.keep), reverse=True)
@@ -160,7 +161,7 @@ def _finetuned(
 
 
 def _at(control: Curve, ratio: float) -> Curve:
-    """The control's point as that of a ratio at which every token stays."""
+    """The control's point, for a ratio that keeps every token."""
     (point,) = control.result.points
     points = (point.model_copy(update={"keep_ratio": ratio}),)
     return replace(control, result=control.result.model_copy(update={"points": points}))
@@ -176,7 +177,7 @@ def _tune(
     epochs: int,
     baseline: np.ndarray | None,
 ) -> Curve:
-    """The point of one model trained on; method `none` is the control."""
+    """The point of one model trained further; method `none` is the control."""
     pruner = None if method == "none" else pruners.create(method, **options)
     torch.manual_seed(trained.recipe.run.seed)  # the pruner may have parameters
     model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule, plan.input_scores).to(trained.device)
@@ -188,7 +189,7 @@ def _tune(
         if outcome.model.pruner is not None:
             measured.load_state_dict(outcome.model.pruner.state_dict())
 
-    # A ratio of 1 asks no pruner, so that any name serves the control.
+    # A ratio of 1 uses no pruner, so that any name serves the control.
     methods = ((method, options) if pruner is not None else plan.methods[0],)
     plan = replace(plan, methods=methods, keep=(ratio,))
     (curve,) = _measured(trained, outcome.model, plan, run, fill, baseline=baseline)
@@ -196,7 +197,7 @@ def _tune(
 
 
 def _teacher(trained: Prepared, pruner: Pruner | None) -> VisionTransformer | None:
-    """The model that fine-tuning starts from, for a pruner whose loss a teacher may enter."""
+    """The model that fine-tuning starts from, for a pruner whose loss may use a teacher."""
     if pruner is None or type(pruner).loss is Pruner.loss:
         return None
     return copy.deepcopy(trained.model.vit).eval().requires_grad_(False)

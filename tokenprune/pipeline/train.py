@@ -33,9 +33,9 @@ def train_run(
     """Train a recipe into its run folder; `cache` keeps images from one run to the next.
 
     The pretraining that the recipe starts from is a run in the same folder of runs: it is trained first if it is not
-    finished, gone on with if it was begun, waited for if another process has it, and not touched by `force`.
+    finished, resumed if it was begun, waited for if another process trains it, and not touched by `force`.
 
-    A finished run is left as it is; one trained again, by `force` and then `resume`, until the new one is whole. Raises
+    A finished run is left as it is; with `force`, then `resume`, it stays until the new one is complete. Raises
     TokenpruneError if the run was begun and neither `resume` nor `force` is given, if it or its pretraining was trained
     on other images, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was
     saved.
@@ -53,7 +53,7 @@ def train_run(
 def _check_same(
     folder: RunFolder, recipe: Recipe, data_dir: Path | None, reporter: Reporter, cache: DatasetCache | None
 ) -> None:
-    """Raises TokenpruneError where the images found now are not those of a finished run; says where none are found."""
+    """Raises TokenpruneError where images are not those of the finished run; a message where none are found."""
     try:
         found = (cache or DatasetCache()).provenance(recipe.data, data_dir)
     except TokenpruneError as error:
@@ -71,7 +71,7 @@ def _train(
     reporter: Reporter,
     cache: DatasetCache | None,
 ) -> None:
-    """Train into a folder whose lock is held; beside its result, if it has one, until the new one is whole."""
+    """Train into a folder whose lock is held; a result that it has stays until the new one is complete."""
     recipe = loaded.recipe
     first = _pretrained(loaded, folder.path.parent, data_dir, reporter, cache)
     prepared = prepare(recipe, data_dir, cache, first.check_weights() if first else None)
@@ -112,7 +112,7 @@ def _pretrained(
             with folder.lock():
                 if not folder.finished:
                     _train(first, folder, data_dir, resume=True, force=False, reporter=reporter, cache=cache)
-        except Busy:  # said after a fifth of a second: soon enough to look again, and not too often
+        except Busy:  # raised after a fifth of a second: the interval of this loop
             if not waiting:
                 reporter.message(f"{folder.path}: another process is training it; waiting")
             waiting = True
@@ -124,7 +124,7 @@ def _pretrained(
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a recipe resolves to, and the loss of one training batch."""
+    """Sizes and cost of a recipe, and the loss of one training batch."""
 
     depth: int
     parameters: int
@@ -137,7 +137,7 @@ class DryRun:
     device: str
     precision: str
     loss: float
-    notes: tuple[str, ...]  # what a user must know of the images and of the weights that it starts from
+    notes: tuple[str, ...]  # warnings about the images and about the weights that it starts from
 
 
 def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
@@ -166,7 +166,7 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
 
 
 class _Recorder:
-    """Writes each epoch into the run folder (and TensorBoard, if asked), and hands everything on."""
+    """Writes each epoch into the run folder (and TensorBoard, if asked), and passes everything to another reporter."""
 
     def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, progress: Progress) -> None:
         self.folder = folder
@@ -235,7 +235,7 @@ def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunF
 
 
 def _clear(folder: RunFolder) -> None:
-    """Forget what an unfinished run has come to."""
+    """Remove the files of an unfinished run."""
     atomic.make_folder(folder.path)
     for path in (folder.resume, folder.weights, folder.pruner, folder.predictions):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The pruners' contract: what flows between blocks, what a pruner may ask for, what it must return.
+"""The pruners' contract: the state between blocks, the signals a pruner may ask for, what it must return.
 
 Shapes: b images, n patch tokens present, k tokens kept, p prefix tokens (class, registers), c channels, h heads,
 t patches of the image.
@@ -32,7 +32,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class TokenState:
-    """What flows between blocks.
+    """The tokens between two blocks.
 
     tokens: prefix tokens first, then patch tokens, in image order unless a pruner orders them otherwise.
     prefix: how many prefix tokens; never pruned or merged.
@@ -114,9 +114,9 @@ class TokenState:
 
 
 class Signals(Protocol):
-    """What a pruner may ask for at a site. Every method computes when called: what nobody asks for costs nothing.
+    """The signals at a site. Each method computes when called, so that only signals that are asked for cost anything.
 
-    All are of the patch tokens present (`n`), in their order.
+    Each has a value per patch token present (`n`), in their order.
 
     site: where this is, in half-blocks: 2i is before block i, 2i + 1 between its attention and its MLP.
     """
@@ -152,7 +152,7 @@ class Signals(Protocol):
         ...
 
     def uniform(self) -> Float[Tensor, "b n"]:
-        """Uniform in [0, 1), a function of (seed, image, site, position) alone: batch mates change nothing."""
+        """Uniform in [0, 1), a function of (seed, image, site, position) alone, whatever the batch."""
         ...
 
 
@@ -165,24 +165,24 @@ class Pruner(nn.Module):
     stochastic: ClassVar[bool] = False
 
     def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
-        """Make ready for a model: the place to make parameters of its sizes. Called when it is put into the model.
+        """Called when the pruner is put into a model: make parameters of its sizes here.
 
-        sites: all that it will be asked at, as `Signals.site` tells them.
+        sites: all pruning sites, as numbered by `Signals.site`.
         """
 
     def loss(
         self, trace: "Trace", batch: "Batch", teacher: Float[Tensor, "b classes"] | None
     ) -> Float[Tensor, ""] | None:
-        """What is added to the training loss of a step; None for nothing.
+        """A term that is added to the training loss of a step; None for no term.
 
-        trace: of the step's forward pass. teacher: logits of `train.teacher` on the same images, None without one.
+        trace: the step's forward pass. teacher: logits of `train.teacher` on the same images, None without one.
         """
         return None
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched.
 
-        With keep == state.count it returns the state as it is: keep ratio 1 is the unpruned model.
+        With keep == state.count the state is returned unchanged: keep ratio 1 is the unpruned model.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Attention magnitude: keep what the class token attends to (Li et al., ICLR 2023; EViT, Liang et al., 2022)."""
+"""Attention magnitude: keep tokens that the class token attends to (Li et al., ICLR 2023; EViT, Liang et al., 2022)."""
 
 from torch import Tensor
 

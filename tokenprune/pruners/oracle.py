@@ -1,4 +1,4 @@
-"""Oracle: keep what the data set knows to be label-relevant (the paper's label-relevant tokens)."""
+"""Oracle: keep the tokens that the data set marks as label-relevant."""
 
 from torch import Tensor
 

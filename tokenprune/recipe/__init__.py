@@ -1,4 +1,4 @@
-"""What to run: schema, loading, overrides, identity."""
+"""Recipes: schema, loading, overrides, identity."""
 
 from tokenprune.recipe.choose import choose_evaluation, given_options, pruner_options, ratios, read_resolved
 from tokenprune.recipe.images import NAMED_SOURCES, SOURCES, Data, Patterns

@@ -1,4 +1,4 @@
-"""What to measure on a finished run: section `evaluate` of its recipe, changed by what was asked for."""
+"""Measurements on a finished run: section `evaluate` of its recipe, changed by what was asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def choose_evaluation(
 
     methods: pruners by name; `all` among them means every one that is known.
     keep: ratios as typed, `1.0,0.7,0.5`.
-    model: the trained one, which decides what sites there are.
+    model: the trained one, which decides the possible sites.
 
     Raises UsageError, worded for the command line's options; TokenpruneError if the run folder is damaged.
     """
@@ -65,7 +65,7 @@ def given_options(given: Sequence[str], methods: Sequence[str]) -> dict[str, Any
 
 
 def pruner_options(recipe: Recipe, method: str) -> dict[str, Any]:
-    """A pruner that was trained with is evaluated with the same options."""
+    """Options of a pruner in evaluation: those it was trained with, if it was."""
     return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
 
 

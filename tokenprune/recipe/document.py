@@ -32,7 +32,7 @@ THEORY = """
 # Recipes of the theory laboratory
 
 `tokenprune theory EXPERIMENT --recipe NAME` takes these; those that come with the program are in `recipes/theory/`, and
-`tokenprune cp theory/phase-alpha mine.yaml` copies one. `experiment: phase` and so on says whose recipe it is. A run is
+`tokenprune cp theory/phase-alpha mine.yaml` copies one. `experiment: phase` and so on names the experiment. A run is
 identified by all sections but `run`, and by `run.seed`. Values marked "chosen" are not the authors'.
 """
 
@@ -110,7 +110,7 @@ def _row(key: Key) -> str:
 
 
 def _default(key: "Key", section: BaseModel) -> str:
-    """Of the recipe, which may say otherwise than the section by itself."""
+    """The recipe's default, which may differ from the section's own."""
     value: Any = section
     for part in key.path.split(".")[1:]:
         value = getattr(value, part)

@@ -1,4 +1,4 @@
-"""Which images a recipe is about: sources, patterns made here, scenes, noise."""
+"""The images of a recipe: sources, patterns made here, scenes, noise."""
 
 from pathlib import Path
 from typing import Any, Literal, Self

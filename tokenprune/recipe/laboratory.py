@@ -1,4 +1,4 @@
-"""What every recipe of the theory laboratory has, whichever paper it is about."""
+"""Keys that all recipes of the theory laboratory share."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from tokenprune.recipe.section import Section, identifying
 
 
 class Machine(Section):
-    """Seed and machine; all but the seed leaves the numbers alone."""
+    """Seed and machine; only the seed affects results."""
 
     seed: int = Field(0, ge=0, description="samples, initial weights and signs of all trials")
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="auto is cuda where there is one")
@@ -18,7 +18,7 @@ class Machine(Section):
 
 
 class Trials(Section):
-    """Independent repetitions, and what counts as success."""
+    """Independent repetitions, and their test samples."""
 
     trials: int = Field(20, ge=1, description="models of a cell: own samples, signs and initial weights each")
     test_samples: int = Field(200, ge=1, description="fresh samples each model is tested on")
@@ -31,7 +31,7 @@ class TheoryRecipe(Section):
     run: Machine = Field(default_factory=lambda: Machine())
 
     def science(self) -> dict[str, Any]:
-        """What decides the numbers, less the seed."""
+        """The keys that decide results, without the seed."""
         return identifying(self, self.model_dump(mode="json", exclude={"run"}))
 
     def setting(self) -> str:

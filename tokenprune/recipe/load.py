@@ -82,7 +82,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Rec
 
 
 def once(overrides: Sequence[str]) -> tuple[str, ...]:
-    """The same with each key named once, as the last one says."""
+    """The overrides with each key once, its last value."""
     last = {override.partition("=")[0].strip(): place for place, override in enumerate(overrides)}
     return tuple(overrides[place] for place in sorted(last.values()))
 
@@ -134,13 +134,13 @@ def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[
 
 
 def _name(path: Path) -> str:
-    """What runs of a recipe are called: as its file, or as the run that keeps it as its own copy."""
+    """Name of a recipe's runs: its file's, or that of the run whose own copy it is."""
     run = re.fullmatch(r"(.+)-[0-9a-f]{8}-s\d+", path.absolute().parent.name)
     return run[1] if run and path.stem in ("recipe", "resolved") else path.stem
 
 
 def read_text(path: Path) -> str:
-    """A recipe file as it stands. Raises RecipeError."""
+    """The text of a recipe file. Raises RecipeError."""
     try:
         return files.read_text(path, files.RECIPE_BYTES)
     except UnicodeDecodeError:
@@ -176,7 +176,7 @@ def parse_recipe(
 
 
 def _placed(problem: str, where: str, overrides: Sequence[str]) -> str:
-    """A problem after its place: the override that set the key, else the file."""
+    """A problem with where it is: the override that set the key, else the file."""
     path, _, what = problem.partition(": ")
     for override in reversed(overrides):
         key = override.partition("=")[0].strip()
@@ -188,7 +188,7 @@ def _placed(problem: str, where: str, overrides: Sequence[str]) -> str:
 
 
 def without_effect(recipe: Recipe) -> list[str]:
-    """Keys that were given and change nothing: a timm model by name has sizes of its own."""
+    """Keys that were given and have no effect: a timm model by name has its own sizes."""
     given = recipe.model.model_fields_set - {"name", "checkpoint", "checkpoint_key"}
     return [f"model.{key}" for key in type(recipe.model).model_fields if key in given and recipe.model.name]
 
@@ -276,7 +276,7 @@ def _shown(value: object) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel] = Recipe, text: str = "") -> list[str]:
-    """What is wrong, a line each: dotted path, what was found, what is allowed, the nearest known key.
+    """Problems, a line each: dotted path, what was found, what is allowed, the nearest known key.
 
     text: the YAML that was wrong, for numbers as they are written there.
     """
@@ -306,7 +306,7 @@ def _explain(item: Any, model: type[BaseModel], text: str) -> Iterable[str]:
 
 
 def _allowed(item: Any) -> str:
-    """pydantic's words, in those of YAML."""
+    """pydantic's message, in the terms of YAML."""
     if item["type"] == "too_short":
         return f"must have at least {item['ctx']['min_length']} item"
     if item["type"] in ("bool_type", "bool_parsing"):

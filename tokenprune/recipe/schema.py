@@ -1,4 +1,4 @@
-"""What a recipe may say: every key with its unit, range and default. `docs/recipes.md` is printed from here."""
+"""The schema of a recipe: every key with its unit, range and default. `docs/recipes.md` is printed from here."""
 
 import json
 from functools import lru_cache
@@ -132,7 +132,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """What `tokenprune prune` does where its options are silent."""
+    """Defaults of `tokenprune prune`'s options, and of the curves of a sweep."""
 
     methods: tuple[str, ...] = Field(
         ("magnitude", "random", "oracle"), min_length=1, strict=False, description="pruners to compare"
@@ -166,7 +166,7 @@ class Evaluate(Section):
 
 
 class Run(Section):
-    """Seed and machine; all but the seed leaves the science alone."""
+    """Seed and machine; only the seed affects results."""
 
     seed: int = Field(0, ge=0, description="initial weights, order of images, augmentation, random pruning")
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="auto is cuda where there is one")
@@ -206,7 +206,7 @@ class Start(Section):
         return f"noisy {self.noise:g}" if source == "cifar10" else f"noisy {source} {self.noise:g}"
 
 
-#: Validation context of a recipe that a run was made with: a site that is refused today leaves the run readable.
+#: Validation context of a recipe that a run was made with: a site that is refused today does not make it unreadable.
 RECORDED = "recorded"
 
 
@@ -257,7 +257,7 @@ class Recipe(Section):
     def pretraining(self) -> "Recipe | None":
         """The recipe of the run whose weights this one starts from; None from scratch.
 
-        It is the same for all runs that can share it: nothing of this one's images, pruner and length is in it.
+        It is the same for all runs that can share it: this one's images, pruner and length are not part of it.
         """
         start = self.start
         if start.source is None:
@@ -281,7 +281,7 @@ class Recipe(Section):
         return Recipe.model_validate(sections, context=RECORDED)  # nothing is measured on it
 
     def science(self) -> dict[str, Any]:
-        """What decides the trained weights, less the seed: no paths, no device, nothing of evaluation."""
+        """The keys that decide the trained weights, without the seed: no paths, no device, nothing of evaluation."""
         part = identifying(self, self.model_dump(mode="json", include={"data", "model", "pruner", "train"}))
         if (first := self.pretraining()) is not None:
             part["start"] = {
@@ -322,7 +322,7 @@ def weights_at(path: str) -> Path:
 
 @lru_cache
 def _file_digest(path: str, size: int, changed: int) -> str:
-    """Of a file that is still what it was: the cells of a sweep share their images."""
+    """sha256 of a file, computed again only if its size or time changed: the cells of a sweep share their images."""
     return files.sha256(Path(path))
 
 

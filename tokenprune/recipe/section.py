@@ -1,4 +1,4 @@
-"""What every part of a recipe is: immutable, strict, and of known keys."""
+"""The base of all sections of a recipe: immutable, strict, known keys only."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +24,12 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-#: Marks a key (`json_schema_extra=YOUNGER`) that came after results were made: at its default it identifies none.
+#: Marks a key (`json_schema_extra=YOUNGER`) that was added after results were made: its default is left out of hashes.
 YOUNGER: dict[str, Any] = {"younger": True}
 
 
 class Section(BaseModel):
-    """A part of a recipe: immutable, and no key it does not know."""
+    """A part of a recipe: immutable, and unknown keys are errors."""
 
     # Validators are built at first use: most commands need few of them, or none.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
@@ -37,7 +37,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_sections(cls, tree: Any) -> Any:
-        """A section whose keys are all commented out reaches us as null; it means the defaults."""
+        """A section whose keys are all commented out is null in YAML; it gets the defaults."""
         if not isinstance(tree, dict):
             return tree
         empty = {key for key, value in tree.items() if value is None and is_section(cls, key)}
@@ -45,7 +45,7 @@ class Section(BaseModel):
 
 
 def identifying(section: Section, tree: dict[str, Any]) -> dict[str, Any]:
-    """A dump of a section, or of some of it, without younger keys at their default: older results keep their names."""
+    """A dump of a section, or of part of it, without younger keys at their default: older results keep their names."""
     kept = {}
     for key, value in tree.items():
         field, own = type(section).model_fields[key], getattr(section, key)

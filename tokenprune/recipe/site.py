@@ -1,4 +1,4 @@
-"""Where tokens go: the sites of a pruning schedule, written `input`, `before:3` or `after:3,6,9`."""
+"""Pruning sites: where a schedule removes tokens, written `input`, `before:3` or `after:3,6,9`."""
 
 import itertools
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a recipe of `tokenprune theory spatial` may say (Jelassi, Sander & Li, NeurIPS 2022).
+"""The schema of a recipe of `tokenprune theory spatial` (Jelassi, Sander & Li, NeurIPS 2022).
 
 Values that we could not read in the paper are chosen, and their descriptions say so.
 """

@@ -34,7 +34,7 @@ from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN
 
-#: More could not be trained, and would take long to name.
+#: More could not be trained, and would take long to list.
 _CELLS = 10_000
 
 Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
@@ -42,7 +42,7 @@ Grid = dict[str, Values]
 
 
 class Measure(Section):
-    """Curves of each trained model, as `tokenprune prune` makes them; what is left out is as in `evaluate`."""
+    """Curves of each trained model, as `tokenprune prune` makes them; keys left out are as in `evaluate`."""
 
     methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
         None, description="pruners to compare; `all` among them means every one that is known"
@@ -151,7 +151,7 @@ def _base(base: str, sweep: Path) -> Loaded[Recipe]:
 
 
 def _grids(sweep: Sweep, path: Path, fixed: Sequence[str]) -> list[str]:
-    """What is wrong with the grids before any cell is made of them."""
+    """Problems of the grids themselves, before cells are made."""
     if not sweep.grid and not sweep.also:
         return ["grid: empty: name at least one key of the recipe with its values, such as run.seed: [0, 1, 2]"]
     cells = sum(math.prod(map(len, grid.values())) for _, grid in _places(sweep))
@@ -247,7 +247,7 @@ def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any],
 
 
 class _Problems:
-    """What is wrong with the cells of a sweep: a line each, however many cells share it."""
+    """Problems of a sweep's cells: a line each, however many cells share it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -263,7 +263,7 @@ class _Problems:
         self.lines[line] = first, count + 1
 
     def of_recipe(self, problem: str, changes: Mapping[str, tuple[str, Any]], cell: Mapping[str, Any]) -> None:
-        """A problem of a cell's recipe, at the change that brought it about, else at the cell."""
+        """A problem of a cell's recipe, at the change that caused it, else at the cell."""
         path, _, rest = problem.partition(": ")
         for place, (key, _) in reversed(list(changes.items())):
             if path == key:
@@ -273,7 +273,7 @@ class _Problems:
         return self.add("cell", problem, cell)
 
     def of_twins(self, cells: Sequence[Cell]) -> None:
-        """Cells that would train the same model: none of two is another's replicate."""
+        """Cells that would train the same model with the same seed."""
         seen: dict[str, Cell] = {}
         for cell in cells:
             identity = cell.run

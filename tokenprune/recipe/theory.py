@@ -1,6 +1,6 @@
-"""What a recipe of the theory laboratory may say. `docs/recipes.md` is printed from here too.
+"""The schema of a recipe of the theory laboratory. `docs/recipes.md` is printed from here too.
 
-Values that the paper's authors did not publish where we could read are chosen, and their descriptions say so.
+Values that we could not find in the authors' publications are chosen, and their descriptions say so.
 """
 
 from itertools import pairwise
@@ -269,7 +269,7 @@ class TimeRecipe(ShallowRecipe):
 
 
 def reason(error: ValueError) -> str:
-    """The first complaint of a pydantic error, or of a plain one."""
+    """The first message of a pydantic error, or that of another."""
     errors = getattr(error, "errors", None)
     if errors is None:
         return str(error)

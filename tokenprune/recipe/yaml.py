@@ -1,4 +1,4 @@
-"""YAML as people write it: version 1.2's core schema, so that 010 is ten, 12:30 is text, and no is not false."""
+"""YAML of version 1.2's core schema, so that 010 is ten, 12:30 is text, and no is not false."""
 
 import copy
 import functools
@@ -33,7 +33,7 @@ class RecipeError(UsageError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Only what YAML 1.2's core schema has; a key given twice is reported, not dropped."""
+    """Loads YAML 1.2's core schema; a key given twice is reported, not dropped."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
@@ -71,7 +71,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def scalar(self, node: ScalarNode, taken: re.Pattern[str] | None = None) -> str:
-        """The text of a scalar; an error where a tag promises what it is not."""
+        """The text of a scalar; an error where it does not fit its tag."""
         text = str(self.construct_scalar(node))
         if taken is not None and not taken.fullmatch(text):
             what = f"{shortened(text)!r} is not what its tag {node.tag.removeprefix(_TAG)} says"
@@ -88,13 +88,13 @@ def _measured(node: Node, sizes: dict[int, tuple[int, int]], depth: int) -> tupl
     if id(node) in sizes:
         size, deep = sizes[id(node)]
     else:
-        sizes[id(node)] = (0, 0)  # until it is known: whoever meets it again stands inside it
+        sizes[id(node)] = (0, 0)  # until it is known: meeting the node again then means that it contains itself
         parts = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else []
         parts = list(node.value) if isinstance(node, SequenceNode) else parts
         found = [_measured(part, sizes, depth + 1) for part in parts]
         size, deep = sizes[id(node)] = 1 + sum(s for s, _ in found), 1 + max((d for _, d in found), default=0)
     if size == 0:
-        raise ConstructorError(None, None, "an alias stands inside what it names", node.start_mark)
+        raise ConstructorError(None, None, "an alias is inside the value it refers to", node.start_mark)
     if size > _EXPANDED:
         raise ConstructorError(None, None, f"aliases expand to more than {_EXPANDED:,} values", node.start_mark)
     if depth + deep > _DEPTH:
@@ -149,7 +149,7 @@ _Loader.add_constructor(None, _unknown)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever any version of YAML would read as something else than text."""
+    """Quotes text that some version of YAML would not read as text."""
 
     yaml_implicit_resolvers: dict[str, Any] = {  # noqa: RUF012
         first: [
@@ -162,7 +162,7 @@ class _Dumper(yaml.SafeDumper):
 
 @dataclass(frozen=True)
 class _Read:
-    """What a text says: the value, keys given twice, and the node that the value was made of."""
+    """The value of a text, the keys given twice, and the node that the value was made of."""
 
     value: Any
     duplicates: list[str]
@@ -171,7 +171,7 @@ class _Read:
 
 @functools.lru_cache(maxsize=4)
 def _read(text: str) -> _Read:
-    """Kept, for a recipe is asked what kind it is before it is read. Raises YAMLError, ValueError, OverflowError."""
+    """Cached, since a recipe's kind is looked up before it is read. Raises YAMLError, ValueError, OverflowError."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -184,7 +184,7 @@ def _read(text: str) -> _Read:
 
 
 def _of_a_long_key(text: str, error: yaml.YAMLError) -> str | None:
-    """YAML takes what stands before a colon for no key where it is too long, and blames what follows."""
+    """A message for a key too long for YAML, which reports an error after it instead; None for other errors."""
     if not isinstance(error, yaml.MarkedYAMLError) or not _NO_KEY.fullmatch(error.problem or ""):
         return None
     lines = text.splitlines()
@@ -195,7 +195,7 @@ def _of_a_long_key(text: str, error: yaml.YAMLError) -> str | None:
 
 
 def read_yaml(text: str, where: str, problems: list[str]) -> Any:
-    """What YAML says; keys given twice are added to `problems`. Raises RecipeError where it is not YAML."""
+    """The value of a YAML text; keys given twice are added to `problems`. Raises RecipeError where it is not YAML."""
     try:
         found = _read(text)
     except yaml.YAMLError as error:
@@ -231,7 +231,7 @@ def write_yaml(tree: Any) -> str:
 
 
 def typed(text: str, where: str, problems: list[str]) -> Any:
-    """A value as typed on a command line: YAML of which every letter counts.
+    """A value as typed on a command line: YAML without comments.
 
     Raises RecipeError where it is not YAML, and where a part of it would be a comment.
     """
@@ -246,7 +246,7 @@ def typed(text: str, where: str, problems: list[str]) -> Any:
 
 
 def typed_pairs(option: str, given: Sequence[str], example: str) -> dict[str, Any]:
-    """What a repeatable option says as KEY=VALUE, values as `typed`. Raises RecipeError."""
+    """Keys and values of a repeatable option, KEY=VALUE, values as `typed`. Raises RecipeError."""
     found: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""Where results live: run folders, atomic files, environment, typed results, queries."""
+"""Results on disk: run folders, atomic files, environment, typed records, queries."""
 
 from tokenprune.runs import atomic
 from tokenprune.runs.atomic import Busy

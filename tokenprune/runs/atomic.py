@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside, synced, renamed. Folders that one process at a time writes."""
+"""Files that appear complete or not at all: written beside, synced, renamed. Folders locked by one writer at a time."""
 
 import contextlib
 import errno
@@ -14,22 +14,22 @@ import filelock
 
 from tokenprune.errors import TokenpruneError
 
-#: What results made again are written into, within the folder of those that they are to replace.
+#: Folder, within that of the old results, where new results are written until they replace the old.
 ANEW = "anew"
 
 _RESULT = "result.json"
 
 
 class Busy(TokenpruneError):
-    """Another process works in this folder."""
+    """Another process is writing in this folder."""
 
 
 @contextlib.contextmanager
 def alone(folder: Path, unfinished: str, busy: str, patience: float = 0.2) -> Iterator[None]:
-    """Make the folder and hold it for writing; Busy, saying `busy`, if another process holds it for so many seconds.
+    """Make the folder and lock it; raises Busy, with `busy` as its message, if another process keeps the lock.
 
-    unfinished: pattern, below the folder, of what a killed process may have left half written; it is cleared away.
-    A folder in which nothing was written goes again.
+    unfinished: pattern, below the folder, of partial files that a killed process may have left; they are removed.
+    A folder in which nothing was written is removed again.
     """
     fresh = not folder.exists()
     make_folder(folder)
@@ -56,8 +56,8 @@ def alone(folder: Path, unfinished: str, busy: str, patience: float = 0.2) -> It
 def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     """Let `fill` write a file that replaces `path` only when all of it is on disk.
 
-    Raises TokenpruneError if it cannot be saved (read-only folder, full disk); what stood at `path` then stands
-    there still, and nothing half written is left beside it.
+    Raises TokenpruneError if it cannot be saved (read-only folder, full disk); the old file
+    at `path` is then kept, and no partial file is left beside it.
     """
     temporary = None
     try:
@@ -92,11 +92,11 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
-    """Let `files` stand below `folder` and those of `gone` no longer; other files there are left alone.
+    """Write `files` below `folder` and remove those of `gone`; other files there are left alone.
 
-    files: content by path below `folder`. All are written beside before the first takes its place, each by one rename,
-    in this order; those of `gone` go before the last. So a kill leaves each file as it was or as it is to be.
-    Raises TokenpruneError if they cannot be written; what stood in `folder` then stands there still.
+    files: content by path below `folder`. All are written beside first, then renamed one by one in this order;
+    those of `gone` are removed before the last rename. So a kill leaves each file either old or new.
+    Raises TokenpruneError if they cannot be written; `folder` is then unchanged.
     """
     at = folder
     try:
@@ -121,7 +121,7 @@ def write_files(folder: Path, files: Mapping[str, bytes], gone: Iterable[str] = 
 
 
 def settle(folder: Path, old: Iterable[str] = ()) -> None:
-    """Let results made again, which are whole in `anew`, take the place of the old.
+    """Replace old results by the new ones, which are complete in `anew`.
 
     old: names in `folder` that belong to the old results alone. Raises OSError.
     """
@@ -131,9 +131,9 @@ def settle(folder: Path, old: Iterable[str] = ()) -> None:
 
 
 def move_up(folder: Path) -> None:
-    """Let all that is in `anew` take the place of what has its name beside it. Raises OSError.
+    """Move everything in `anew` one folder up, replacing what has its name there. Raises OSError.
 
-    result.json comes last, so that after a kill in the midst of this it has only to be called again.
+    result.json comes last, so that after a kill on the way it only has to be called again.
     """
     anew = folder / ANEW
     for path in sorted(anew.iterdir(), key=lambda path: path.name == _RESULT):

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, source revision, and what the data bytes were."""
+"""The environment of a run: versions, machine, source revision, and provenance of its images."""
 
 import os
 import platform

@@ -40,10 +40,10 @@ class Progress:
 
 
 class RunFolder:
-    """Where a run lives. Making the object touches nothing on disk.
+    """The folder of a run. Making the object touches nothing on disk.
 
-    A finished run that is trained again is whole until the new one is: that is a run folder of its own, `anew`, within
-    it, which takes its place as soon as its result is there, wherever its files still are.
+    A finished run that is trained again is kept until the new one is finished: that is a run folder of its own, `anew`,
+    within it. As soon as its result is there it is the run, even before its files are moved up.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,27 +74,27 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing; Busy if another process holds it. What a killed one left half done is mended.
+        """Lock the folder; Busy if another process has the lock. What a killed process left half moved is completed.
 
-        A folder in which nothing was written goes again, with the folder of runs if that was made for it.
+        A folder in which nothing was written is removed again, with the folder of runs if that was made for it.
         """
         packed.check_writable(self.path)
         first = not self.path.parent.exists()
         busy = "is working in this run folder; wait for it, or choose another --runs-dir"
         try:
-            with atomic.alone(self.path, "**/.*.part", busy):  # patient for a moment: `status` holds it for one
+            with atomic.alone(self.path, "**/.*.part", busy):  # waits a moment: `status` takes the lock for one
                 for folder in list(self.curves.glob("*")):
                     settle_prune(folder)
                 self.settle()
                 yield
         finally:
             if first:
-                with contextlib.suppress(OSError):  # another run may live there by now
+                with contextlib.suppress(OSError):  # another run may be there by now
                     self.path.parent.rmdir()
 
     @property
     def unfinished(self) -> Self:
-        """The folder to train in: this one, or `anew` while a result stands here."""
+        """The folder to train in: this one, or `anew` if this one has a result."""
         if not self.finished:
             return self
         folder = type(self)(self.path / atomic.ANEW)
@@ -102,13 +102,13 @@ class RunFolder:
         return folder
 
     def due(self, *, resume: bool, force: bool, say: Callable[[str], None]) -> bool:
-        """Whether there is something to train: not, which is said, where it is finished and nothing more was asked for.
+        """Whether there is something to train; `say` reports a run that is finished already.
 
         Raises TokenpruneError where it was begun and neither `resume` nor `force` is given.
         """
         begun = self.unfinished.begun
         if self.finished and not force and not (resume and begun):
-            more = ", which was begun: --resume goes on with that" if begun else ""
+            more = ", which was begun: --resume continues that" if begun else ""
             say(f"{self.path} is finished already; --force makes it again{more}")
             return False
         if begun and not (resume or force):
@@ -116,7 +116,7 @@ class RunFolder:
         return True
 
     def settle(self) -> None:
-        """Let the run trained again, if that is finished, take the place of the old one and what was measured on it."""
+        """Replace the run, and what was measured on it, by the one trained again, if that is finished."""
         if whole(self.path / atomic.ANEW / "result.json"):
             atomic.settle(self.path, old=("prune", "finetuned", "measure"))
         self._find()
@@ -124,7 +124,7 @@ class RunFolder:
             atomic.forget(self.path / atomic.ANEW)  # killed before there was anything to go on with
 
     def status(self) -> Status | None:
-        """None where no run was ever started; finished where its result stands, else interrupted by a kill."""
+        """None where no run was started; finished where it has a result; interrupted where a kill left it running."""
         if not self._status.is_file():
             return None
         status = read_record(self._status, Status)
@@ -135,7 +135,7 @@ class RunFolder:
         return status
 
     def held(self) -> bool:
-        """Whether some process holds the lock; a lock that cannot be tried is taken for held."""
+        """Whether a process holds the lock; true for a lock that cannot be tried."""
         file = self.path / ".lock"
         if not file.is_file():
             return False
@@ -181,26 +181,26 @@ class RunFolder:
         return epochs_of(self.metrics, self.epochs(), result)
 
     def set_epochs(self, epochs: list[Epoch]) -> None:
-        """The whole of metrics.jsonl, anew: it is small, and a line is never half there."""
+        """Write metrics.jsonl anew: it is small, and so a line is never half there."""
         atomic.write_text(self.metrics, "".join(epoch.model_dump_json() + "\n" for epoch in epochs))
 
     def set_recipe(self, text: str, overrides: Sequence[str]) -> None:
-        """The recipe as given, headed by what changed it; such a head that it had itself is replaced."""
+        """Save the recipe as given, under a head with its overrides, which replaces such a head of its own."""
         _, body = _split(text)
         atomic.write_text(self.recipe, "".join(f"{_SET}{override}\n" for override in overrides) + body)
 
     @property
     def begun(self) -> bool:
-        """Whether there is something that --resume goes on with."""
+        """Whether there is a checkpoint that --resume continues from."""
         return self.resume.is_file()
 
     @property
     def verb(self) -> tuple[str, ...]:
-        """The verb of `tokenprune` that makes such a run."""
+        """The verb of `tokenprune` for such a run."""
         return ("train",)
 
     def train_command(self, option: str) -> str:
-        """The command for this very run, from its own copy of the recipe, with that option."""
+        """The command that makes this run, from its own copy of the recipe, with that option."""
         try:
             source, overrides = self.recipe, _split(files.read_text(self.recipe))[0]
         except (OSError, UnicodeDecodeError):
@@ -212,7 +212,7 @@ class RunFolder:
         return shlex.join([*words, *self.data_dir_words(), option])
 
     def data_dir_words(self) -> list[str]:
-        """`--data-dir` as the run was started with it; nothing where it was not given or is not known."""
+        """`--data-dir` and its folder as the run was started; empty where not given or not known."""
         try:
             record = files.parse_json(read_text(self.environment))
             return data_dir_words(record["command"])
@@ -221,7 +221,7 @@ class RunFolder:
 
     @property
     def started(self) -> bool:
-        """Also where the status or the result was lost, or something else has its name."""
+        """Whether a run was started here; true also where its status or result was lost."""
         return any(path.exists() for path in (self._status, self._result, self.resolved))
 
     @property
@@ -238,7 +238,7 @@ class RunFolder:
         return result
 
     def changed(self, result: Result) -> dict[str, str]:
-        """What to say of each of its files that is not the one that its result belongs to, by name."""
+        """An error message for each file that is not the one its result belongs to, by name."""
         return changed(self.path, result, self._at)
 
     def check_recipe(self) -> None:
@@ -255,7 +255,7 @@ class RunFolder:
         save_result(self._result, result, [file.name for file in beside])
 
     def check_weights(self) -> Path:
-        """The weights file, after its bytes were found to be those the result names."""
+        """The weights file, checked against the sha256 in the result."""
         return self._checked(self.weights, self.result().weights_sha256)
 
     def check_pruner(self) -> Path | None:
@@ -275,9 +275,9 @@ class RunFolder:
         return path
 
     def images(self) -> dict[str, str]:
-        """sha256 of the images a run saw, by what they are; without those that its environment does not tell.
+        """sha256 of the images of a run, by their part; without parts that its environment does not record.
 
-        source: of training and test. background: of the photographs behind them. start: of what it started from.
+        source: training and test images. background: photographs behind them. start: images of its pretraining.
         Raises TokenpruneError if the environment record cannot be read.
         """
         try:
@@ -289,9 +289,9 @@ class RunFolder:
             raise TokenpruneError(f"{self.environment}: not an environment record; the file is damaged") from None
 
     def check_images(self, provenance: Mapping[str, Any]) -> None:
-        """Raises TokenpruneError unless `provenance` is of the images that this run was trained on.
+        """Raises TokenpruneError unless `provenance` is that of the images this run was trained on.
 
-        What its environment does not tell, as older ones do not tell folders of backgrounds, cannot be compared.
+        Parts that its environment does not record, such as folders of backgrounds in older ones, are not compared.
         """
         then, now = self.images(), image_hashes(provenance)
         for what, found in now.items():
@@ -309,7 +309,7 @@ class RunFolder:
         return [(path, self.curve(path)) for path in self.prune_folders()]
 
     def prune_folders(self) -> list[Path]:
-        """Those of finished prunes, by name."""
+        """Folders of finished prunes, by name."""
         return [path.parent for path in sorted(self.curves.glob("*/result.json"))]
 
     def curve(self, path: Path) -> PruneResult:
@@ -326,7 +326,7 @@ def run_paths(runs_dir: Path) -> list[Path]:
 
 
 def data_dir_words(command: Sequence[object]) -> list[str]:
-    """`--data-dir` and its folder as a command's words have them; nothing where they do not."""
+    """`--data-dir` and its folder, if a command has them."""
     option, words = "--data-dir", [str(word) for word in command]
     for place, word in enumerate(words):
         if word == option and place + 1 < len(words):
@@ -343,7 +343,7 @@ def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def settle_prune(folder: Path) -> None:
-    """Let a prune measured again, if it is whole, take the place of the old; what is left of one that is not goes."""
+    """Replace a prune by the one measured again if that is complete; remove that if it is not."""
     if whole(new := folder / atomic.ANEW / "result.json"):
         own = read_result(new, PruneResult).files
         atomic.settle(folder, old=[name for name in ("examples.npz",) if name not in own])
@@ -351,7 +351,7 @@ def settle_prune(folder: Path) -> None:
 
 
 def _split(text: str) -> tuple[list[str], str]:
-    """What `--set` said and the recipe, of a run's copy."""
+    """Overrides and recipe, from a run's copy."""
     lines = text.splitlines(keepends=True)
     count = next((i for i, line in enumerate(lines) if not line.startswith(_SET)), len(lines))
     return [line.removeprefix(_SET).strip() for line in lines[:count]], "".join(lines[count:])

@@ -1,4 +1,4 @@
-"""What every result of the theory laboratory holds, whichever paper it is about."""
+"""Fields that all results of the theory laboratory share."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Numbers = tuple[float | None, ...]
 
 
 class TheoryResult(Result):
-    """What every result.json of the laboratory holds."""
+    """A result.json of the laboratory."""
 
     schema_version: int = SCHEMA
     name: str  # of the recipe

@@ -1,4 +1,4 @@
-"""What travels of runs, into a packed file and out of it (`tokenprune.runs.packed`)."""
+"""Which files of runs are packed and unpacked (`tokenprune.runs.packed`)."""
 
 import base64
 import gzip
@@ -23,10 +23,10 @@ _RESULT = "result.json"
 
 
 def pack(runs_dir: Path, out: Path) -> tuple[list[str], list[str]]:
-    """Add the finished runs of a folder to a packed file; of runs of one name the folder's stands.
+    """Add the finished runs of a folder to a packed file; a run of the folder replaces one of its name.
 
-    Returns the names packed and a line for everything left out. Raises TokenpruneError if `out` is damaged or cannot be
-    written, UsageError where there is nothing to pack.
+    Returns the names packed and a message for everything left out. Raises TokenpruneError if `out` is damaged or
+    cannot be written, UsageError where there is nothing to pack.
     """
     whole = read(out) if out.is_file() else {}
     packed: list[str] = []
@@ -46,9 +46,9 @@ def pack(runs_dir: Path, out: Path) -> tuple[list[str], list[str]]:
 
 
 def unpack(packed: Path, runs_dir: Path) -> list[str]:
-    """Write the runs of a packed file that are not there into a folder, as far as they travelled; their names.
+    """Write those runs of a packed file that a folder lacks into it; returns their names.
 
-    A sweep then takes them for finished. Raises TokenpruneError if the file is damaged, or a folder cannot be written.
+    A sweep then counts them as finished. Raises TokenpruneError if the file is damaged, or a folder cannot be written.
     """
     made = []
     for name, content in read(packed).items():
@@ -64,7 +64,7 @@ def _name(run: RunFolder) -> str:
 
 
 def _files_of(run: RunFolder, problems: list[str]) -> dict[str, bytes]:
-    """What travels of a run. Raises TokenpruneError if it is unfinished or damaged; curves that are, are problems."""
+    """Files to pack; damaged curves go to `problems`. Raises TokenpruneError if the run is unfinished or damaged."""
     result = run.theory_result() if isinstance(run, TheoryFolder) else run.result()
     found = {}
     for path in (run.recipe, run.resolved, run.metrics, run.environment):
@@ -107,7 +107,7 @@ def _asread(runs: Mapping[str, Mapping[str, bytes]]) -> Iterator[dict[str, Any]]
 
 
 def _value(name: str, content: bytes) -> Any:
-    """JSON as what it says where that gives the same bytes again, or where none hangs on them; else text."""
+    """JSON as an object if that gives the same bytes again, or if its bytes have no checksum; else text."""
     text = content.decode()
     if name.endswith((".json", ".jsonl")):
         lines = name.endswith(".jsonl")

@@ -2,7 +2,7 @@
 
 A line is an object: {"environment": 0, "content": ...} once for each different environment.json, then a run each,
 {"run": its name, "environment": number, "files": {name: content}}. Content is an object for JSON, a list of objects for
-JSON lines, text otherwise. What travels is what verdicts and figures of numbers are made of; of the predictions one bit
+JSON lines, text otherwise. Packed is what verdicts and figures of numbers need; of the predictions one bit
 an image, right or wrong (`right.json`), and no weights.
 """
 
@@ -26,7 +26,7 @@ _BYTES = 2**30
 
 
 class Packed(type(Path())):  # type: ignore[misc]
-    """A place in a packed file: it can be listed and read as a folder or file can."""
+    """A path within a packed file, which can be listed and read as a folder or file can."""
 
     def open(self, *arguments: Any, **options: Any) -> IO[Any]:
         content = self._content()
@@ -50,7 +50,7 @@ class Packed(type(Path())):  # type: ignore[misc]
         return (self / name for name in sorted(below))
 
     def glob(self, pattern: str, **options: Any) -> Iterator["Packed"]:
-        """Of patterns without `**`."""
+        """As pathlib does, for patterns without `**`."""
         name, _, rest = pattern.partition("/")
         for path in self.iterdir():
             if fnmatch.fnmatchcase(path.name, name):
@@ -61,14 +61,14 @@ class Packed(type(Path())):  # type: ignore[misc]
         return _contents(archive).get(inside.removesuffix("/"))
 
     def _place(self) -> tuple[Path, str]:
-        """The packed file, and where in it."""
+        """The packed file, and the path within it."""
         archive = next(path for path in (self, *self.parents) if path.name.endswith(ENDING))
         inside = "/".join(self.parts[len(archive.parts) :])
         return Path(str(archive)), inside + "/" if inside else ""
 
 
 def folder(path: Path) -> Path:
-    """A folder as it is; a packed file, or a place in one, as one."""
+    """A folder unchanged; a packed file, or a path within one, as a path that can be read."""
     inside = any(each.name.endswith(ENDING) and each.is_file() for each in (path, *path.parents))
     return Packed(path) if inside and not isinstance(path, Packed) else path
 
@@ -82,7 +82,7 @@ def text_of(name: str, value: Any) -> str:
 
 
 def check_writable(path: Path) -> None:
-    """Raises TokenpruneError for a place in a packed file."""
+    """Raises TokenpruneError for a path within a packed file."""
     if isinstance(path, Packed):
         archive, _ = path._place()
         raise TokenpruneError(f"{path}: packed runs are only read; `tokenprune pack {archive} FOLDER` unpacks them")
@@ -106,7 +106,7 @@ def read(path: Path) -> dict[str, dict[str, bytes]]:
             if "environment" in tree:
                 content[ENVIRONMENT] = environments[tree["environment"]]
             if any(".." in name.split("/") or name.startswith("/") for name in (tree["run"], *content)):
-                raise ValueError("a path that leads out")
+                raise ValueError("a path that leads outside")
             runs[tree["run"]] = content
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, or no packed runs"

@@ -31,7 +31,7 @@ def begun_otherwise(wanted: RunFolder) -> RunFolder | None:
 
 
 def check_resumable(wanted: RunFolder) -> None:
-    """Raises TokenpruneError where --resume finds nothing of this run, but an interrupted one of the same recipe."""
+    """Raises TokenpruneError where --resume finds no such run, but an interrupted one of the same recipe."""
     other = begun_otherwise(wanted)
     if other is not None:
         raise TokenpruneError(

@@ -1,4 +1,4 @@
-"""What a run folder holds, typed: missing is null, never 0; shares and accuracies are in [0, 1]."""
+"""Typed records of a run folder: missing is null, never 0; shares and accuracies are in [0, 1]."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 SCHEMA = 1
 
-#: Full batches of test images that a measured speed takes; the first warms up.
+#: Full batches of test images that a measured speed needs; the first warms up.
 TIMED_BATCHES = 4
 
 
-#: What the recipe of a run is called that exists for others to start from.
+#: Recipe name of a run that others start from.
 PRETRAIN = "pretrain"
 
 
@@ -24,7 +24,7 @@ Nearly = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-#: Of what a setting or family is, shortened: part of file names.
+#: A hash of a setting or family, shortened: part of file names.
 Digest = Annotated[str, Field(max_length=64)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -37,7 +37,7 @@ class Result(Record):
     """A result.json.
 
     files: sha256 of the files beside it that are part of the result, by name. seal: sha256 of everything else in it, so
-    that whatever was changed afterwards is found out; both are missing in results from before there were seals.
+    that later changes are detected; both are missing in results from before there were seals.
     """
 
     files: dict[str, Sha256] = {}
@@ -96,7 +96,7 @@ class DataFacts(Record):
     train_count: Some
     test_count: Some
     relevant_share: Share | None  # alpha_*: mean label-relevant share of a test image's area
-    note: str | None = None  # what a reader of any number must know of the data
+    note: str | None = None  # a caveat about the data, for readers of any number
 
 
 class TrainResult(Result):
@@ -129,7 +129,7 @@ class TrainResult(Result):
 
     @property
     def pretraining(self) -> bool:
-        """Whether this run is what others start from, and by itself evidence of nothing."""
+        """Whether this run is a pretraining, which is no evidence by itself."""
         return self.name == PRETRAIN
 
 
@@ -217,7 +217,7 @@ class PruneResult(Result):
 
     @property
     def untimed(self) -> str | None:
-        """Why there are no images/s, and the options of `prune` that measure them; None where there are some."""
+        """Why images/s are missing, and the options of `prune` that measure them; None where they are there."""
         full, most = self.count // self.batch_size, self.count // TIMED_BATCHES
         if self.baseline_images_per_second is not None or full >= TIMED_BATCHES or not most:
             return None

@@ -1,7 +1,7 @@
-"""Results on disk: written under a seal, and believed only as far as their numbers agree.
+"""Results on disk: written with a seal, and read only if their numbers agree.
 
-A result.json holds the sha256 of the files that belong to it and of itself. What has no seal, or was sealed anew by who
-changed it, must still agree with itself, with its folder's name and with the files beside it.
+A result.json holds the sha256 of the files that belong to it and of itself. A result without a seal, or
+changed and sealed again, must still agree with itself, its folder's name and the files beside it.
 """
 
 import base64
@@ -28,14 +28,14 @@ _Result = TypeVar("_Result", bound=Result)
 
 _AGAIN = "make this result again with --force, or move its folder away"
 PREDICTIONS = "predictions.npz"
-#: Of the predictions one bit an image: `{"images": count, "bits": [base64 of each row]}`.
+#: Predictions as one bit an image: `{"images": count, "bits": [base64 of each row]}`.
 RIGHT = "right.json"
-#: Draws of a random pruner that a curve's identity is tried with: the others do not record how many there were.
+#: Draws of a random pruner that a curve's identity is checked with; curves of other pruners do not record them.
 _DRAWS = 64
 
 
 def save_result(path: Path, result: Result, beside: Sequence[str] = (), *, indent: int | None = 2) -> None:
-    """Write a result.json under its seal. beside: names of files in its folder that are part of it."""
+    """Write a result.json with its seal. beside: names of files in its folder that are part of it."""
     known = {name: files.sha256(path.parent / name) for name in beside if (path.parent / name).is_file()}
     tree = result.model_copy(update={"files": known}).model_dump(mode="json", exclude={"seal"})
     atomic.write_json(path, tree | {"seal": _seal(tree)}, indent=indent)
@@ -47,7 +47,7 @@ def read_record(path: Path, kind: type[_Record], remedy: str = _AGAIN) -> _Recor
 
 
 def read_result(path: Path, kind: type[_Result], remedy: str = _AGAIN) -> _Result:
-    """A result.json whose seal is whole, or that has none; of the files beside it `changed` tells.
+    """A result.json whose seal is intact, or that has none; `changed` checks the files beside it.
 
     Raises TokenpruneError that names the file, what is wrong with it and the remedy.
     """
@@ -60,7 +60,7 @@ def read_result(path: Path, kind: type[_Result], remedy: str = _AGAIN) -> _Resul
 
 
 def whole(path: Path) -> bool:
-    """Whether a result.json is there as it was written."""
+    """Whether a result.json is there and unchanged."""
     try:
         tree = files.parse_json(files.read_text(path))
         return tree["seal"] == _seal({key: tree[key] for key in tree if key != "seal"})
@@ -69,12 +69,12 @@ def whole(path: Path) -> bool:
 
 
 def changed(folder: Path, result: Result, at: Callable[[str], Path] | None = None) -> dict[str, str]:
-    """What to say of each file beside a result that is not the one it belongs to, by name.
+    """An error message for each file beside a result that is not the one it belongs to, by name.
 
     at: where the file of a name is, if not in `folder`.
 
-    A file that is gone is not changed: predictions do not travel with what is published. Where nothing is sealed,
-    predictions are counted instead.
+    A missing file is no error: published results come without predictions. Where nothing is sealed, predictions are
+    counted instead.
     """
     found = {}
     for name, sha256 in result.files.items():
@@ -95,10 +95,10 @@ def changed(folder: Path, result: Result, at: Callable[[str], Path] | None = Non
 
 
 def right(folder: Path, result: TrainResult | PruneResult) -> "np.ndarray | None":
-    """Which test images were answered rightly, bool [rows, images]: a row per point of a curve, one of a training.
+    """Which test images were classified correctly, bool [rows, images]: a row per point of a curve, one of a training.
 
-    From predictions.npz or, where only results travelled, from right.json; None where there is neither. Raises
-    TokenpruneError if what is there is damaged, or not the answers that the result counts.
+    From predictions.npz or, in packed runs, from right.json; None where there is neither. Raises TokenpruneError if the
+    file is damaged, or does not have the counts of the result.
     """
     import numpy as np
 
@@ -118,7 +118,7 @@ def right(folder: Path, result: TrainResult | PruneResult) -> "np.ndarray | None
             return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # shapes that do not match compare to one bool
         pass
-    raise TokenpruneError(f"{path}: damaged: not the answers that result.json counts")
+    raise TokenpruneError(f"{path}: damaged: not the predictions that result.json counts")
 
 
 def check_training(path: Path, result: TrainResult) -> None:
@@ -132,10 +132,10 @@ def check_training(path: Path, result: TrainResult) -> None:
 
 
 def epochs_of(path: Path, epochs: Sequence[Epoch], result: TrainResult) -> list[Epoch]:
-    """The epochs of a finished run. Raises TokenpruneError where they are not all there or are another run's."""
+    """The epochs of a finished run. Raises TokenpruneError where some are missing or are another run's."""
     found = [epoch.epoch for epoch in epochs]
     if found != list(range(result.epochs + 1)):
-        raise _contradiction(path, f"{len(found)} epochs where {result.epochs + 1} belong")
+        raise _contradiction(path, f"{len(found)} epochs instead of {result.epochs + 1}")
     if any(epoch.attention_on_relevant and len(epoch.attention_on_relevant) != result.model.depth for epoch in epochs):
         raise _contradiction(path, f"attention of another number of blocks than {result.model.depth}")
     if epochs[-1].test_accuracy not in (None, result.test_accuracy):

@@ -1,4 +1,4 @@
-"""Result of `tokenprune theory spatial`. null stands for a model that diverged."""
+"""Result of `tokenprune theory spatial`. null: a model that diverged."""
 
 from typing import Literal
 
@@ -8,8 +8,8 @@ from tokenprune.runs.laboratory import Numbers, TheoryResult
 class SpatialResult(TheoryResult):
     """Association is of the source task's training: curves by trial, then iteration.
 
-    constructed: networks with v = 2 w* / d that were not trained, by attention: on i's own set, on another set, which
-    generalises as well and without association, or as at the start of training; then by trial.
+    constructed: networks with v = 2 w* / d that were not trained, by attention: on i's own set (own), on another set
+    (other: no association), or as at the start of training (start); then by trial.
     target_accuracy: `transfer` trained v alone, with the source task's A; `scratch` trained A and v; by N, then trial.
     """
 
@@ -31,7 +31,7 @@ class SpatialResult(TheoryResult):
 
     @property
     def chance(self) -> float:
-        """Mean overlap of attention that knows nothing."""
+        """Mean overlap of random attention."""
         return (self.set_size - 1) / (self.patches - 1)
 
     @property

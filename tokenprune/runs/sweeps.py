@@ -1,4 +1,4 @@
-"""The record of a sweep, in `sweeps/` below the folder of runs: which runs belong to it, and what became of them."""
+"""The record of a sweep, in `sweeps/` below the folder of runs: which runs belong to it, and their last states."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from tokenprune.runs import atomic
 from tokenprune.runs.records import SCHEMA, Record
 from tokenprune.runs.results import read_record
 
-#: `submitted` is a cell that waits in a scheduler's queue; `elsewhere`, one that another process works on.
+#: `submitted` is a cell that waits in a scheduler's queue; `elsewhere`, one that another process is working on.
 State = Literal["waiting", "submitted", "training", "pruning", "finished", "failed", "interrupted", "elsewhere"]
 
 
 class Word(NamedTuple):
-    """What was last heard of a cell. message: why it failed, or who has it. job: whose it is, as the scheduler says."""
+    """The last recorded state of a cell. message: why it failed, or which process has it. job: the scheduler's job."""
 
     state: State
     message: str | None = None
@@ -29,7 +29,7 @@ class Word(NamedTuple):
 class SweepCell(Record):
     run: str  # name of its run folder
     what: dict[str, Any]  # the grid's keys with this cell's values
-    state: State = "waiting"  # when it was last heard of
+    state: State = "waiting"  # when its state was last recorded
     message: str | None = None
     job: str | None = None
 
@@ -39,7 +39,7 @@ class SweepRecord(Record):
 
     schema_version: int = SCHEMA
     name: str
-    identity: str  # of what the cells run and measure; other words for the same have the same
+    identity: str  # hash of what the cells run and measure, however the file words it
     sweep: str  # the file as given
     cells: tuple[SweepCell, ...]
     former: tuple[str, ...] = ()  # runs of cells that belonged to it before it was edited
@@ -55,7 +55,7 @@ class Edit:
 
 
 class SweepFile:
-    """Where a sweep's record lives. Making the object touches nothing on disk."""
+    """The file of a sweep's record. Making the object touches nothing on disk."""
 
     def __init__(self, runs_dir: Path, name: str) -> None:
         self.folder = runs_dir / "sweeps"
@@ -69,7 +69,7 @@ class SweepFile:
         return read_record(self.path, SweepRecord, "move it away: the runs themselves are not touched by that")
 
     def begin(self, identity: str, text: str, cells: Sequence[SweepCell]) -> Edit | None:
-        """Write the sweep as it is now; how it differs from what was there, None if its cells run the same."""
+        """Write the sweep as it is now; returns how it differs from the last record, None if its cells are the same."""
         atomic.make_folder(self.folder)
         with self._locked():
             before = self.read()
@@ -93,9 +93,9 @@ class SweepFile:
         return edit
 
     def note(self, words: Mapping[str, Word], only: State | None = None) -> None:
-        """What became of cells, by run; other cells stay as they are, whoever else writes at the same time.
+        """Record states of cells, by run; other cells are unchanged, also when other processes write at the same time.
 
-        only: leave cells alone that are not in this state any more.
+        only: change only cells that are still in this state.
         """
         with self._locked():
             record = self.read()

@@ -1,6 +1,6 @@
-"""Results of the theory laboratory, typed, and the folders they live in: `theory/` below the folder of runs.
+"""Results of the theory laboratory, typed, and their folders: `theory/` below the folder of runs.
 
-null stands for what was not reached: a model that diverged, an error that never fell to zero.
+null: not reached, because a model diverged or an error never fell to zero.
 """
 
 import re
@@ -74,7 +74,7 @@ class TimeResult(TheoryResult):
     limit: int  # iterations after which a trial is given up
     success: float  # test hinge loss that counts as zero: the theorem's error is the expected hinge loss
     iterations: tuple[tuple[tuple[int | None, ...], ...], ...]  # to that loss by step size, alpha_*, trial
-    diverged: int | None = None  # models whose loss was not finite at their last test; null where nobody counted
+    diverged: int | None = None  # models whose loss was not finite at their last test; null where not counted
     iterations_to_no_error: tuple[tuple[tuple[int | None, ...], ...], ...]  # until no test sample is misjudged
 
 

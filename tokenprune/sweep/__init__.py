@@ -1,4 +1,4 @@
-"""Many cells from one file: what is left of them, and who runs it. No torch until a worker starts."""
+"""Many trainings from one file: which are left, and the launchers that run them. No torch until a worker starts."""
 
 from tokenprune.sweep.plan import Standing, standing, training_flops
 from tokenprune.sweep.progress import Row, Watcher

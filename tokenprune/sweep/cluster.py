@@ -70,20 +70,20 @@ def submit(
                 for part in parts
             ]
         return [str(job.job_id) for job in jobs]
-    except Exception as error:  # each scheduler fails in its own way
+    except Exception as error:  # each scheduler raises its own errors
         raise TokenpruneError(
             f"--launcher slurm: the scheduler refused the job: {_first_line(error)}; nothing was started"
         ) from None
 
 
 class _Task:
-    """What a task of the array runs. Its `checkpoint` tells submitit that it may be put back into the queue."""
+    """The function of an array's task. Having `checkpoint` tells submitit that it may be put back into the queue."""
 
     def __call__(self, folder: str, cells: tuple[Cell, ...], runs_dir: Path, data_dir: Path | None, sweep: str) -> Any:
-        """Run `cells` from where the sweep was typed, since paths in recipes are seen from there.
+        """Run `cells` in the folder where the sweep was started, since paths in recipes are relative to it.
 
-        Told to stop while Slurm still calls it running, which is before its time limit or a preemption, it saves and
-        goes back into the queue, by submitit's own handler.
+        On a signal before its time limit or a preemption, while Slurm still lists it as running, it saves and goes back
+        into the queue, by submitit's own handler.
         """
         import submitit
 
@@ -108,7 +108,7 @@ class _Task:
 
 @contextlib.contextmanager
 def _asked(*numbers: int) -> Iterator[set[int]]:
-    """Which of these signals have come. The first is as Ctrl-C; further ones do not hurry what it began."""
+    """The signals received so far. The first raises KeyboardInterrupt; further ones are only recorded."""
     asked: set[int] = set()
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -17,7 +17,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.runs.sweeps import State, SweepFile, Word
 from tokenprune.sweep.progress import Ended, Moved, Row, Watcher, orphaned
 
-#: Seconds that the launcher waits for a worker's word before it looks at the clock again.
+#: Seconds that the launcher waits for a worker's message before it refreshes the display.
 TICK = 0.2
 
 #: A cell whose images a worker holds is preferred to the largest one if it is at least this large beside it.
@@ -49,17 +49,17 @@ def worker_pool(workers: int | None, threads: int, device: str, per_gpu: int) ->
 def run_local(
     rows: Sequence[Row], pool: WorkerPool, *, runs_dir: Path, data_dir: Path | None, file: SweepFile, watcher: Watcher
 ) -> None:
-    """Run the waiting cells of `rows`, which are changed as it goes; their outcomes join the sweep's record.
+    """Run the waiting cells of `rows`, which are updated on the way; outcomes go into the sweep's record.
 
-    A worker that dies fails its cell and is replaced. Raises KeyboardInterrupt, with every training that was under
-    way saved, after SIGINT or SIGTERM; a second one does not wait for that. Raises TokenpruneError if the record
+    A worker that dies fails its cell and is replaced. After SIGINT or SIGTERM raises KeyboardInterrupt, once every
+    training is saved; a second signal does not wait for that. Raises TokenpruneError if the record
     cannot be saved.
     """
     queue = _Queue(rows)
     workers = [_Worker(gpu, runs_dir, data_dir) for gpu in pool.slots[: len(queue.rows)]]
     try:
         with _asked() as asked:
-            told = 0
+            sent = 0
             while True:
                 for orphan in queue.orphans():
                     watcher.changed(orphan)
@@ -71,10 +71,10 @@ def run_local(
                 busy = [worker for worker in workers if worker.row is not None]
                 if not busy:
                     break
-                if asked() > told:
-                    told = asked()
+                if asked() > sent:
+                    sent = asked()
                     for worker in busy:
-                        worker.stop(signal.SIGTERM if told == 1 else signal.SIGKILL)
+                        worker.stop(signal.SIGTERM if sent == 1 else signal.SIGKILL)
                 ready = wait([worker.pipe for worker in busy], timeout=TICK)
                 for worker in busy:
                     if worker.pipe in ready and (row := worker.hear()) is not None:
@@ -90,9 +90,9 @@ def run_local(
 
 
 class _Queue:
-    """Cells that nobody has yet, largest first: the last ones to end are then small.
+    """Cells not yet given to a worker, largest first, so that the last ones to end are small.
 
-    A pretraining counts with the largest cell that starts from it, since that one has to wait for it.
+    A pretraining's size includes the largest cell that starts from it, since that one has to wait for it.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -108,9 +108,9 @@ class _Queue:
         self.rows.sort(key=lambda row: -self.size[row.cell.run])
 
     def take(self, held: set[str]) -> Row | None:
-        """The largest that can begin; or one nearly as large that needs what a worker holds already."""
+        """The largest that can begin; or one nearly as large that needs only what the worker holds already."""
         ready = [row for row in self.rows if self._first(row) in (None, "finished")]
-        # What another process pretrains would be waited for, so everything else goes before.
+        # A worker would wait for what another process pretrains, so those cells go last.
         ready = ready or [row for row in self.rows if self._first(row) == "elsewhere"]
         if not ready:
             return None
@@ -136,13 +136,13 @@ class _Queue:
 
 
 def _needs(row: Row) -> set[str]:
-    """What is made once and kept: images, and with run.compile the compiled model."""
+    """What a worker makes once and keeps: images, and with run.compile the compiled model."""
     recipe = row.cell.loaded.recipe
     return {recipe.data.model_dump_json(), *([recipe.model.model_dump_json()] if recipe.run.compile else [])}
 
 
 class _Worker:
-    """A process that takes one cell at a time. A dead one is started again with the next cell."""
+    """A process that runs one cell at a time. A dead one is started again with the next cell."""
 
     def __init__(self, gpu: int | None, runs_dir: Path, data_dir: Path | None) -> None:
         self.gpu, self.runs_dir, self.data_dir = gpu, runs_dir, data_dir
@@ -165,11 +165,11 @@ class _Worker:
         self.row = row
         row.state, row.began = "training", time.monotonic()
         self.held |= _needs(row)
-        with contextlib.suppress(OSError):  # it has just died, which `hear` will see
+        with contextlib.suppress(OSError):  # it has just died, which `hear` will find out
             self.pipe.send(row.cell)
 
     def hear(self) -> Row | None:
-        """Take in one word; the cell if its state has changed by it."""
+        """Receive one message; returns the cell if that changed its state."""
         row = self.row
         assert row is not None
         try:
@@ -211,7 +211,7 @@ class _Worker:
 
 
 def _context() -> Any:
-    """Workers are forks of one process that has imported torch, once, and does nothing else."""
+    """Workers are forks of one process that has imported torch once and does nothing else."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tokenprune.sweep.work"])
     return context
@@ -244,7 +244,7 @@ def _ask_for_gpus() -> int:
 
 @contextlib.contextmanager
 def _asked() -> Iterator[Any]:
-    """How often SIGINT or SIGTERM has asked to stop; within it they interrupt nothing."""
+    """Counts SIGINT and SIGTERM, which raise nothing within it; yields a function that returns the count."""
     count = 0
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What is left to do of a sweep, and what it costs. Nothing here imports torch, unless a timm model is named."""
+"""Which cells of a sweep are left to run, and their cost. Nothing here imports torch, unless a timm model is named."""
 
 import zipfile
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ PLANTS = 15
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a cell has come before anything is run. `begun`: its training was, and can go on."""
+    """The state of a cell before anything is run. begun: its training was begun and can be resumed."""
 
     state: State
     message: str | None = None
@@ -35,7 +35,7 @@ class Standing:
 
 
 def standing(cell: Cell, runs_dir: Path) -> Standing:
-    """What a cell's run folder says; results that cannot be read make it failed, with the reason."""
+    """A cell's state from its run folder; results that cannot be read make it failed, with the reason."""
     folder = RunFolder(runs_dir / cell.run)
     try:
         status = folder.status()
@@ -129,7 +129,7 @@ def _images(recipe: Recipe, data_dir: Path | None) -> tuple[int, int, int] | Non
     count, side, classes = known
     if data.exclude:
         left = classes - sum(PLANTS if name == "plants" else 1 for name in data.exclude)
-        count, classes = count * left // classes, left  # classes are as large as each other
+        count, classes = count * left // classes, left  # classes are of equal size
     if data.scene == "spurious":
         count, classes = 2 * count // classes, 2  # birds and airplanes
     return data.train_size or count, side, classes
@@ -145,7 +145,7 @@ def _in_file(path: Path) -> tuple[int, int, int] | None:
             handle.seek(0)
             with np.load(handle) as arrays:
                 classes = len(arrays["classes"]) if "classes" in arrays else int(arrays["train_labels"].max()) + 1
-    except Exception:  # damaged bytes raise whatever the readers of zip and arrays meet first
+    except Exception:  # damaged bytes raise many kinds of errors in zipfile and numpy
         return None
     return shape[0], shape[1], classes
 

@@ -1,4 +1,4 @@
-"""What is said of cells while a sweep runs. Nothing here imports torch."""
+"""States of a sweep's cells while it runs. Nothing here imports torch."""
 
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -9,7 +9,7 @@ from tokenprune.runs.sweeps import State
 
 @dataclass(frozen=True)
 class Moved:
-    """How far a cell is. share: of the training, or of the measurement. None: not known anew."""
+    """A cell's progress. share: of the training, or of the measurement. None: unchanged."""
 
     state: State
     share: float | None = None
@@ -19,7 +19,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a cell. seconds: of the wall clock; cpu_seconds: of the processor."""
+    """A cell's outcome. seconds: wall clock; cpu_seconds: processor time."""
 
     state: State
     message: str | None = None
@@ -39,8 +39,8 @@ class Row:
     state: State
     flops: float | None
     message: str | None = None
-    job: str | None = None  # of the scheduler, whose the cell is
-    begun: bool = False  # its training was, and can go on
+    job: str | None = None  # of the scheduler, that has the cell
+    begun: bool = False  # its training was begun and can be resumed
     share: float = 0.0
     epoch: int = 0
     accuracy: float | None = None
@@ -54,7 +54,7 @@ class Row:
         return self.cell.loaded.recipe.train.epochs
 
     def left(self, now: float) -> float | None:
-        """Seconds that are left of its training, if it goes on as it has; None while that is not known."""
+        """Seconds left of its training at its speed so far; None while that is not known."""
         gone = self.share - self.began_share
         if self.state != "training" or gone <= 0:
             return None
@@ -62,18 +62,18 @@ class Row:
 
 
 def orphaned(first: str, why: str | None) -> str:
-    """What is said of a cell whose pretraining, the run `first`, failed."""
+    """The message of a cell whose pretraining, the run `first`, failed."""
     return f"{first}, the pretraining that this run starts from, failed" + (f": {why}" if why else "")
 
 
 class Watcher(Protocol):
-    """Who is shown how it goes."""
+    """Shows a sweep's progress."""
 
     def changed(self, row: Row) -> None:
-        """A cell's state is another one."""
+        """Called when a cell's state has changed."""
 
     def tick(self) -> None:
-        """A moment has passed."""
+        """Called every TICK seconds."""
 
 
 class Unwatched:

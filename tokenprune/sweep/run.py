@@ -1,4 +1,4 @@
-"""A sweep from its file to its cells' run folders. Nothing here imports torch: a finished sweep costs a look at it."""
+"""A sweep from its file to its cells' run folders. Nothing here imports torch: a finished sweep is checked fast."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +29,10 @@ class Begun:
 
 
 def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, all_flops: bool = False) -> list[Row]:
-    """Every cell as it stands, with the estimated FLOPs of its training if it waits (or of all). Writes nothing.
+    """Every cell with its state, and the estimated FLOPs of its training if it waits (or of all). Writes nothing.
 
-    What a job of this sweep has is not waiting, as long as Slurm knows the job. A pretraining that is not there is left
-    out when all that start from it are finished.
+    A cell given to a job of this sweep is not waiting as long as Slurm knows the job. A pretraining that is missing is
+    left out when all cells that start from it are finished.
     """
     given = {cell.run: cell for cell in _recorded(sweep, runs_dir) if cell.job and cell.state in UNENDED}
     jobs = cluster.jobs(sweep.name) if given else None
@@ -49,12 +49,12 @@ def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, 
     return [row for row in rows if row.state == "finished" or row.cell.run not in started]
 
 
-#: As what a job may have left a cell that it is to go on with.
+#: States in which a job may leave a cell that it still has to run.
 UNENDED: tuple[State, ...] = ("submitted", "training", "pruning", "interrupted")
 
 
 def _ask(row: Row, last: SweepCell, jobs: Mapping[str, bool] | None) -> None:
-    """What the scheduler's `jobs` (None: it cannot be asked) say of a cell that was given to one of them."""
+    """A cell's state by the scheduler's `jobs` (None: it cannot be asked), one of which it was given to."""
     job = str(last.job)
     if jobs is not None and job in jobs:
         working = jobs[job] and last.state in ("training", "pruning")
@@ -67,7 +67,7 @@ def _ask(row: Row, last: SweepCell, jobs: Mapping[str, bool] | None) -> None:
 def overview(
     sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, only: frozenset[str] | None = None
 ) -> list[Row]:
-    """As `survey`, with all FLOPs, and for cells that wait what was last heard of them. Writes nothing."""
+    """As `survey`, with all FLOPs, and the last recorded state of cells that wait. Writes nothing."""
     rows = survey(sweep, runs_dir, data_dir, all_flops=True)
     rows = [row for row in rows if only is None or row.cell.run in only]
     heard = {cell.run: cell for cell in _recorded(sweep, runs_dir)}
@@ -91,7 +91,7 @@ def begin(
     resume: bool = False,
     only: frozenset[str] | None = None,
 ) -> Begun:
-    """Write the sweep's record, and say what there is to run: of the runs in `only`, or of all.
+    """Write the sweep's record, and return the cells to run: of the runs in `only`, or of all.
 
     Raises TokenpruneError if a cell was begun and `resume` is not given, or if the record cannot be read or saved.
     """
@@ -114,7 +114,7 @@ def begin(
 
 
 def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watcher: Watcher | None = None) -> None:
-    """Run what waits on this machine's cores or GPUs; the rows change as it goes, see `launch.run_local`."""
+    """Run the waiting cells on this machine's cores or GPUs, updating the rows; see `launch.run_local`."""
     if not begun.waiting:
         return
     for row in begun.waiting:
@@ -136,7 +136,7 @@ def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watc
 
 
 def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, object]) -> Sequence[str]:
-    """Hand what waits to Slurm as one job array of `tasks`; the jobs' names. See `cluster`.
+    """Submit the waiting cells to Slurm as one job array of `tasks`; returns the jobs' names. See `cluster`.
 
     By default a task per cell, or per pretraining with all cells that start from it, since those would wait for it.
     """
@@ -153,7 +153,7 @@ def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, obj
 
 
 def _parts(rows: Sequence[Row], count: int) -> list[list[Row]]:
-    """Cells by task, as even in FLOPs as largest-first gets them; a pretraining is followed by what starts from it."""
+    """Cells by task, balanced in FLOPs largest first; a pretraining is followed by the cells that start from it."""
     groups: dict[str, list[Row]] = {row.cell.run: [row] for row in rows if row.cell.needs is None}
     for row in rows:
         if row.cell.needs is not None:
@@ -169,7 +169,7 @@ def _flops(rows: Sequence[Row]) -> float:
 
 
 def _with_threads(cell: Cell) -> Cell:
-    """One thread unless the recipe says otherwise: as many workers as cores leave no room for more."""
+    """One thread unless the recipe says otherwise, since there are as many workers as cores."""
     recipe = cell.loaded.recipe
     run = recipe.run.model_copy(update={"threads": recipe.run.threads or 1})
     return replace(cell, loaded=replace(cell.loaded, recipe=recipe.model_copy(update={"run": run})))

@@ -1,4 +1,4 @@
-"""What a worker does: cells, one after another, with what it has loaded kept between them."""
+"""A worker: runs cells one after another, keeping loaded images between them."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from tokenprune.runs.sweeps import State, SweepFile, Word
 from tokenprune.sweep.plan import standing
 from tokenprune.sweep.progress import Ended, Moved, orphaned
 
-#: Seconds between two words of a worker on one training.
+#: Seconds between two messages of a worker about one training.
 SAY = 0.25
 
 
@@ -35,7 +35,7 @@ class Folders:
 
 
 def run_cell(cell: Cell, folders: Folders, cache: DatasetCache, say: Callable[[Moved], None]) -> Ended:
-    """Train and measure one cell, going on from where it was left; whatever goes wrong is in what is returned."""
+    """Train and measure one cell, resuming it if it was begun; errors are returned as its outcome, not raised."""
     started, used = time.perf_counter(), time.process_time()
     reporter = _Reporter(say)
     try:
@@ -47,7 +47,7 @@ def run_cell(cell: Cell, folders: Folders, cache: DatasetCache, say: Callable[[M
         ended = Ended("interrupted", "asked to stop; --resume continues")
     except TokenpruneError as error:
         ended = Ended("failed", str(error))
-    except Exception as error:  # of a pruner, of memory: the other cells are not to suffer
+    except Exception as error:  # of a pruner, of memory: the other cells still run
         ended = Ended("failed", _unforeseen(error))
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
@@ -74,7 +74,7 @@ def _run(cell: Cell, folders: Folders, cache: DatasetCache, reporter: "_Reporter
 
 
 def _unforeseen(error: Exception) -> str:
-    """An error that no message was written for: its class, its first line, and where in the code."""
+    """The message of an unexpected error: its class, its first line, and where in the code."""
     first = str(error).partition("\n")[0]
     if "out of memory" in first or "allocate memory" in first or isinstance(error, MemoryError):
         return "out of memory; use a smaller train.batch_size, model or data set, or fewer workers"
@@ -83,7 +83,7 @@ def _unforeseen(error: Exception) -> str:
 
 
 class _Reporter:
-    """A training's reporter that says a few times a second how far it is."""
+    """A training's reporter that sends its progress a few times a second."""
 
     def __init__(self, say: Callable[[Moved], None]) -> None:
         self.say = say
@@ -117,8 +117,8 @@ class _Reporter:
 
 
 def serve(pipe: Connection, folders: Folders, gpu: int | None) -> None:
-    """A worker's life: cells come through `pipe`, what happens to them goes back; it ends when the pipe does."""
-    os.setpgid(0, 0)  # Ctrl-C reaches the launcher alone, which asks each worker once
+    """The loop of a worker: receives cells through `pipe` and sends back their states, until the pipe closes."""
+    os.setpgid(0, 0)  # Ctrl-C reaches only the launcher, which stops each worker once
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if gpu is not None:
@@ -128,7 +128,7 @@ def serve(pipe: Connection, folders: Folders, gpu: int | None) -> None:
     def say(word: Moved | Ended) -> None:
         try:
             pipe.send(word)
-        except OSError:  # the launcher is gone: stop as if it had asked
+        except OSError:  # the launcher is gone: stop as on its signal
             os.kill(os.getpid(), signal.SIGTERM)
 
     while True:
@@ -140,19 +140,19 @@ def serve(pipe: Connection, folders: Folders, gpu: int | None) -> None:
 
 
 def _visible(gpu: int) -> str:
-    """That GPU of those this process may see."""
+    """The CUDA_VISIBLE_DEVICES entry of the GPU with that number."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[gpu] if visible else str(gpu)
 
 
 def count_gpus(pipe: Connection) -> None:
-    """How many there are, asked in a process of its own, so that no launcher holds one."""
-    with contextlib.suppress(OSError):  # whoever asked has been stopped meanwhile
+    """Number of GPUs, found in a process of its own, so that the launcher holds none."""
+    with contextlib.suppress(OSError):  # the launcher has been stopped meanwhile
         pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
 def run_part(cells: tuple[Cell, ...], folders: Folders, sweep: str, job: str | None = None) -> list[Ended]:
-    """Cells in this process, in their order, for a task of a cluster, `job`; what becomes of each joins the record."""
+    """Run cells in this process, in their order, for a cluster's task `job`; outcomes go into the sweep's record."""
     cache, file, outcomes = DatasetCache(), SweepFile(folders.runs_dir, sweep), []
     failed: dict[str | None, str | None] = {}
     said: tuple[str, State] | None = None

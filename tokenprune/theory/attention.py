@@ -1,4 +1,4 @@
-"""How attention comes to concentrate on label-relevant tokens: Proposition 2 of Li et al. (ICLR 2023)."""
+"""Attention on label-relevant tokens over training: Proposition 2 of Li et al. (ICLR 2023)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +24,7 @@ _CURVES = (
     "loss",
 )
 
-#: Models of a chunk: few, for there is but one cell, and each core should have a part of it.
+#: Models of a chunk: few, since there is one cell only, and each core should get a part of it.
 AT_ONCE = 5
 
 
@@ -42,7 +42,7 @@ def plan_attention(recipe: AttentionRecipe, most: int) -> Plan:
 
 
 def marks(recipe: AttentionRecipe) -> tuple[int, ...]:
-    """Iterations at which is measured: 0, every so many, and the last."""
+    """Iterations with a measurement: the first, every so many, and the last."""
     last = recipe.curve.iterations
     return tuple(sorted({*range(0, last + 1, recipe.curve.every), last}))
 

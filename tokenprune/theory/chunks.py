@@ -6,7 +6,7 @@ from typing import TypeVar
 from tokenprune.recipe import ShallowRecipe
 from tokenprune.theory.population import BLOCK, Job, neurons
 
-#: More models at once gain nothing on a CPU: what they hold no longer fits into a core's cache. A GPU wants many.
+#: More models at once gain nothing on a CPU: they no longer fit into a core's cache. A GPU needs many.
 MODELS = 20
 MODELS_ON_GPU = 2000
 
@@ -21,8 +21,8 @@ def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
 def chunk_size(job: Job, recipe: ShallowRecipe, most: int) -> int:
     """Models like this one to be trained together: at most `most`, fewer where `run.memory` would not hold them.
 
-    One model is always tried; where even that does not fit into the machine, allocation fails and says so. How many
-    chunks are in work at once plays no part: a run may be continued with more or fewer threads.
+    One model is always tried; where even that does not fit into memory, allocation fails with an error. The number of
+    chunks trained at once has no influence: a run may be continued with more or fewer threads.
     """
     return max(1, min(most, int(recipe.run.memory * 2**20 / memory(job, recipe))))
 

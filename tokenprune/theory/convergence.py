@@ -32,9 +32,9 @@ def plan_time(recipe: TimeRecipe, most: int) -> Plan:
 
 
 def _iterations(recipe: TimeRecipe, row: int, jobs: Sequence[Job], device: torch.device) -> Output:
-    """Of every model the first tested iterations with zero loss and without an error, and whether it diverged.
+    """For every model the first tested iterations with zero loss and without an error, and whether it diverged.
 
-    null where there was none; all is over once every model has got there or diverged.
+    null where there was none; stops once every model has reached both or diverged.
     """
     spec = recipe.convergence
     network, bags = start(jobs, device), test_bags(jobs, device)

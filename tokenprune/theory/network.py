@@ -3,9 +3,9 @@
 Shapes: m models trained together, b samples of each in a batch, d dimensions of a token, l tokens, k neurons (the
 paper's m), e dimensions of values (m_a), f dimensions of keys and queries (m_b). Tokens are columns, as in the paper.
 
-Gradients are written out because they are few and because the loss comes free: with G holding the sign a_(l) wherever
-a neuron is active, F = <G, W_O V> = <W_O^T G, V>, so one large product serves loss and gradient both. Tokens stand
-last so that the inner loop of every product is long; the other way round the products take four times as long.
+Gradients are written out because they are few and the loss needs no further product: with G holding the sign a_(l)
+wherever a neuron is active, F = <G, W_O V> = <W_O^T G, V>, so one large product serves loss and gradient both. Tokens
+stand last so that the inner loop of every product is long; the other way round the products take four times as long.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ _Positions = Int64[Tensor, "m b l"]
 
 @dataclass
 class _Neurons:
-    """F = (1/|S|) sum_l a_(l)^T Relu(W v_l): what follows the tokens' values in both networks."""
+    """F = (1/|S|) sum_l a_(l)^T Relu(W v_l): the part after the tokens' values, in both networks."""
 
     weight: Float[Tensor, "m k e"]
     signs: Float[Tensor, "m k l"]  # a_(l), frozen

@@ -1,4 +1,4 @@
-"""An experiment cut into chunks: what is trained together, what comes back, and how it adds up to a result."""
+"""An experiment as chunks: models trained together, their outputs, and how these become a result."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from tokenprune.runs import TheoryResult
 
 _Place = TypeVar("_Place", bound=Hashable)
 
-#: What a chunk gives back; JSON can hold it, with null for what is not finite.
+#: The output of a chunk, as JSON can hold it, with null for what is not finite.
 Output = Any
 
 
 class Result(Protocol):
-    """Makes the typed result of what is known of every run, such as name, setting and seconds, and its own part."""
+    """Makes the typed result from fields of every run, such as name, setting and seconds, and its own part."""
 
     def __call__(self, **known: Any) -> TheoryResult: ...
 
@@ -38,7 +38,7 @@ class Plan:
 
 
 def gathered(places: Sequence[Sequence[_Place]], outputs: Sequence[Sequence[Any]]) -> dict[_Place, Any]:
-    """What was found for each model of a grid by its place, from the places and the outputs of every chunk."""
+    """Values of each model of a grid at its place, from the places and the outputs of every chunk."""
     return {
         place: found
         for part, output in zip(places, outputs, strict=True)

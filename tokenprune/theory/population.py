@@ -2,8 +2,8 @@
 
 Shapes: m models trained together, n samples of each, d dimensions of a token, l tokens; others as in `network`.
 
-Every model draws from a generator of its own, seeded by its key, so that its numbers depend neither on the models it
-happens to be trained with (but for the rounding of products of another batch size, 1e-7) nor on the order of chunks.
+Every model draws from a generator of its own, seeded by its key, so that its numbers depend neither on the models
+trained with it (except for rounding in products of another batch size, 1e-7) nor on the order of chunks.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Which tokens leave a sample before the network sees it."""
+"""Removal of tokens from samples before the network sees them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from tokenprune.recipe import Removal
 from tokenprune.theory.tokens import CONFUSION, IRRELEVANT, RELEVANT, Samples
 
-# In which order kinds go when label-irrelevant tokens are removed: label-relevant ones only when no others are left.
+# Order in which kinds are removed as label-irrelevant: label-relevant ones only when no others are left.
 _ORDER = {IRRELEVANT: 0, CONFUSION: 1, RELEVANT: 2}
 
 
@@ -23,11 +23,11 @@ def remove(samples: Samples, removed: Removed, rng: np.random.Generator) -> Samp
     """The samples without those tokens (Li et al., ICLR 2023, corollary on sparsification).
 
     irrelevant: tokens of patterns that are not discriminative, at random among them; where a sample has too few, then
-    confusion tokens, then label-relevant ones. noisy: by the true norm of their noise, whatever they show. random: any.
-    Raises ValueError for `magnitude`, which needs a network and so is done where there is one.
+    confusion tokens, then label-relevant ones. noisy: by the true norm of their noise, of any kind. random: any.
+    Raises ValueError for `magnitude`, which the network does itself.
     """
     if removed.method == "magnitude":
-        raise ValueError("magnitude removes tokens by a network's attention, not by what is known of the samples")
+        raise ValueError("magnitude removes tokens by a network's attention, not by properties of the samples")
     ties = rng.random(samples.kind.shape, np.float32)
     if removed.method == "random":
         order = ties

@@ -38,7 +38,7 @@ def theory_run(
 ) -> TheoryFolder:
     """Run an experiment into its folder below `runs_dir`/theory.
 
-    A finished one is left as it is; one that is run again, by `force` and then `resume`, until the new one is whole.
+    A finished one is left as it is; with `force`, then `resume`, it stays until the new one is complete.
     Raises TokenpruneError if it was begun and neither `resume` nor `force` is given, or if anything cannot be read or
     saved; KeyboardInterrupt with every finished chunk saved.
     """
@@ -79,7 +79,7 @@ def theory_run(
 
 
 def _assembled(plan: Plan, journal: "_Journal", **known: Any) -> TheoryResult:
-    """Raises TokenpruneError where what an earlier process left is whole lines of the wrong content."""
+    """Raises TokenpruneError where an earlier process left complete lines of the wrong content."""
     try:
         return plan.assemble(journal.outputs())(**known)
     except (ValueError, KeyError, IndexError, TypeError):
@@ -89,7 +89,7 @@ def _assembled(plan: Plan, journal: "_Journal", **known: Any) -> TheoryResult:
 
 
 class _Journal:
-    """chunks.jsonl: a line per finished chunk, on disk before the next is counted; a torn last line is no line."""
+    """chunks.jsonl: a line per finished chunk, saved before the next counts; an incomplete last line is ignored."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self.path = path
@@ -124,7 +124,7 @@ class _Journal:
             self.seconds = float(entry["seconds"])
         except (ValueError, KeyError, TypeError):
             raise TokenpruneError(
-                f"{self.path}: not the chunks of this run as it is asked for now (another run.memory or device?), "
+                f"{self.path}: not the chunks of this run with these options (another run.memory or device?), "
                 "or damaged; --force starts over"
             ) from None
 
@@ -146,7 +146,7 @@ class _Journal:
 
 
 def _work(plan: Plan, journal: _Journal, device: torch.device, workers: int, reporter: Reporter) -> None:
-    """All chunks that are not done; a few at a time are handed out, so that an interrupt is soon obeyed."""
+    """Run all chunks that are not done, a few submitted at a time, so that an interrupt takes effect soon."""
     cells = sum(chunk.cells for chunk in plan.chunks)
     done = sum(plan.chunks[index].cells for index in journal.found)
     reporter.count(round(done), round(cells), "cells")

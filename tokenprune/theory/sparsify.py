@@ -1,4 +1,4 @@
-"""What removing tokens does to the loss and to sample complexity: the corollary of Li et al. (ICLR 2023).
+"""Effect of removing tokens on the loss and on sample complexity: the corollary of Li et al. (ICLR 2023).
 
 Tokens leave every sample, in training and in test. Random, label-irrelevant and noisy ones are known from how the
 samples were made; by magnitude, the network's own attention at that step decides (`ShallowViT.keep`).
@@ -58,7 +58,7 @@ def _relevant(network: object, bags: Bags) -> torch.Tensor:
 
 
 def _same(method: str, removed: int) -> tuple[str, int]:
-    """Whatever would remove no token is one and the same."""
+    """Removing no token is the same model for every method."""
     return (NONE, 0) if method == NONE or not removed else (method, removed)
 
 

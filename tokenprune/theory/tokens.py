@@ -21,7 +21,7 @@ class Samples:
     """Labelled bags of tokens.
 
     tokens: columns. labels: -1 or 1. kind: RELEVANT (the label's pattern), CONFUSION (the other label's) or IRRELEVANT.
-    noise: norm of the noise on each token. position: where in the sequence each token stood before any was removed.
+    noise: norm of the noise on each token. position: place of each token in the sequence before any was removed.
     """
 
     tokens: Float32[np.ndarray, "n d l"]

@@ -24,18 +24,18 @@ class Checkpoint:
         self.run = run
 
     def save(self, state: dict[str, Any]) -> None:
-        """Raises TokenpruneError if it cannot be saved; the previous checkpoint then stands."""
-        content = io.BytesIO()  # torch.save says nothing of a full disk's cause
+        """Raises TokenpruneError if it cannot be saved; the previous checkpoint is then kept."""
+        content = io.BytesIO()  # torch.save does not say that the disk is full
         torch.save({"run": self.run, **state}, content)
         atomic.write(self.path, lambda handle: _write(handle, content.getbuffer()))
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """What `save` was given, on `device`; None if there is no file. Raises TokenpruneError if it is damaged."""
+        """The saved state, on `device`; None if there is no file. Raises TokenpruneError if it is damaged."""
         if not self.path.is_file():
             return None
         start_over = "delete it to train from the beginning"
         try:
-            with zipfile.ZipFile(self.path) as archive:  # torch itself does not compare the checksums
+            with zipfile.ZipFile(self.path) as archive:  # torch does not check the checksums
                 damaged = archive.testzip()
             if damaged is None:
                 with warnings.catch_warnings():  # of pickles, which are refused

@@ -30,16 +30,16 @@ from tokenprune.runs import Epoch
 from tokenprune.training.checkpoint import Checkpoint
 from tokenprune.training.observe import Scores, attention_on_relevant, score
 
-#: Steps between two looks at the device for a loss that is not finite: each look waits for it.
+#: Steps between two checks of the device for a loss that is not finite: each check waits for the device.
 LOOK = 20
 
 
-#: Seconds between the checkpoints of two epochs at least: short epochs would spend their time on the disk.
+#: Least seconds between two checkpoints at the end of epochs, so that short epochs do not spend their time on them.
 EPOCHS_APART = 10.0
 
 
 class Reporter(Protocol):
-    """Who is told how it goes."""
+    """Receives the progress of a training."""
 
     def start(self, steps: int, done: int) -> None: ...
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
@@ -48,7 +48,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """No-op reporter."""
 
     def start(self, steps: int, done: int) -> None: ...
     def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
@@ -62,7 +62,7 @@ class Diverged(TokenpruneError):
 
 @dataclass(frozen=True)
 class Job:
-    """What to train and on what. `checkpoint` None: nothing is saved on the way (fine-tuning)."""
+    """A model to train and its images. checkpoint: None saves none (fine-tuning)."""
 
     recipe: Recipe
     model: SparseViT
@@ -87,8 +87,8 @@ class Outcome:
 def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
     """Train as the recipe says.
 
-    Raises Diverged at a loss that is not finite, naming the step; the last good checkpoint stands. On SIGINT or
-    SIGTERM writes a checkpoint after the step in hand and raises KeyboardInterrupt.
+    Raises Diverged at a loss that is not finite, naming the step; the last good checkpoint is kept. On SIGINT or
+    SIGTERM writes a checkpoint after the current step and raises KeyboardInterrupt.
     """
     spec, seed, data = job.recipe.train, job.recipe.run.seed, job.dataset
     per_epoch = steps_per_epoch(len(data.train), spec.batch_size)
@@ -179,7 +179,7 @@ class Learner:
         """One optimiser step."""
         job, spec = self.job, self.job.recipe.train
         seed = job.recipe.run.seed
-        torch.manual_seed((seed << 32) + self.steps)  # dropout and drop path, whatever ran before
+        torch.manual_seed((seed << 32) + self.steps)  # dropout and drop path do not depend on what ran before
         self.schedule.step_update(self.steps + 1)  # at update 0 the warm-up's rate would be 0
         self.model.train()
         # Pruning draws anew each epoch, as augmentation does.
@@ -213,7 +213,7 @@ class Learner:
         return loss / count, None if self.mixes else right / count
 
     def evaluated(self) -> SparseViT:
-        """The model that results are about, in eval mode."""
+        """The model that is evaluated (the moving average, if there is one), in eval mode."""
         model = self.model if self.average is None else self.average.module
         return model.eval()
 
@@ -223,7 +223,7 @@ class Learner:
         return self.last
 
     def close_epoch(self, seconds: float, keep: float | None, images: int = 0) -> None:
-        """Measure, record, and make ready for the next epoch. Before any step this is epoch 0."""
+        """Measure and record an epoch, and start the next. Before any step this is epoch 0."""
         started = self.steps > 0
         if started:
             self.epoch += 1
@@ -318,7 +318,7 @@ class Checkpointer:
         if interrupted or due or ends_epoch or self.learner.steps % LOOK == 0:
             self.check()
         if ends_epoch:
-            return  # what the epoch achieved is measured first, then saved
+            return  # the epoch is measured first, then saved
         if interrupted or due:
             self.save(seconds)
         if interrupted:
@@ -343,9 +343,7 @@ def _diverged(job: Job, what: str) -> Diverged:
     where = ""
     if job.checkpoint is not None:
         saved = job.checkpoint.path.is_file()
-        where = (
-            f"; the last good checkpoint stands in {job.checkpoint.path}" if saved else "; no checkpoint was saved yet"
-        )
+        where = f"; the last good checkpoint is {job.checkpoint.path}" if saved else "; no checkpoint was saved yet"
     return Diverged(f"{what}{where}; try a lower train.learning_rate or train.clip_norm")
 
 
@@ -360,9 +358,9 @@ def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Any]:
-    """The first SIGINT or SIGTERM is a request that the loop honours after its step; a second is heeded at once.
+    """The first SIGINT or SIGTERM stops the loop after its step; a second raises KeyboardInterrupt at once.
 
-    A signal that somebody handles in a way of their own is left to them.
+    A signal that already has a handler of another kind keeps it.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""What is measured while training: test loss and accuracy, and where attention falls.
+"""Measurements during training: test loss and accuracy, and attention on label-relevant tokens.
 
 Shapes: b images, l blocks, n patch tokens, t patches.
 """
@@ -21,7 +21,7 @@ WATCHED = 1000
 
 @dataclass(frozen=True)
 class Scores:
-    """Of a whole set: mean cross-entropy, how many are right, the predicted class of each image.
+    """Scores on a whole set: mean cross-entropy, correct images, the predicted class of each image.
 
     kept_relevance: label-relevant share of the patches that the model's own pruner leaves; None without a pruner and
     where relevance is not known.
@@ -85,7 +85,7 @@ def attention_on_relevant(model: SparseViT, batches: Iterable[Batch]) -> tuple[f
 
 
 class _Focus:
-    """Where attention falls: the sum over images, up to WATCHED of them."""
+    """Attention on label-relevant area: the sum over images, up to WATCHED of them."""
 
     def __init__(self) -> None:
         self.total: Float[Tensor, " l"] | None = None

@@ -37,7 +37,7 @@ Batch = tuple[Float[Tensor, "m b d k"], Float[Tensor, "m b"]]
 
 
 def plan_spatial(recipe: SpatialRecipe, most: int) -> Plan:
-    """A chunk is a few trials with all that belongs to them, for transfer needs their trained A."""
+    """A chunk is a few trials with all of their tasks, since transfer needs their trained A."""
     size = max(1, min(TRIALS, most, int(recipe.run.memory * 2**20 / memory(recipe))))
     parts = list(chunked(range(recipe.curve.trials), size))
     models = 1 + len(ARMS) * len(recipe.transfer.samples)
@@ -151,7 +151,7 @@ def constructed(start: PositionalViT, sets: Float[Tensor, "m d"], features: Tens
 
 
 def _work(recipe: SpatialRecipe, trials: Sequence[int], device: torch.device) -> Output:
-    """Of each trial: its curves, constructed networks by name, accuracy on target tasks by arm and N."""
+    """For each trial: its curves, constructed networks by name, accuracy on target tasks by arm and N."""
     source = Task(recipe, trials, _SOURCE, device)
     sets = source.stacked([source.sets(trial) for trial in trials])
     same = sets[:, :, None] == sets[:, None]
@@ -172,7 +172,7 @@ def _work(recipe: SpatialRecipe, trials: Sequence[int], device: torch.device) ->
 
 
 def measured(recipe: SpatialRecipe) -> list[int]:
-    """Iterations at which there is a measurement: the first, every so many, and the last."""
+    """Iterations with a measurement: the first, every so many, and the last."""
     curve = recipe.curve
     return sorted({*range(0, curve.iterations, curve.every), curve.iterations})
 

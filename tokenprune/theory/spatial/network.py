@@ -18,7 +18,7 @@ _Patches = Float[Tensor, "m b d k"]
 class PositionalViT:
     """F(X) = sum_i phi(d sum_j S_ij <v, X_j>) with S = softmax(A) over j and phi(t) = t^p + linear t.
 
-    A is all that attention knows of a patch: where it is. Its diagonal is not trained.
+    Attention is purely positional: A does not depend on X. Its diagonal is not trained.
     """
 
     scores: Float[Tensor, "m d d"]  # A
@@ -67,7 +67,7 @@ def association(scores: Float[Tensor, "m d d"], same: Bool[Tensor, "m d d"]) -> 
 
     same: whether i and j are of one set; i itself counts as of it and is ranked nowhere, for A_ii is not trained.
     Overlap is the share of the C - 1 largest A_ij, j other than i, that are of i's set, mean over i; exact match the
-    share of i where all of them are. A without knowledge overlaps by (C - 1) / (d - 1).
+    share of i where all of them are. A random A overlaps by (C - 1) / (d - 1).
     """
     others = int(same[0, 0].sum()) - 1
     ranked = scores.clone()
