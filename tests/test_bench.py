@@ -11,7 +11,7 @@ from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.cli.bench import Part
 from tokenprune.data import load
 from tokenprune.errors import UsageError
-from tokenprune.evaluation import Plan, prune_curves
+from tokenprune.evaluation import CurvePlan, prune_curves
 from tokenprune.recipe import Schedule, parse_recipe
 
 
@@ -22,7 +22,7 @@ def test_thirty_evaluations_answer_what_one_pass_answers() -> None:
     schedule = Schedule("before", (1,))
     methods = tuple((name, {}) for name in ("magnitude", "oracle"))
     for curve in prune_curves(
-        vit, images, Plan(methods, (0.6, 0.2), schedule, batch_size=24, examples=0), run="", seed=0, device=cpu
+        vit, images, CurvePlan(methods, (0.6, 0.2), schedule, batch_size=24, examples=0), run="", seed=0, device=cpu
     ):
         for point, answers in zip(curve.result.points, curve.predictions["predictions"], strict=True):
             if curve.result.method == "magnitude":  # the oracle's ties fall by the seed

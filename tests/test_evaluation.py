@@ -12,7 +12,7 @@ from torch import Tensor
 from tokenprune import cost, data, evaluation, pruners
 from tokenprune.data import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.evaluation import Curve, Plan, points, prune_curves, save_curve
+from tokenprune.evaluation import Curve, CurvePlan, points, prune_curves, save_curve
 from tokenprune.evaluation import timing as timing_module
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, SparseViT, architecture_of
@@ -57,16 +57,16 @@ def vit() -> VisionTransformer:
 pytestmark = pytest.mark.usefixtures("own_pruners")
 
 
-def plan(**changes: Any) -> Plan:
-    return replace(Plan(METHODS, KEEP, Schedule.parse("before:0"), seeds=2, batch_size=8, examples=4), **changes)
+def plan(**changes: Any) -> CurvePlan:
+    return replace(CurvePlan(METHODS, KEEP, Schedule.parse("before:0"), seeds=2, batch_size=8, examples=4), **changes)
 
 
-def measure(vit: VisionTransformer, dataset: Dataset, what: Plan, **options: Any) -> list[Curve]:
+def measure(vit: VisionTransformer, dataset: Dataset, what: CurvePlan, **options: Any) -> list[Curve]:
     return prune_curves(vit, dataset, what, **{"run": "r", "seed": 5, "device": CPU, **options})
 
 
 def separately(
-    vit: VisionTransformer, dataset: Dataset, what: Plan, method: str, keep: float, seed: int
+    vit: VisionTransformer, dataset: Dataset, what: CurvePlan, method: str, keep: float, seed: int
 ) -> tuple[np.ndarray, list[TokenState]]:
     """The slow, obvious way: the pruned model alone, all images in one batch."""
     model = SparseViT(vit, pruners.create(method), what.schedule, what.input_scores)

@@ -11,7 +11,7 @@ from tokenprune.data import Batch, Dataset, train_batches
 from tokenprune.data import test_batches as whole_batches
 from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError
-from tokenprune.evaluation import Plan, prune_curves
+from tokenprune.evaluation import CurvePlan, prune_curves
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, SparseViT, build
 from tokenprune.recipe import Augment, Model, Recipe, Schedule
@@ -88,7 +88,7 @@ def test_evaluation(gpu: Pretended, site: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("tokenprune.evaluation.curves.to_curve", lambda *_: None)
     monkeypatch.setattr(Clock, "_now", lambda _: 0.0)
     methods = tuple((name, {}) for name in pruners.BUILT_IN)
-    plan = Plan(methods, (1.0, 0.5), Schedule.parse(site), seeds=2, batch_size=5, examples=2)
+    plan = CurvePlan(methods, (1.0, 0.5), Schedule.parse(site), seeds=2, batch_size=5, examples=2)
     vit = model(gpu).vit
     assert len(prune_curves(vit, dataset(), plan, run="r", seed=0, device=gpu.device)) == len(methods)
 

@@ -22,7 +22,7 @@ from tokenprune.cli.cells import Screen, duration, table
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder, all_runs
 from tokenprune.sweep import launch
-from tokenprune.sweep.progress import Row
+from tokenprune.sweep.progress import CellRow
 
 CPU = "set: {run.device: cpu}\n"
 TWO = CPU + "grid: {run.seed: [0, 1]}\nprune: [{}]\n"
@@ -302,11 +302,11 @@ def test_a_scheduler_that_refuses_is_one_line_with_status_1(capsys, monkeypatch)
     assert ended.err == "error: --launcher slurm: no scheduler here: no sbatch here\n"
 
 
-def rows(count: int) -> list[Row]:
+def rows(count: int) -> list[CellRow]:
     text = f"grid: {{model.checkpoint: [null], data.patterns.noise: [0.25, 0.125], run.seed: {list(range(count))}}}"
     cells = load_sweep(write_sweep(Path(), text)).cells
     states = ("finished", "training", "failed", "waiting")
-    return [Row(cell, states[i % 4], 1e9, accuracy=0.1234, epoch=1) for i, cell in enumerate(cells)]
+    return [CellRow(cell, states[i % 4], 1e9, accuracy=0.1234, epoch=1) for i, cell in enumerate(cells)]
 
 
 def test_the_live_table_fits_80_columns_and_the_terminal():

@@ -13,7 +13,7 @@ from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
 from tokenprune.sweep import begin, run_here, work
 from tokenprune.sweep.launch import _Queue, worker_pool
-from tokenprune.sweep.progress import Ended, Row, Unwatched
+from tokenprune.sweep.progress import CellRow, Ended, Unwatched
 
 CPU = "set: {run.device: cpu}\n"
 
@@ -29,7 +29,7 @@ def workers() -> list[int]:
 class Acts(Unwatched):
     """Does something once, when a cell has come to an epoch."""
 
-    def __init__(self, row: Row, epoch: int, act) -> None:
+    def __init__(self, row: CellRow, epoch: int, act) -> None:
         self.row, self.epoch, self.act = row, epoch, act
         self.done = False
 
@@ -93,7 +93,7 @@ def test_asked_to_stop_every_training_under_way_is_saved(number, tmp_path):
 
 def test_the_largest_goes_first_unless_a_worker_holds_what_one_nearly_as_large_needs(tmp_path):
     cells = load_sweep(write_sweep(tmp_path, "grid: {data.seed: [0, 1], run.seed: [0, 1, 2]}")).cells
-    rows = [Row(cell, "waiting", flops) for cell, flops in zip(cells, (1, 6, 8, 3, 7, 10), strict=True)]
+    rows = [CellRow(cell, "waiting", flops) for cell, flops in zip(cells, (1, 6, 8, 3, 7, 10), strict=True)]
     held = {cells[0].loaded.recipe.data.model_dump_json()}
     queue = _Queue(rows)
     taken = [queue.take(held).flops for _ in rows]

@@ -16,7 +16,7 @@ from tokenprune.recipe import Evaluate, parse_recipe
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs.sweeps import SweepCell, SweepFile, Word
 from tokenprune.sweep import begin, standing, survey, training_flops
-from tokenprune.sweep.progress import Row
+from tokenprune.sweep.progress import CellRow
 from tokenprune.sweep.run import _parts
 
 PRUNED = "grid: {run.seed: [0]}\nprune:\n  - {methods: [magnitude, random], keep: [0.5], seeds: 1}\n"
@@ -180,7 +180,7 @@ def test_a_record_that_cannot_be_read_is_named_and_left(content, why, tmp_path):
 
 def test_tasks_of_a_cluster_get_even_shares(tmp_path):
     cells = load_sweep(write_sweep(tmp_path, "grid: {run.seed: [0, 1, 2, 3, 4]}")).cells
-    rows = [Row(cell, "waiting", flops) for cell, flops in zip(cells, (1.0, 5.0, 2.0, 2.0, 1.0), strict=True)]
+    rows = [CellRow(cell, "waiting", flops) for cell, flops in zip(cells, (1.0, 5.0, 2.0, 2.0, 1.0), strict=True)]
     parts = _parts(rows, 2)
     assert sorted(sum(row.flops for row in part) for part in parts) == [5.0, 6.0]
     assert len(_parts(rows, 99)) == 5

@@ -11,7 +11,7 @@ from tokenprune.runs import RunFolder
 from tokenprune.runs.sweeps import SweepCell, SweepFile
 from tokenprune.sweep import begin, overview, run_here
 from tokenprune.sweep.launch import _Queue
-from tokenprune.sweep.progress import Row, Unwatched
+from tokenprune.sweep.progress import CellRow, Unwatched
 from tokenprune.sweep.run import _parts
 from tokenprune.sweep.work import Folders, run_part
 
@@ -63,7 +63,7 @@ class Notes(Unwatched):
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []
 
-    def changed(self, row: Row) -> None:
+    def changed(self, row: CellRow) -> None:
         self.said.append((row.state, row.cell.run))
 
 
@@ -129,7 +129,7 @@ def test_a_task_trains_what_its_cells_start_from(tmp_path):
 
 @pytest.mark.parametrize("tasks", [2, 99])
 def test_cells_of_a_cluster_go_with_what_they_start_from(tasks, tmp_path):
-    rows = [Row(cell, "waiting", 1.0) for cell in load(tmp_path).cells]
+    rows = [CellRow(cell, "waiting", 1.0) for cell in load(tmp_path).cells]
     parts = _parts(rows, tasks)
     assert sorted(len(part) for part in parts) == ([3, 4] if tasks == 2 else [1, 3, 3])
     for part in parts:
@@ -138,7 +138,7 @@ def test_cells_of_a_cluster_go_with_what_they_start_from(tasks, tmp_path):
 
 
 def test_pretraining_goes_early_and_its_cells_as_soon_as_it_is_there(tmp_path):
-    first, second, plain, *rest = rows = [Row(cell, "waiting", 4.0) for cell in load(tmp_path).cells]
+    first, second, plain, *rest = rows = [CellRow(cell, "waiting", 4.0) for cell in load(tmp_path).cells]
     plain.flops = 6.0
     queue = _Queue(rows)
     assert [queue.take(set()) for _ in range(4)] == [first, second, plain, None]  # 4 + 4, 4 + 4, 6
@@ -153,7 +153,7 @@ def test_pretraining_goes_early_and_its_cells_as_soon_as_it_is_there(tmp_path):
 
 @pytest.mark.parametrize(("state", "job"), [("elsewhere", None), ("submitted", "5_0"), ("training", "5_0")])
 def test_what_another_process_pretrains_is_waited_for_last(state, job, tmp_path):
-    first, second, plain, *rest = rows = [Row(cell, "waiting", 4.0) for cell in load(tmp_path).cells]
+    first, second, plain, *rest = rows = [CellRow(cell, "waiting", 4.0) for cell in load(tmp_path).cells]
     first.state, first.job, second.state, rest[0].flops = state, job, "finished", 100.0
     queue = _Queue(rows)
     assert [queue.take(set()) for _ in range(5)] == [plain, *rest[2:], *rest[:2]]

@@ -6,17 +6,19 @@ import torch
 
 from tokenprune.recipe import Descent, Shallow, Tokens
 from tokenprune.theory import population
-from tokenprune.theory.population import BLOCK, Job, descend, neurons, parameters, score, start
+from tokenprune.theory.population import BLOCK, ModelJob, descend, neurons, parameters, score, start
 from tokenprune.theory.removal import Removed
 
 CPU = torch.device("cpu")
 
 
-def _job(trial: int = 0, samples: int = 40, kind: str = "vit", removed: Removed | None = None, **data: object) -> Job:
-    return Job(Tokens(**data), Shallow(kind=kind), samples, 50, (7, trial), removed)
+def _job(
+    trial: int = 0, samples: int = 40, kind: str = "vit", removed: Removed | None = None, **data: object
+) -> ModelJob:
+    return ModelJob(Tokens(**data), Shallow(kind=kind), samples, 50, (7, trial), removed)
 
 
-def _trained(jobs: list[Job], **spec: object) -> torch.Tensor:
+def _trained(jobs: list[ModelJob], **spec: object) -> torch.Tensor:
     network = start(jobs, CPU)
     for _ in descend(network, jobs, Descent(**spec), CPU):
         pass
@@ -33,7 +35,7 @@ def test_company_changes_nothing(removed: Removed | None) -> None:
 
 
 def test_the_start_is_as_far_from_the_patterns_as_asked() -> None:
-    job = Job(Tokens(), Shallow(sigma=0.3, delta=0.6, scale=0.02), 40, 50, (0,))
+    job = ModelJob(Tokens(), Shallow(sigma=0.3, delta=0.6, scale=0.02), 40, 50, (0,))
     network = start([job], CPU)
     axes = torch.eye(10)
     for weight, distance in ((network.value, 0.3), (network.key, 0.6), (network.query, 0.6)):

@@ -10,7 +10,7 @@ from reference_spatial import gradients, loss, margin
 
 from tokenprune.recipe import Positional, RecipeError, SpatialPatches, SpatialRecipe, load_theory_recipe
 from tokenprune.runs import SpatialResult
-from tokenprune.theory.plan import Plan
+from tokenprune.theory.plan import ChunkPlan
 from tokenprune.theory.run import theory_run
 from tokenprune.theory.spatial.data import direction, draw, partition
 from tokenprune.theory.spatial.experiment import constructed, plan_spatial, score
@@ -37,7 +37,7 @@ def recipe(*overrides: str) -> SpatialRecipe:
     return loaded
 
 
-def result(plan: Plan) -> SpatialResult:
+def result(plan: ChunkPlan) -> SpatialResult:
     with torch.inference_mode():
         outputs = [chunk.run(CPU) for chunk in plan.chunks]
     known = {"name": "x", "setting": "x", "seed": 0, "recipe": {}, "models": 0, "seconds": 0.0, "device": "cpu"}

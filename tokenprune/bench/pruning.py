@@ -8,7 +8,7 @@ from timm.models import VisionTransformer
 from tokenprune import cost, hardware, models, pruners
 from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.data import Dataset, ImageSet, test_batches
-from tokenprune.evaluation import Plan, prune_curves
+from tokenprune.evaluation import CurvePlan, prune_curves
 from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.recipe import Model, Schedule
 
@@ -42,7 +42,7 @@ def sharing(depth: int, block: int, target: float, images: int, rounds: int) -> 
     keep = tuple(k / 10 for k in range(10, 0, -1))
     schedule = Schedule("before", (block,))
     methods: tuple[tuple[str, dict[str, Any]], ...] = tuple((name, {}) for name in METHODS)
-    plan = Plan(methods, keep, schedule, seeds=1, batch_size=images, examples=0)
+    plan = CurvePlan(methods, keep, schedule, seeds=1, batch_size=images, examples=0)
 
     def separate() -> None:
         for method in METHODS:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenprune.runs.sweeps import State
-from tokenprune.sweep.progress import Row, Unwatched, Watcher
+from tokenprune.sweep.progress import CellRow, Unwatched, Watcher
 
 #: Order of states: running and failed cells are shown before waiting and finished ones.
 ORDER: tuple[State, ...] = (
@@ -28,13 +28,13 @@ ORDER: tuple[State, ...] = (
 )
 
 
-class Lines(Unwatched):
+class CellLines(Unwatched):
     """A line when a cell begins, and when it ends."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[CellRow]) -> None:
         self.rows = rows
 
-    def changed(self, row: Row) -> None:
+    def changed(self, row: CellRow) -> None:
         if row.state == "pruning":
             return
         done = sum(each.state not in ("waiting", "training", "pruning") for each in self.rows)
@@ -49,12 +49,12 @@ class Lines(Unwatched):
 class Screen(Unwatched):
     """As many cells as fit the terminal, and below them the number in each state."""
 
-    def __init__(self, rows: Sequence[Row], live: Live) -> None:
+    def __init__(self, rows: Sequence[CellRow], live: Live) -> None:
         self.rows, self.live = rows, live
         self.began = time.monotonic()
         self.before = sum(row.state == "finished" for row in rows)
 
-    def changed(self, row: Row) -> None:
+    def changed(self, row: CellRow) -> None:
         self.tick()
 
     def tick(self) -> None:
@@ -73,7 +73,7 @@ class Screen(Unwatched):
         return (time.monotonic() - self.began) * (total - done) / done
 
 
-def table(rows: Sequence[Row], now: float, height: int, left: float | None = None) -> Group:
+def table(rows: Sequence[CellRow], now: float, height: int, left: float | None = None) -> Group:
     """As many cells as fit `height` lines, running ones first; `now` is on the monotonic clock."""
     look = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     look.add_column("cell", overflow="ellipsis", no_wrap=True, ratio=1)
@@ -101,13 +101,13 @@ def duration(seconds: float | None) -> str:
 
 
 @contextlib.contextmanager
-def cells(rows: Sequence[Row], quiet: bool) -> Iterator[Watcher]:
+def cells(rows: Sequence[CellRow], quiet: bool) -> Iterator[Watcher]:
     """The watcher that suits standard error."""
     console = Console(stderr=True)
     if quiet or all(row.state != "waiting" for row in rows):
         yield Unwatched()
     elif not console.is_terminal:
-        yield Lines(rows)
+        yield CellLines(rows)
     else:
         with Live(console=console, transient=True, auto_refresh=False) as live:
             yield Screen(rows, live)

@@ -23,7 +23,7 @@ class Quiet:
             print(text, file=sys.stderr, flush=True)
 
 
-class Lines(Quiet):
+class EpochLines(Quiet):
     """A line per epoch, for logs."""
 
     _tenth = -1
@@ -78,7 +78,7 @@ def progress(quiet: bool) -> Iterator[Quiet]:
     if quiet:
         yield Quiet()
     elif not console.is_terminal:
-        yield Lines()
+        yield EpochLines()
     else:
         columns = (BarColumn(16), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:

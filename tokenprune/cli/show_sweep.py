@@ -9,10 +9,10 @@ from tokenprune.errors import WARNING
 
 if TYPE_CHECKING:
     from tokenprune.recipe.sweep import LoadedSweep
-    from tokenprune.sweep import Begun, Row
+    from tokenprune.sweep import Begun, CellRow
 
 
-def dry_run(sweep: "LoadedSweep", rows: "Sequence[Row]", *, as_json: bool) -> None:
+def dry_run(sweep: "LoadedSweep", rows: "Sequence[CellRow]", *, as_json: bool) -> None:
     """The cells to run, and the cost of their training: 3 x forward x images x epochs."""
     known = [row.flops for row in rows if row.flops is not None]
     left = [row.flops for row in rows if row.flops is not None and row.state != "finished"]
@@ -56,13 +56,13 @@ def outcome(begun: "Begun", *, as_json: bool) -> None:
     print(f"{_cells(len(rows))}: {_counts(rows)}; record: {begun.file.path}")
 
 
-def _messages(rows: "Sequence[Row]") -> None:
+def _messages(rows: "Sequence[CellRow]") -> None:
     for row in rows:
         if row.message and (row.state not in ("finished", "submitted") or row.message.startswith(WARNING)):
             print(f"{row.state}: {row.cell.label}: {row.message}")
 
 
-def _cell(row: "Row") -> dict[str, Any]:
+def _cell(row: "CellRow") -> dict[str, Any]:
     return {
         "run": row.cell.run,
         "what": dict(row.cell.what),
@@ -72,11 +72,11 @@ def _cell(row: "Row") -> dict[str, Any]:
     }
 
 
-def _state(row: "Row") -> str:
+def _state(row: "CellRow") -> str:
     return "begun" if row.begun and row.state == "waiting" else row.state
 
 
-def _counts(rows: "Sequence[Row]") -> str:
+def _counts(rows: "Sequence[CellRow]") -> str:
     return ", ".join(f"{count} {state}" for state, count in Counter(_state(row) for row in rows).items())
 
 

@@ -11,7 +11,7 @@ from tokenprune.cli.interrupt import Interrupted, loading
 from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, overrides, to_resume
 
 
-class Experiment(StrEnum):
+class ExperimentName(StrEnum):
     phase = "phase"
     attention = "attention"
     sparsify = "sparsify"
@@ -52,7 +52,7 @@ _KEYS = {
 
 def theory(
     experiment: Annotated[
-        Experiment,
+        ExperimentName,
         typer.Argument(help="One of the experiments above."),
     ],
     axis: Annotated[Axis | None, typer.Option("--axis", help="phase: what the columns vary (default: alpha).")] = None,

@@ -1,6 +1,6 @@
 """Accuracy against kept-token ratio, measured with tokens really removed."""
 
-from tokenprune.evaluation.curves import Plan, prune_curves
+from tokenprune.evaluation.curves import CurvePlan, prune_curves
 from tokenprune.evaluation.points import Curve, join, load_curve, save_curve
 
-__all__ = ["Curve", "Plan", "join", "load_curve", "prune_curves", "save_curve"]
+__all__ = ["Curve", "CurvePlan", "join", "load_curve", "prune_curves", "save_curve"]

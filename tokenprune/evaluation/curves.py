@@ -13,7 +13,7 @@ from tokenprune import cost, hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
 from tokenprune.errors import UsageError
 from tokenprune.evaluation.accumulator import PointAccumulator
-from tokenprune.evaluation.points import Curve, Measured, to_curve, varied
+from tokenprune.evaluation.points import Curve, EvaluationPass, to_curve, varied
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, SparseViT, architecture_of, set_attention
 from tokenprune.models.attention import attention_of, blocks_of
@@ -22,7 +22,7 @@ from tokenprune.recipe import Schedule, kept
 
 
 @dataclass(frozen=True)
-class Plan:
+class CurvePlan:
     """What to measure.
 
     methods: pruners by name, with their options. keep: ratios, per site. seeds: draws of a stochastic pruner.
@@ -49,7 +49,7 @@ class Plan:
 def prune_curves(
     vit: VisionTransformer,
     dataset: Dataset,
-    plan: Plan,
+    plan: CurvePlan,
     *,
     run: str,
     seed: int,
@@ -97,7 +97,7 @@ def prune_curves(
             if progress is not None:
                 progress(done, total)
 
-    measured = Measured(
+    measured = EvaluationPass(
         run=run,
         schedule=plan.schedule,
         input_scores=plan.input_scores,
@@ -165,7 +165,7 @@ class MethodDraw:
 
 def _draws(
     vit: VisionTransformer,
-    plan: Plan,
+    plan: CurvePlan,
     method: str,
     options: dict[str, Any],
     seed: int,
@@ -183,7 +183,7 @@ def _draws(
 
 
 def _in_order(
-    plan: Plan, patches: int, unpruned: PointAccumulator, draws: Sequence[MethodDraw]
+    plan: CurvePlan, patches: int, unpruned: PointAccumulator, draws: Sequence[MethodDraw]
 ) -> list[tuple[float, PointAccumulator]]:
     """(ratio, point) by falling ratio, then by draw; a ratio that keeps all patches has one point, the unpruned one."""
     points = []

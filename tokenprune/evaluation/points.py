@@ -60,7 +60,7 @@ def load_curve(folder: Path) -> Curve:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluationPass:
     """Values that all curves of one pass share.
 
     test: the images measured on. relevant: their label-relevant area, in tokens. examples: index of those to look at.
@@ -82,7 +82,7 @@ class Measured:
 
 
 def to_curve(
-    measured: Measured, method: str, options: dict[str, Any], points: Sequence[tuple[float, PointAccumulator]]
+    measured: EvaluationPass, method: str, options: dict[str, Any], points: Sequence[tuple[float, PointAccumulator]]
 ) -> Curve:
     """The curve of one method from its points with their keep ratios."""
     labels = measured.test.labels.cpu().numpy()
@@ -144,7 +144,7 @@ def varied(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _point(
-    measured: Measured, ratio: float, point: PointAccumulator, right: np.ndarray, before: np.ndarray
+    measured: EvaluationPass, ratio: float, point: PointAccumulator, right: np.ndarray, before: np.ndarray
 ) -> PrunePoint:
     """right, before: which images this point, and the unpruned model, classify correctly."""
     count, correct = len(right), int(right.sum())
@@ -179,14 +179,14 @@ def _point(
     )
 
 
-def _speed(measured: Measured, point: PointAccumulator) -> float | None:
+def _speed(measured: EvaluationPass, point: PointAccumulator) -> float | None:
     """Images per second of a point: blocks before the first site, its ranking, the blocks after."""
     parts = ["shared", point] if point.scores is None else ["shared", point.scores, point]
     return measured.clock.images_per_second(*parts)
 
 
 def _examples(
-    measured: Measured, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[float, PointAccumulator]]
+    measured: EvaluationPass, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[float, PointAccumulator]]
 ) -> dict[str, np.ndarray] | None:
     chosen = measured.examples
     if len(chosen) == 0:

@@ -12,7 +12,7 @@ from timm.models import VisionTransformer
 
 from tokenprune import evaluation, models, pruners, training
 from tokenprune.errors import UsageError
-from tokenprune.evaluation import Curve, Plan
+from tokenprune.evaluation import Curve, CurvePlan
 from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
@@ -53,7 +53,7 @@ def prune_run(
     result = run.result()
     run.check_recipe()
     recipe = read_resolved(run.resolved)
-    plan = Plan(
+    plan = CurvePlan(
         methods=tuple((name, pruner_options(recipe, name) | dict(options or {})) for name in evaluate.methods),
         keep=evaluate.keep,
         schedule=Schedule.parse(evaluate.site),
@@ -91,7 +91,7 @@ def prune_run(
 def _measured(
     trained: Prepared,
     model: SparseViT,
-    plan: Plan,
+    plan: CurvePlan,
     run: RunFolder,
     fill: Fill,
     progress: Callable[[int, int], None] | None = None,
@@ -127,7 +127,12 @@ def _learned(run: RunFolder, recipe: Recipe) -> Fill:
 
 
 def _finetuned(
-    trained: Prepared, plan: Plan, run: RunFolder, place: Path, epochs: int, progress: Callable[[int, int], None] | None
+    trained: Prepared,
+    plan: CurvePlan,
+    run: RunFolder,
+    place: Path,
+    epochs: int,
+    progress: Callable[[int, int], None] | None,
 ) -> Iterator[Curve]:
     """Curves whose every point is the run's model, trained further with its pruner at its ratio.
 
@@ -169,7 +174,7 @@ def _at(control: Curve, ratio: float) -> Curve:
 
 def _tune(
     trained: Prepared,
-    plan: Plan,
+    plan: CurvePlan,
     run: RunFolder,
     method: str,
     options: dict[str, Any],
@@ -219,6 +224,6 @@ def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recip
     return recipe.model_copy(update={"train": train, "pruner": pruner})
 
 
-def _curve_id(plan: Plan, options: dict[str, Any], finetune_epochs: int) -> str:
+def _curve_id(plan: CurvePlan, options: dict[str, Any], finetune_epochs: int) -> str:
     site = str(plan.schedule)
     return curve_id(options, plan.keep, site, plan.seeds, finetune_epochs, plan.precision, plan.input_scores)

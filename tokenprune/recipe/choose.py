@@ -10,7 +10,7 @@ from tokenprune import files
 from tokenprune.errors import TokenpruneError, UsageError, shortened
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
-from tokenprune.recipe.schema import RECORDED, Evaluate, Pruner, Recipe
+from tokenprune.recipe.schema import RECORDED, Evaluate, PrunerSection, Recipe
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.yaml import typed_pairs
 from tokenprune.runs import ModelFacts, RunFolder
@@ -58,9 +58,9 @@ def given_options(given: Sequence[str], methods: Sequence[str]) -> dict[str, Any
         raise UsageError(f"--option: is for one --method; asked for are {', '.join(methods)}")
     options = typed_pairs("--option", given, "power=2")
     try:
-        Pruner(options=options)
+        PrunerSection(options=options)
     except ValidationError as error:
-        raise UsageError(f"--option: {'; '.join(explain(error, Pruner))}") from None
+        raise UsageError(f"--option: {'; '.join(explain(error, PrunerSection))}") from None
     return options
 
 

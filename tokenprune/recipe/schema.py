@@ -52,7 +52,7 @@ class Model(Section):
         return self
 
 
-class Pruner(Section):
+class PrunerSection(Section):
     """A pruner that works while training; evaluation chooses its own."""
 
     name: str = Field("none", description="none, or a pruner that `tokenprune ls pruners` shows")
@@ -216,7 +216,7 @@ class Recipe(Section):
     data: Data = Field(default_factory=lambda: Data())
     model: Model = Field(default_factory=lambda: Model())
     start: Start = Field(default_factory=lambda: Start())
-    pruner: Pruner = Field(default_factory=lambda: Pruner())
+    pruner: PrunerSection = Field(default_factory=lambda: PrunerSection())
     train: Train = Field(default_factory=lambda: Train())
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate())
     run: Run = Field(default_factory=lambda: Run())
@@ -294,7 +294,7 @@ class Recipe(Section):
         if not self.data.noise_tokens:
             del part["data"]["noise_tile"]
         if not self.pruner.removes:
-            part["pruner"] = identifying(Pruner(), Pruner().model_dump(mode="json"))
+            part["pruner"] = identifying(PrunerSection(), PrunerSection().model_dump(mode="json"))
         for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background"), ("train", "teacher")):
             path = part[section].get(key)
             if path is not None and key == "teacher":

@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenprune.errors import TokenpruneError
 from tokenprune.runs.sweeps import State, SweepFile, Word
-from tokenprune.sweep.progress import Ended, Moved, Row, Watcher, orphaned
+from tokenprune.sweep.progress import CellRow, Ended, Moved, Watcher, orphaned
 
 #: Seconds that the launcher waits for a worker's message before it refreshes the display.
 TICK = 0.2
@@ -47,7 +47,13 @@ def worker_pool(workers: int | None, threads: int, device: str, per_gpu: int) ->
 
 
 def run_local(
-    rows: Sequence[Row], pool: WorkerPool, *, runs_dir: Path, data_dir: Path | None, file: SweepFile, watcher: Watcher
+    rows: Sequence[CellRow],
+    pool: WorkerPool,
+    *,
+    runs_dir: Path,
+    data_dir: Path | None,
+    file: SweepFile,
+    watcher: Watcher,
 ) -> None:
     """Run the waiting cells of `rows`, which are updated on the way; outcomes go into the sweep's record.
 
@@ -95,7 +101,7 @@ class _Queue:
     A pretraining's size includes the largest cell that starts from it, since that one has to wait for it.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[CellRow]) -> None:
         self.all = {row.cell.run: row for row in rows}
         self.rows = [row for row in rows if row.state == "waiting"]
         self.size = {row.cell.run: row.flops or 0 for row in self.rows}
@@ -107,7 +113,7 @@ class _Queue:
             self.size[run] += after[run]
         self.rows.sort(key=lambda row: -self.size[row.cell.run])
 
-    def take(self, held: set[str]) -> Row | None:
+    def take(self, held: set[str]) -> CellRow | None:
         """The largest that can begin; or one nearly as large that needs only what the worker holds already."""
         ready = [row for row in self.rows if self._first(row) in (None, "finished")]
         # A worker would wait for what another process pretrains, so those cells go last.
@@ -120,7 +126,7 @@ class _Queue:
         self.rows.remove(row)
         return row
 
-    def orphans(self) -> list[Row]:
+    def orphans(self) -> list[CellRow]:
         """Cells taken from the queue as failed, because their pretraining did."""
         lost = [row for row in self.rows if self._first(row) == "failed"]
         for row in lost:
@@ -129,13 +135,13 @@ class _Queue:
             self.rows.remove(row)
         return lost
 
-    def _first(self, row: Row) -> State | None:
+    def _first(self, row: CellRow) -> State | None:
         """The state of the pretraining that a cell starts from; None if it starts from scratch."""
         first = self.all.get(row.cell.needs or "")
         return None if first is None else "elsewhere" if first.job else first.state
 
 
-def _needs(row: Row) -> set[str]:
+def _needs(row: CellRow) -> set[str]:
     """What a worker makes once and keeps: images, and with run.compile the compiled model."""
     recipe = row.cell.loaded.recipe
     return {recipe.data.model_dump_json(), *([recipe.model.model_dump_json()] if recipe.run.compile else [])}
@@ -146,7 +152,7 @@ class _Worker:
 
     def __init__(self, gpu: int | None, runs_dir: Path, data_dir: Path | None) -> None:
         self.gpu, self.runs_dir, self.data_dir = gpu, runs_dir, data_dir
-        self.row: Row | None = None
+        self.row: CellRow | None = None
         self.asked = False  # to stop
         self._start()
 
@@ -158,7 +164,7 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def give(self, row: Row) -> None:
+    def give(self, row: CellRow) -> None:
         if not self.process.is_alive():
             self.close()
             self._start()
@@ -168,7 +174,7 @@ class _Worker:
         with contextlib.suppress(OSError):  # it has just died, which `hear` will find out
             self.pipe.send(row.cell)
 
-    def hear(self) -> Row | None:
+    def hear(self) -> CellRow | None:
         """Receive one message; returns the cell if that changed its state."""
         row = self.row
         assert row is not None

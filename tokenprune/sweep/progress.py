@@ -32,7 +32,7 @@ class Ended:
 
 
 @dataclass
-class Row:
+class CellRow:
     """A cell as a table shows it. flops: of its training, None where they are not known."""
 
     cell: Cell
@@ -69,7 +69,7 @@ def orphaned(first: str, why: str | None) -> str:
 class Watcher(Protocol):
     """Shows a sweep's progress."""
 
-    def changed(self, row: Row) -> None:
+    def changed(self, row: CellRow) -> None:
         """Called when a cell's state has changed."""
 
     def tick(self) -> None:
@@ -77,5 +77,5 @@ class Watcher(Protocol):
 
 
 class Unwatched:
-    def changed(self, row: Row) -> None: ...
+    def changed(self, row: CellRow) -> None: ...
     def tick(self) -> None: ...

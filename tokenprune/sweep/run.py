@@ -9,7 +9,7 @@ from tokenprune.recipe.sweep import Cell, LoadedSweep
 from tokenprune.runs.sweeps import Edit, State, SweepCell, SweepFile, Word
 from tokenprune.sweep import cluster, launch
 from tokenprune.sweep.plan import standing, training_flops
-from tokenprune.sweep.progress import Row, Unwatched, Watcher
+from tokenprune.sweep.progress import CellRow, Unwatched, Watcher
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,20 @@ class Begun:
     """A sweep whose record is written and whose waiting cells can be run. edit: since its last run, None if none."""
 
     sweep: LoadedSweep
-    rows: tuple[Row, ...]
+    rows: tuple[CellRow, ...]
     file: SweepFile
     edit: Edit | None
     runs_dir: Path
     data_dir: Path | None
 
     @property
-    def waiting(self) -> list[Row]:
+    def waiting(self) -> list[CellRow]:
         return [row for row in self.rows if row.state == "waiting"]
 
 
-def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, all_flops: bool = False) -> list[Row]:
+def survey(
+    sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, all_flops: bool = False
+) -> list[CellRow]:
     """Every cell with its state, and the estimated FLOPs of its training if it waits (or of all). Writes nothing.
 
     A cell given to a job of this sweep is not waiting as long as Slurm knows the job. A pretraining that is missing is
@@ -40,7 +42,7 @@ def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, 
     for cell in sweep.cells:
         found = standing(cell, runs_dir)
         flops = training_flops(cell.loaded.recipe, data_dir) if all_flops or found.state == "waiting" else None
-        row = Row(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun)
+        row = CellRow(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun)
         if cell.run in given and row.state in ("waiting", "elsewhere"):
             _ask(row, given[cell.run], jobs)
         rows.append(row)
@@ -53,7 +55,7 @@ def survey(sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, *, 
 UNENDED: tuple[State, ...] = ("submitted", "training", "pruning", "interrupted")
 
 
-def _ask(row: Row, last: SweepCell, jobs: Mapping[str, bool] | None) -> None:
+def _ask(row: CellRow, last: SweepCell, jobs: Mapping[str, bool] | None) -> None:
     """A cell's state by the scheduler's `jobs` (None: it cannot be asked), one of which it was given to."""
     job = str(last.job)
     if jobs is not None and job in jobs:
@@ -66,7 +68,7 @@ def _ask(row: Row, last: SweepCell, jobs: Mapping[str, bool] | None) -> None:
 
 def overview(
     sweep: LoadedSweep, runs_dir: Path, data_dir: Path | None = None, only: frozenset[str] | None = None
-) -> list[Row]:
+) -> list[CellRow]:
     """As `survey`, with all FLOPs, and the last recorded state of cells that wait. Writes nothing."""
     rows = survey(sweep, runs_dir, data_dir, all_flops=True)
     rows = [row for row in rows if only is None or row.cell.run in only]
@@ -152,19 +154,19 @@ def run_on_cluster(begun: Begun, *, tasks: int | None, options: Mapping[str, obj
     return jobs
 
 
-def _parts(rows: Sequence[Row], count: int) -> list[list[Row]]:
+def _parts(rows: Sequence[CellRow], count: int) -> list[list[CellRow]]:
     """Cells by task, balanced in FLOPs largest first; a pretraining is followed by the cells that start from it."""
-    groups: dict[str, list[Row]] = {row.cell.run: [row] for row in rows if row.cell.needs is None}
+    groups: dict[str, list[CellRow]] = {row.cell.run: [row] for row in rows if row.cell.needs is None}
     for row in rows:
         if row.cell.needs is not None:
             groups.setdefault(row.cell.needs if row.cell.needs in groups else row.cell.run, []).append(row)
-    parts: list[list[Row]] = [[] for _ in range(min(count, len(groups)))]
+    parts: list[list[CellRow]] = [[] for _ in range(min(count, len(groups)))]
     for group in sorted(groups.values(), key=lambda group: -_flops(group)):
         min(parts, key=_flops).extend(group)
     return parts
 
 
-def _flops(rows: Sequence[Row]) -> float:
+def _flops(rows: Sequence[CellRow]) -> float:
     return sum(row.flops or 1 for row in rows)
 
 

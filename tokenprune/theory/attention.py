@@ -11,8 +11,8 @@ from tokenprune.recipe import AttentionRecipe
 from tokenprune.runs import AttentionResult
 from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.network import ShallowViT
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
-from tokenprune.theory.population import Bags, Job, descend, score, start, test_bags
+from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite
+from tokenprune.theory.population import Bags, ModelJob, descend, score, start, test_bags
 
 _CURVES = (
     "attention",
@@ -28,17 +28,17 @@ _CURVES = (
 AT_ONCE = 5
 
 
-def plan_attention(recipe: AttentionRecipe, most: int) -> Plan:
+def plan_attention(recipe: AttentionRecipe, most: int) -> ChunkPlan:
     """A chunk trains some of the trials and measures them on the way; every step sees fresh samples."""
     curve = recipe.curve
     samples = curve.iterations * recipe.train.batch_size
     jobs = [
-        Job(recipe.data, recipe.model, samples, curve.test_samples, (recipe.run.seed, trial))
+        ModelJob(recipe.data, recipe.model, samples, curve.test_samples, (recipe.run.seed, trial))
         for trial in range(curve.trials)
     ]
     size = chunk_size(jobs[0], recipe, min(most, AT_ONCE))
     chunks = [Chunk(partial(_curves, recipe, part), len(part), len(part)) for part in chunked(jobs, size)]
-    return Plan(chunks, partial(_assemble, recipe))
+    return ChunkPlan(chunks, partial(_assemble, recipe))
 
 
 def marks(recipe: AttentionRecipe) -> tuple[int, ...]:
@@ -47,7 +47,7 @@ def marks(recipe: AttentionRecipe) -> tuple[int, ...]:
     return tuple(sorted({*range(0, last + 1, recipe.curve.every), last}))
 
 
-def _curves(recipe: AttentionRecipe, jobs: Sequence[Job], device: torch.device) -> Output:
+def _curves(recipe: AttentionRecipe, jobs: Sequence[ModelJob], device: torch.device) -> Output:
     """By trial, curve and iteration."""
     network, bags, at = start(jobs, device), test_bags(jobs, device), set(marks(recipe))
     assert isinstance(network, ShallowViT)
@@ -71,7 +71,7 @@ def _measure(network: ShallowViT, bags: Bags, patterns: int) -> Float[Tensor, "m
     return torch.stack([reached.mean((1, 2)), relevant, *norms], 1)
 
 
-def _assemble(recipe: AttentionRecipe, outputs: list[Output]) -> Result:
+def _assemble(recipe: AttentionRecipe, outputs: list[Output]) -> MakeResult:
     trials = [trial for output in outputs for trial in output]
     curves = {name: [trial[index] for trial in trials] for index, name in enumerate(_CURVES)}
     return partial(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from tokenprune.recipe import ShallowRecipe
-from tokenprune.theory.population import BLOCK, Job, neurons
+from tokenprune.theory.population import BLOCK, ModelJob, neurons
 
 #: More models at once gain nothing on a CPU: they no longer fit into a core's cache. A GPU needs many.
 MODELS = 20
@@ -18,7 +18,7 @@ def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
         yield items[start : start + size]
 
 
-def chunk_size(job: Job, recipe: ShallowRecipe, most: int) -> int:
+def chunk_size(job: ModelJob, recipe: ShallowRecipe, most: int) -> int:
     """Models like this one to be trained together: at most `most`, fewer where `run.memory` would not hold them.
 
     One model is always tried; where even that does not fit into memory, allocation fails with an error. The number of
@@ -27,7 +27,7 @@ def chunk_size(job: Job, recipe: ShallowRecipe, most: int) -> int:
     return max(1, min(most, int(recipe.run.memory * 2**20 / memory(job, recipe))))
 
 
-def memory(job: Job, recipe: ShallowRecipe) -> float:
+def memory(job: ModelJob, recipe: ShallowRecipe) -> float:
     """Bytes that training one such model takes at its peak, roughly: samples as they are drawn, and activations."""
     data, batch = job.data, recipe.train.batch_size
     held = BLOCK if recipe.train.epochs == 1 else job.samples

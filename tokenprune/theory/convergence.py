@@ -9,13 +9,13 @@ import torch
 from tokenprune.recipe import TimeRecipe
 from tokenprune.runs import TimeResult
 from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, gathered
-from tokenprune.theory.population import Job, descend, score, start, test_bags
+from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, gathered
+from tokenprune.theory.population import ModelJob, descend, score, start, test_bags
 
 _Place = tuple[int, int, int]  # step size, alpha_*, trial
 
 
-def plan_time(recipe: TimeRecipe, most: int) -> Plan:
+def plan_time(recipe: TimeRecipe, most: int) -> ChunkPlan:
     """A chunk holds trials of one step size and one alpha_*, which converge at about the same time."""
     spec = recipe.convergence
     chunks: list[Chunk] = []
@@ -28,10 +28,10 @@ def plan_time(recipe: TimeRecipe, most: int) -> Plan:
             for part, trained in zip(chunked(cell, size), chunked(jobs, size), strict=True):
                 chunks.append(Chunk(partial(_iterations, recipe, row, trained), len(part) / spec.trials, len(part)))
                 places.append(list(part))
-    return Plan(chunks, partial(_assemble, recipe, places))
+    return ChunkPlan(chunks, partial(_assemble, recipe, places))
 
 
-def _iterations(recipe: TimeRecipe, row: int, jobs: Sequence[Job], device: torch.device) -> Output:
+def _iterations(recipe: TimeRecipe, row: int, jobs: Sequence[ModelJob], device: torch.device) -> Output:
     """For every model the first tested iterations with zero loss and without an error, and whether it diverged.
 
     null where there was none; stops once every model has reached both or diverged.
@@ -53,14 +53,14 @@ def _iterations(recipe: TimeRecipe, row: int, jobs: Sequence[Job], device: torch
     return found
 
 
-def _job(recipe: TimeRecipe, row: int, column: int, trial: int) -> Job:
+def _job(recipe: TimeRecipe, row: int, column: int, trial: int) -> ModelJob:
     spec = recipe.convergence
     samples = spec.iterations * recipe.train.batch_size
     data = recipe.at(spec.values[column])
-    return Job(data, recipe.model, samples, spec.test_samples, (recipe.run.seed, row, column, trial))
+    return ModelJob(data, recipe.model, samples, spec.test_samples, (recipe.run.seed, row, column, trial))
 
 
-def _assemble(recipe: TimeRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> Result:
+def _assemble(recipe: TimeRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> MakeResult:
     spec = recipe.convergence
     found = gathered(places, outputs)
 

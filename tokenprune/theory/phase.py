@@ -9,11 +9,11 @@ import torch
 from tokenprune.recipe import PhaseRecipe
 from tokenprune.runs import PhaseResult
 from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite, gathered
-from tokenprune.theory.population import Job, descend, score, start, test_bags
+from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite, gathered
+from tokenprune.theory.population import ModelJob, descend, score, start, test_bags
 
 
-def plan_phase(recipe: PhaseRecipe, most: int) -> Plan:
+def plan_phase(recipe: PhaseRecipe, most: int) -> ChunkPlan:
     """Cells of one N share a chunk where they fit; large N come first, so that the last chunks are short ones."""
     chunks: list[Chunk] = []
     places: list[Sequence[tuple[int, int, int]]] = []
@@ -27,10 +27,10 @@ def plan_phase(recipe: PhaseRecipe, most: int) -> Plan:
             run = partial(train, recipe, [jobs[cell] for cell in part])
             chunks.append(Chunk(run, len(part) / recipe.grid.trials, len(part)))
             places.append(part)
-    return Plan(chunks, partial(_assemble, recipe, places))
+    return ChunkPlan(chunks, partial(_assemble, recipe, places))
 
 
-def train(recipe: PhaseRecipe, jobs: Sequence[Job], device: torch.device) -> Output:
+def train(recipe: PhaseRecipe, jobs: Sequence[ModelJob], device: torch.device) -> Output:
     """[test loss, test error] of every model after its training; null where it diverged."""
     network = start(jobs, device)
     for _ in descend(network, jobs, recipe.train, device):
@@ -38,13 +38,15 @@ def train(recipe: PhaseRecipe, jobs: Sequence[Job], device: torch.device) -> Out
     return finite(score(network, test_bags(jobs, device)))
 
 
-def _job(recipe: PhaseRecipe, column: int, row: int, trial: int) -> Job:
+def _job(recipe: PhaseRecipe, column: int, row: int, trial: int) -> ModelJob:
     data, model = recipe.at(recipe.grid.values[column])
     samples = recipe.samples[row]
-    return Job(data, model, samples, recipe.grid.test_samples, (recipe.run.seed, column, samples, trial))
+    return ModelJob(data, model, samples, recipe.grid.test_samples, (recipe.run.seed, column, samples, trial))
 
 
-def _assemble(recipe: PhaseRecipe, places: Sequence[Sequence[tuple[int, int, int]]], outputs: list[Output]) -> Result:
+def _assemble(
+    recipe: PhaseRecipe, places: Sequence[Sequence[tuple[int, int, int]]], outputs: list[Output]
+) -> MakeResult:
     found = gathered(places, outputs)
 
     def table(which: int) -> Any:

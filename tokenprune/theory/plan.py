@@ -14,7 +14,7 @@ _Place = TypeVar("_Place", bound=Hashable)
 Output = Any
 
 
-class Result(Protocol):
+class MakeResult(Protocol):
     """Makes the typed result from fields of every run, such as name, setting and seconds, and its own part."""
 
     def __call__(self, **known: Any) -> TheoryResult: ...
@@ -30,11 +30,11 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChunkPlan:
     """assemble: from the outputs of all chunks, in their order, to the result."""
 
     chunks: Sequence[Chunk]
-    assemble: Callable[[list[Output]], Result]
+    assemble: Callable[[list[Output]], MakeResult]
 
 
 def gathered(places: Sequence[Sequence[_Place]], outputs: Sequence[Sequence[Any]]) -> dict[_Place, Any]:

@@ -29,7 +29,7 @@ Network = ShallowViT | PatchCNN
 
 
 @dataclass(frozen=True)
-class Job:
+class ModelJob:
     """A model to be trained. `key` seeds everything random about it; jobs of one chunk share shapes and `samples`.
 
     removed: tokens that leave every sample, in training and in test; None for all of them to stay.
@@ -61,11 +61,11 @@ class Bags:
         return Bags(self.tokens[rows, index], self.labels[rows, index], self.relevant[rows, index], position)
 
 
-def test_bags(jobs: Sequence[Job], device: torch.device) -> Bags:
+def test_bags(jobs: Sequence[ModelJob], device: torch.device) -> Bags:
     return _bags([_samples(job, _TEST, job.test_samples) for job in jobs], jobs, device)
 
 
-def start(jobs: Sequence[Job], device: torch.device) -> Network:
+def start(jobs: Sequence[ModelJob], device: torch.device) -> Network:
     """The initial networks.
 
     |W_V mu_j - p_j| = sigma and |W_K mu_j - q_j| = |W_Q mu_j - q_j| = delta, each error in a random direction of its
@@ -83,7 +83,7 @@ def start(jobs: Sequence[Job], device: torch.device) -> Network:
     return network
 
 
-def descend(network: Network, jobs: Sequence[Job], spec: Descent, device: torch.device) -> Iterator[int]:
+def descend(network: Network, jobs: Sequence[ModelJob], spec: Descent, device: torch.device) -> Iterator[int]:
     """SGD, in place: yields the number of steps taken, first 0, then after every step."""
     yield 0
     for done, bags in enumerate(_batches(jobs, spec, device), start=1):
@@ -113,11 +113,11 @@ def neurons(spec: Shallow, data: Tokens) -> int:
     return spec.neurons if spec.kind == "vit" else round(parameters(spec, data) / data.dim)
 
 
-def _rng(job: Job, part: int, *more: int) -> np.random.Generator:
+def _rng(job: ModelJob, part: int, *more: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64([_STREAM, part, *job.key, *more]))
 
 
-def _samples(job: Job, part: int, count: int, *more: int) -> Samples:
+def _samples(job: ModelJob, part: int, count: int, *more: int) -> Samples:
     rng = _rng(job, part, *more)
     samples = draw(job.data, count, rng)
     if job.removed is None or job.removed.method == "magnitude":
@@ -125,7 +125,7 @@ def _samples(job: Job, part: int, count: int, *more: int) -> Samples:
     return remove(samples, job.removed, rng)
 
 
-def _bags(samples: Sequence[Samples], jobs: Sequence[Job], device: torch.device) -> Bags:
+def _bags(samples: Sequence[Samples], jobs: Sequence[ModelJob], device: torch.device) -> Bags:
     whole = samples[0].tokens.shape[2] == jobs[0].data.count
     return Bags(
         torch.from_numpy(np.stack([found.tokens for found in samples])).to(device),
@@ -135,7 +135,7 @@ def _bags(samples: Sequence[Samples], jobs: Sequence[Job], device: torch.device)
     )
 
 
-def _batches(jobs: Sequence[Job], spec: Descent, device: torch.device) -> Iterator[Bags]:
+def _batches(jobs: Sequence[ModelJob], spec: Descent, device: torch.device) -> Iterator[Bags]:
     """The batches of all steps; samples that do not fill a batch are left out."""
     steps, batch = jobs[0].samples // spec.batch_size, spec.batch_size
     if spec.epochs == 1:
@@ -155,7 +155,7 @@ def _batches(jobs: Sequence[Job], spec: Descent, device: torch.device) -> Iterat
             yield bags.at(rows, index[:, at : at + batch])
 
 
-def _start(job: Job) -> tuple[np.ndarray, ...]:
+def _start(job: ModelJob) -> tuple[np.ndarray, ...]:
     rng, model, data = _rng(job, _START), job.model, job.data
     rows = neurons(model, data)
     if model.kind == "cnn":

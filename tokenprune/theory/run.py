@@ -15,10 +15,10 @@ from tokenprune.recipe import Loaded, TheoryRecipe, dump_recipe
 from tokenprune.runs import TheoryFolder, TheoryResult, atomic, save_result
 from tokenprune.theory.chunks import MODELS, MODELS_ON_GPU
 from tokenprune.theory.experiments import plan_of
-from tokenprune.theory.plan import Chunk, Output, Plan
+from tokenprune.theory.plan import Chunk, ChunkPlan, Output
 
 
-class Reporter(Protocol):
+class ChunkReporter(Protocol):
     def count(self, done: int, total: int, what: str = ...) -> None: ...
     def message(self, text: str) -> None: ...
 
@@ -34,7 +34,7 @@ def theory_run(
     runs_dir: Path,
     resume: bool = False,
     force: bool = False,
-    reporter: Reporter | None = None,
+    reporter: ChunkReporter | None = None,
 ) -> TheoryFolder:
     """Run an experiment into its folder below `runs_dir`/theory.
 
@@ -78,7 +78,7 @@ def theory_run(
     return folder
 
 
-def _assembled(plan: Plan, journal: "_Journal", **known: Any) -> TheoryResult:
+def _assembled(plan: ChunkPlan, journal: "_Journal", **known: Any) -> TheoryResult:
     """Raises TokenpruneError where an earlier process left complete lines of the wrong content."""
     try:
         return plan.assemble(journal.outputs())(**known)
@@ -91,7 +91,7 @@ def _assembled(plan: Plan, journal: "_Journal", **known: Any) -> TheoryResult:
 class _Journal:
     """chunks.jsonl: a line per finished chunk, saved before the next counts; an incomplete last line is ignored."""
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path, plan: ChunkPlan) -> None:
         self.path = path
         self.plan = plan
         self.found: dict[int, Output] = {}
@@ -145,7 +145,7 @@ class _Journal:
         return [self.found[index] for index in range(len(self.plan.chunks))]
 
 
-def _work(plan: Plan, journal: _Journal, device: torch.device, workers: int, reporter: Reporter) -> None:
+def _work(plan: ChunkPlan, journal: _Journal, device: torch.device, workers: int, reporter: ChunkReporter) -> None:
     """Run all chunks that are not done, a few submitted at a time, so that an interrupt takes effect soon."""
     cells = sum(chunk.cells for chunk in plan.chunks)
     done = sum(plan.chunks[index].cells for index in journal.found)

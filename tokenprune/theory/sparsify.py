@@ -13,8 +13,8 @@ from tokenprune.recipe import SparsifyRecipe
 from tokenprune.runs import SparsifyResult
 from tokenprune.theory.chunks import chunk_size, chunked
 from tokenprune.theory.network import ShallowViT
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite, gathered
-from tokenprune.theory.population import Bags, Job, descend, score, start, test_bags
+from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite, gathered
+from tokenprune.theory.population import Bags, ModelJob, descend, score, start, test_bags
 from tokenprune.theory.removal import Removed
 
 _Place = tuple[str, int, int, int]  # method, tokens removed, N, trial
@@ -22,7 +22,7 @@ _Place = tuple[str, int, int, int]  # method, tokens removed, N, trial
 NONE = "none"
 
 
-def plan_sparsify(recipe: SparsifyRecipe, most: int) -> Plan:
+def plan_sparsify(recipe: SparsifyRecipe, most: int) -> ChunkPlan:
     """Models of one method, one number of tokens and one N share chunks; large N come first."""
     spec = recipe.removal
     cells = dict.fromkeys(
@@ -38,10 +38,10 @@ def plan_sparsify(recipe: SparsifyRecipe, most: int) -> Plan:
         for part, trained in zip(chunked(cell, size), chunked(jobs, size), strict=True):
             chunks.append(Chunk(partial(_train, recipe, trained), len(part) / spec.trials, len(part)))
             places.append(list(part))
-    return Plan(chunks, partial(_assemble, recipe, places))
+    return ChunkPlan(chunks, partial(_assemble, recipe, places))
 
 
-def _train(recipe: SparsifyRecipe, jobs: Sequence[Job], device: torch.device) -> Output:
+def _train(recipe: SparsifyRecipe, jobs: Sequence[ModelJob], device: torch.device) -> Output:
     """[test loss, test error, label-relevant share of the tokens that stayed in the test samples] of every model."""
     network = start(jobs, device)
     for _ in descend(network, jobs, recipe.train, device):
@@ -62,14 +62,14 @@ def _same(method: str, removed: int) -> tuple[str, int]:
     return (NONE, 0) if method == NONE or not removed else (method, removed)
 
 
-def _job(recipe: SparsifyRecipe, method: str, removed: int, samples: int, trial: int) -> Job:
+def _job(recipe: SparsifyRecipe, method: str, removed: int, samples: int, trial: int) -> ModelJob:
     """Trials of one N share samples, signs and start over all methods, so that methods are compared in pairs."""
     gone = None if method == NONE else Removed(method, removed)  # type: ignore[arg-type]
     key = (recipe.run.seed, samples, trial)
-    return Job(recipe.data, recipe.model, samples, recipe.removal.test_samples, key, gone)
+    return ModelJob(recipe.data, recipe.model, samples, recipe.removal.test_samples, key, gone)
 
 
-def _assemble(recipe: SparsifyRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> Result:
+def _assemble(recipe: SparsifyRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> MakeResult:
     spec = recipe.removal
     found = gathered(places, outputs)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from tokenprune.recipe import SpatialRecipe
 from tokenprune.runs import SpatialResult
 from tokenprune.theory.chunks import chunked
-from tokenprune.theory.plan import Chunk, Output, Plan, Result, finite
+from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite
 from tokenprune.theory.spatial.data import direction, draw, partition
 from tokenprune.theory.spatial.network import PositionalViT, association
 
@@ -36,13 +36,13 @@ ARMS = ("transfer", "scratch")
 Batch = tuple[Float[Tensor, "m b d k"], Float[Tensor, "m b"]]
 
 
-def plan_spatial(recipe: SpatialRecipe, most: int) -> Plan:
+def plan_spatial(recipe: SpatialRecipe, most: int) -> ChunkPlan:
     """A chunk is a few trials with all of their tasks, since transfer needs their trained A."""
     size = max(1, min(TRIALS, most, int(recipe.run.memory * 2**20 / memory(recipe))))
     parts = list(chunked(range(recipe.curve.trials), size))
     models = 1 + len(ARMS) * len(recipe.transfer.samples)
     chunks = [Chunk(partial(_work, recipe, part), len(part), len(part) * models) for part in parts]
-    return Plan(chunks, partial(_assemble, recipe))
+    return ChunkPlan(chunks, partial(_assemble, recipe))
 
 
 def memory(recipe: SpatialRecipe) -> float:
@@ -199,7 +199,7 @@ def _target(
     return finite(score(network, task.samples(_TEST, recipe.curve.test_samples))[:, 1])
 
 
-def _assemble(recipe: SpatialRecipe, outputs: list[Output]) -> Result:
+def _assemble(recipe: SpatialRecipe, outputs: list[Output]) -> MakeResult:
     def curve(which: int) -> Any:
         return [[point[which] for point in trial] for output in outputs for trial in output["curve"]]
 
