@@ -49,7 +49,7 @@ def report(families: int, depths: int, seeds: int) -> Ratio:
 
 
 def _one_run(runs_dir: Path) -> RunFolder:
-    """A real run, as small as they come, with its three curves."""
+    """A real run, as small as possible, with its three curves."""
     from tokenprune import pipeline
 
     small = {"train.epochs": 1, "model.dim": 12, "data.patterns.train_size": 128, "data.patterns.test_size": 1000}

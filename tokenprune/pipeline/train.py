@@ -221,7 +221,7 @@ class _Recorder:
 def _describe(folder: RunFolder, loaded: Loaded, prepared: Prepared, first: RunFolder | None) -> None:
     folder.set_recipe(loaded.text, loaded.overrides)
     recipe = loaded.recipe
-    if first is None:  # what a start from scratch says of others has no effect, and is not to tell runs apart
+    if first is None:  # keys of a start that is not used have no effect
         recipe = recipe.model_copy(update={"start": Recipe().start})
     atomic.write_text(folder.resolved, dump_recipe(recipe))
     record = runs.describe(hardware.device_name(prepared.device), prepared.threads, prepared.dataset.provenance)

@@ -96,7 +96,7 @@ class Data(Section):
     @field_validator("normalise", mode="before")
     @classmethod
     def _normalise(cls, value: Any) -> Any:
-        """A number stands for three channels."""
+        """One number is used for all three channels."""
         if isinstance(value, str) and value in ("dataset", "model"):
             return value
         pair = list(map(_channels, value)) if isinstance(value, list | tuple) else []

@@ -236,9 +236,9 @@ def set_key(override: str, kind: Any) -> tuple[str, Any]:
 
 
 def _takes_text(kind: Any, key: Sequence[str]) -> tuple[bool, bool]:
-    """Whether a key may be null, and whether it takes text beside that: one that nobody knows, whatever was typed."""
+    """Whether a key may be null, and whether it takes text besides; an unknown key takes any text."""
     for part in key:
-        if not _is_section(kind):  # keys that a pruner knows
+        if not _is_section(kind):  # options of a pruner
             return False, False
         if part not in kind.model_fields:
             return False, True

@@ -18,7 +18,7 @@ def _at_home(path: str) -> str:
         raise ValueError(f"{shortened(path)!r}: there is no such home folder; name the whole path") from None
 
 
-#: A path, or one of the names that a key knows.
+#: A path, or one of a key's known names.
 Named = Annotated[str, AfterValidator(_at_home)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

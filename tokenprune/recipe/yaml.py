@@ -211,7 +211,7 @@ def read_yaml(text: str, where: str, problems: list[str]) -> Any:
 
 
 def written(text: str, path: Sequence[str | int], value: Any) -> str | None:
-    """How a number at that place of what `read_yaml` took is written; None where another number stands there."""
+    """A number's text at that path of a YAML text; None where the number there is another."""
     node = _read(text).node
     for part in path:
         if isinstance(node, MappingNode):
