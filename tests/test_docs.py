@@ -41,6 +41,7 @@ from tokenprune.recipe.sweep import load_sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESULTS = sorted((ROOT / "docs" / "results").glob("*/README.md"))
 LANGUAGES = {"bash", "python", "yaml", "toml", "text"}
 
 #: Blocks that are only parsed, by page.
@@ -229,6 +230,18 @@ def run_or_parse(words: list[str], block: Block) -> None:
         assert block.reason, f"{block.name}: {words[0]} is not run here; say why above the block"
 
 
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.parent.name)
+def test_the_commands_of_a_result_set_exist(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language == "bash"
+        for words in commands(block):
+            if words[0] == "tokenprune":
+                parse(words[1:])
+                assert all((ROOT / word).exists() for word in words if word.startswith("docs/")), words
+            else:
+                assert (ROOT / words[0]).stat().st_mode & 0o100, words
+
+
 def test_blocks_that_are_not_run_are_counted() -> None:
     marked = [block for page in PAGES for block in blocks(page) if block.reason]
     assert {page.name: count for page in PAGES if (count := sum(block.page == page for block in marked))} == NOT_RUN
@@ -262,10 +275,7 @@ def test_yaml_and_toml_blocks_are_what_they_show(tmp_path: Path) -> None:
             load_sweep(str(sweep))
 
 
-LINKED = [*PAGES, *sorted((ROOT / "docs" / "results").glob("*/README.md"))]
-
-
-@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_paths_lead_somewhere(page: Path) -> None:
     text = prose(page)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
