@@ -357,20 +357,25 @@ def test_the_figure_is_of_the_committed_runs(tmp_path: Path) -> None:
 
 
 def test_the_findings_are_those_of_the_committed_verdicts() -> None:
-    """Every signed number of a finding is an effect or a bound of the results it links to."""
+    """Signed numbers of a finding are effects of the results that it links to; in parentheses, bounds."""
     section = re.search(r"^## Findings$(.*?)^## ", PAGES[0].read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert section
     findings = re.findall(r"^- (.*?)(?=^- |\n\n|\Z)", section[1], re.DOTALL | re.MULTILINE)
     assert len(findings) >= 5
     for finding in findings:
-        known: set[str] = set()
+        effects, bounds = set(), set()
         for results in re.findall(r"\(docs/results/([\w-]+)/", finding):
             for path in (ROOT / "docs" / "results" / results).glob("*claims.csv"):
                 with path.open(newline="", encoding="utf-8") as lines:
                     for row in csv.DictReader(lines):
                         unit = 100 if row["unit"].startswith(("accuracy", "share")) else 1
-                        known |= {f"{unit * float(row[key]):+.1f}" for key in ("effect", "low", "high") if row[key]}
-        assert set(re.findall(r"(?<![\w.^])[+-]\d+\.\d", finding)) <= known, finding
+                        known = {key: f"{unit * float(row[key]):+.1f}" for key in ("effect", "low", "high") if row[key]}
+                        effects |= {known.get("effect")}
+                        bounds |= {known.get("low"), known.get("high")}
+        number = r"(?<![\w.^])[+-]\d+\.\d"
+        inside = " ".join(re.findall(r"\([^)]*\)", finding))
+        assert set(re.findall(number, re.sub(r"\([^)]*\)", "", finding))) <= effects, finding
+        assert set(re.findall(number, inside)) <= bounds, finding
 
 
 def code(page: str) -> list[str]:
