@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _PLAIN = type(Path())
 
+#: Folders of what the kernel says when it is asked.
+_KERNEL = ("/proc/", "/sys/")
+
 MIB = 2**20
 
 #: A recipe or sweep.
@@ -34,6 +37,8 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         with path.open("rb") as handle:
             yield handle
         return
+    if os.path.realpath(path).startswith(_KERNEL):  # which call themselves regular, and may never end
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with os.fdopen(descriptor, "rb") as handle:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

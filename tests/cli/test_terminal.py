@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from factories import make_run
@@ -107,7 +108,30 @@ def test_no_name_is_broken_in_a_narrow_terminal(tmp_path, monkeypatch, capsys):
         assert all(len(line) <= 40 or len(line.split()) <= 2 for line in shown.splitlines())  # a name beside its title
         assert verb != "runs" or [word for word in shown.split() if word in names] == names
         assert verb != "claims" or "sparsified-magnitude-beats-random" in shown.split()
-    assert "magnitude-keeps-relevant" in run(capsys, "report").out.replace("\n", " ").split()
+    for verb in ("ls datasets", "ls measurements", "validate shallow", "report", "explain fewer-samples"):
+        shown = run(capsys, *verb.split()).out
+        assert [line for line in shown.splitlines() if len(line) > 40 and len(line.split()) > 2] == [], verb
+    assert "magnitude-keeps-relevant" in run(capsys, "report").out.split()
+
+
+def test_a_table_in_a_pipe_is_at_most_120_columns(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for kind in ("datasets", "recipes", "claims", "pruners", "measurements"):
+        assert max(map(len, run(capsys, "ls", kind).out.splitlines())) <= 120, kind
+
+
+def test_completion_without_a_home_folder_is_an_error_in_a_line(monkeypatch, capsys, tmp_path):
+    def nobody(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "expanduser", nobody)
+        ended = run(capsys, "--install-completion", "bash")
+    assert (ended.status, ended.err) == (1, "error: this user has no home folder; $HOME names one\n")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))  # nothing can be written below it
+    ended = run(capsys, "--install-completion", "bash")
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
 
 
 def test_a_closed_standard_output_is_no_reason_for_a_traceback(tmp_path):

@@ -144,7 +144,7 @@ def test_an_interrupt_while_libraries_are_imported_is_never_lost(verb, capsys, t
     )
     ended = subprocess.run([sys.executable, "-c", code, *verb], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (130, "")
-    assert ended.stderr.splitlines()[-1] == "interrupted"
+    assert ended.stderr.splitlines()[-1] == f"interrupted; start again with: tokenprune {shlex.join(verb)}"
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -74,7 +74,9 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         status = _fail(f"{where}{error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for memory on a CPU
-        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+        if "home directory" in str(error):  # pathlib's words
+            status = _fail("this user has no home folder; $HOME names one", 1)
+        elif isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
             status = _fail("out of memory; use a smaller --batch-size, train.batch_size, model or data set", 1)
         else:
             raise

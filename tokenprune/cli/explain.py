@@ -51,10 +51,12 @@ def explain(
 
 
 def _hung(label: str, text: str) -> str:
-    """Text beside its label, at most 80 columns; commands below stay on lines of their own, to be copied."""
+    """Text beside its label, in at most 80 columns; commands below stay on lines of their own, to be copied."""
+    from tokenprune.cli.show import columns
+
     return textwrap.fill(
         text,
-        80,
+        min(columns() or 80, 80),
         initial_indent=label,
         subsequent_indent=" " * len(label),
         break_on_hyphens=False,

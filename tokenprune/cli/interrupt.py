@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -63,5 +64,6 @@ def never() -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    os.write(2, b"interrupted\n")
+    command = shlex.join(["tokenprune", *sys.argv[1:]])
+    os.write(2, f"interrupted; start again with: {command}\n".encode(errors="surrogateescape"))
     os._exit(130)

@@ -186,9 +186,14 @@ def to_resume(run: "RunFolder", quiet: bool) -> None:
 def as_options(error: str, **run: object) -> str:
     """An error about `overrides`, with those that are options by the names of these."""
     for key, value in run.items():
-        override = shortened(f"run.{key}={value}")
-        for typed in (override, repr(override)):
-            error = error.replace(f"--set {typed}: ", f"--{key} {shortened(str(value))}: ")
+        error = as_option(error, f"run.{key}={value}", f"--{key} {shortened(str(value))}")
+    return error
+
+
+def as_option(error: str, override: str, typed: str) -> str:
+    """An error about what `--set` would be given for an option, with that as it was typed."""
+    for shown in (shortened(override), repr(shortened(override))):
+        error = error.replace(f"--set {shown}: ", f"{typed}: ")
     return error
 
 

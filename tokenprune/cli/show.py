@@ -28,21 +28,18 @@ def json(value: Any) -> None:
 
 
 def fields(values: Mapping[str, object]) -> None:
-    """Names and values, a line each."""
-    width = max(map(len, values))
-    for name, value in values.items():
-        print(f"{name:<{width}}  {value}")
+    """Names and values, a line each, in a narrow terminal more."""
+    print(_block(list(values), list(map(str, values.values())), columns() or sys.maxsize))
 
 
 def rows(
     names: Sequence[str], values: Sequence[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
 ) -> None:
-    """A table as wide as the terminal; in a pipe as wide as its content, so that nothing is cut.
+    """A table as wide as the terminal; in a pipe as wide as its content, up to 120 columns. Nothing is cut.
 
     Words are never broken: where the longest of all columns do not fit side by side, each row is a block of lines.
     """
-    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(highlight=False, markup=False, width=None if known_width else 200)
+    console = Console(highlight=False, markup=False, width=columns() or 120)
     if _narrowest(names, values) > console.width:
         print("\n\n".join(_block(names, row, console.width) for row in values))
         return
@@ -55,6 +52,11 @@ def rows(
     console.print(table)
 
 
+def columns() -> int | None:
+    """Columns of the terminal; None where a pipe has no width."""
+    return Console().width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
 def _narrowest(names: Sequence[str], values: Sequence[Sequence[str]]) -> int:
     columns = zip(*([names] if names else []), *values, strict=True)
     return sum(max(len(word) for cell in column for word in cell.split() or [""]) for column in columns) + 2 * len(
@@ -64,22 +66,32 @@ def _narrowest(names: Sequence[str], values: Sequence[Sequence[str]]) -> int:
 
 def _block(names: Sequence[str], row: Sequence[str], width: int) -> str:
     """A row of a table as lines of a name and a value each."""
-    left = max(map(len, names)) + 2
+    left = min(max(map(len, names)) + 2, width // 2)
     look: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * left}
     return "\n".join(
-        textwrap.fill(f"{name:<{left}}{cell}", max(width, left + 20), **look)
+        textwrap.fill(f"{name:<{left - 1}} {cell}", width, **look)
         for name, cell in zip(names, row, strict=True)
         if cell
     )
 
 
 def tables(renderables: Sequence[Any]) -> None:
-    """A report's tables, made for 80 columns: a narrower terminal breaks their lines, but cuts nothing."""
+    """A report's tables, which are made for 80 columns: in fewer each row is a block of lines."""
     console = Console(highlight=False, markup=False)
-    console.width = max(console.width, 80)
     for renderable in renderables:
-        console.print(renderable)
+        if console.width < 80 and isinstance(renderable, Table):
+            print(_blocks(renderable, console.width))
+        else:
+            console.print(renderable)
         console.print()
+
+
+def _blocks(table: Table, width: int) -> str:
+    names = [str(column.header).replace("\n", " ") for column in table.columns]
+    values = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    ends = [textwrap.fill(str(text), width, break_on_hyphens=False) for text in (table.title, table.caption) if text]
+    blocks = [_block(names, row, width) for row in values]
+    return "\n\n".join([*ends[:1], *blocks, *ends[1:]])
 
 
 def train(run: "RunFolder", *, as_json: bool) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, loading
-from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, overrides, to_resume
+from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, as_option, overrides, to_resume
+from tokenprune.errors import shortened
 
 
 class ExperimentName(StrEnum):
@@ -121,7 +122,7 @@ def theory(
     except RecipeError as error:  # named as it was typed
         text = str(error)
         for override, option in short.items():
-            text = text.replace(f"--set {override}: ", f"{option} {override.partition('=')[2].strip('[]')}: ")
+            text = as_option(text, override, f"{option} {shortened(override.partition('=')[2].strip('[]'))}")
         raise RecipeError(text) from None
     if resume:
         folder = run_name(loaded.name, loaded.recipe.setting(), loaded.recipe.run.seed)
