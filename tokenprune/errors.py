@@ -21,7 +21,10 @@ class TokenpruneError(Exception):
 
 
 class UsageError(TokenpruneError):
-    """What was asked for is wrong: a recipe, an option, a name. Exit status 2."""
+    """What was asked for is wrong: a recipe, an option, a name. Exit status 2.
+
+    A file that a recipe names, and that is missing or damaged, is no such thing: exit status 1 everywhere.
+    """
 
     exit_status = 2
 

@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from factories import make_run
+from factories import make_run, write_images
 from run_command import run
 
 SITE = "expected input, before:BLOCKS or after:BLOCKS, such as before:0 or after:3,6,9"
@@ -153,6 +154,35 @@ def test_what_is_quoted_of_something_long_is_short(arguments, typed, capsys, tmp
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.count("\n") == 1
     assert typed[:201] not in ended.err
+
+
+@pytest.mark.parametrize("dry", ["", " --dry-run"])
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("data.source=bad.npz", "bad.npz: not an .npz, or cut short"),
+        ("data.source=none.npz", "none.npz: no such file"),
+        ("data.source=empty.npz", "empty.npz: not an .npz, or cut short"),
+        ("data.source=photographs.npz data.scene=composite data.background=bad", "bad/1.png: background cannot be"),
+        ("data.source=photographs.npz data.scene=composite data.background=none", "data.background: 'none' is no fold"),
+        ("model.checkpoint=bad.npz", "bad.npz: "),
+        ("model.checkpoint=none.pt", "none.pt: cannot read the checkpoint: No such file"),
+        ("model.checkpoint=bad.safetensors", "bad.safetensors: truncated or no safetensors file"),
+    ],
+)
+def test_a_bad_file_that_a_recipe_names_is_status_1(keys, line, dry, capsys, tmp_path):
+    images = np.zeros((8, 32, 32, 3), np.uint8)
+    write_images(tmp_path / "photographs.npz", images, np.arange(8) % 2, ["a", "b"])
+    (tmp_path / "bad").mkdir()
+    for name in ("bad.npz", "bad.safetensors", "bad/1.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG not really" * 20)
+    (tmp_path / "empty.npz").touch()
+    settings = " ".join(f"--set {key}" for key in keys.split())
+    ended = run(capsys, *f"train --recipe quickstart {settings} --quiet{dry}".split())
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {line}")
+    assert ended.err.count("\n") == 1
+    assert "_io." not in ended.err
 
 
 def test_no_finished_run_is_status_1(capsys, tmp_path):

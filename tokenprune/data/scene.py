@@ -173,7 +173,7 @@ def _photographs(
 
 def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator) -> UInt8[Tensor, "n 3 h h"]:
     """Random square crops of a folder's photographs, from all of the short side down to a quarter of it."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     paths = _split(_photographs_in(folder), part)
     which = rng.integers(0, len(paths), size=n)
@@ -184,7 +184,8 @@ def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator)
             with files.opened(path) as file, Image.open(file) as opened:
                 photograph = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise TokenpruneError(f"{path}: background cannot be read as an image: {error}") from None
+            why = "of no format that is known" if isinstance(error, UnidentifiedImageError) else error
+            raise TokenpruneError(f"{path}: background cannot be read as an image: {why}") from None
         short = min(photograph.size)
         if short > ZOOM * side:  # no crop needs more pixels than this
             photograph = photograph.resize([round(edge * ZOOM * side / short) for edge in photograph.size])

@@ -87,5 +87,8 @@ def _named(name: str, classes: int, image_size: int) -> VisionTransformer:
     except RuntimeError as error:  # a tag after the dot that timm does not know
         raise UsageError(f"model.name: {error}") from None
     vit = timm.create_model(name, pretrained=False, num_classes=classes, img_size=image_size)
-    refuse_unsupported(vit)
+    try:
+        refuse_unsupported(vit)
+    except UsageError as error:
+        raise UsageError(f"model.name: timm's {name!r}: {error}; vit_tiny_patch16_224 is one that works") from None
     return cast(VisionTransformer, vit)
