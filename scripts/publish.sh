@@ -10,7 +10,7 @@ report=$(mktemp -d)
 trap 'rm -rf "$report"' EXIT
 $tokenprune pack "$runs" "$out/runs.jsonl.gz"
 $tokenprune report --runs-dir "$out/runs.jsonl.gz" --out "$report"
-for name in claims.csv theory.csv theory-claims.csv; do
+for name in claims.csv theory.csv; do
     [ ! -f "$report/$name" ] || cp "$report/$name" "$out/"
 done
 for figure in "$@"; do

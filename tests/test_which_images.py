@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from tokenprune import pipeline, report, training
-from tokenprune.claims import judge, read_runs
+from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
 from tokenprune.recipe import Evaluate, Loaded, parse_recipe
 from tokenprune.report.collect import collect
@@ -153,8 +153,8 @@ def test_seeds_that_saw_different_images_are_not_pooled(tmp_path: Path, what: st
     (problem,) = problems
     assert "different images under one name" in problem
     assert "3 runs aaaaaaaa, 1 run cccccccc" in problem
-    found = [v for v in judge(runs) if v.claim == "magnitude-beats-random"]
-    assert sorted(v.seeds for v in found) == [1, 3]
+    found = [v for v in judge(studies(runs)) if v.claim == "magnitude-beats-random"]
+    assert sorted(v.n for v in found) == [1, 3]
     assert len({run.result.family for run in runs}) == 2
 
 
@@ -177,7 +177,7 @@ def test_arms_that_saw_different_images_are_not_compared(tmp_path: Path) -> None
             overrides = ["pruner.name=oracle", "pruner.keep_ratio=0.6"]
             run = make_run(folder, seed=seed, accuracy=0.6 + seed / 90, overrides=overrides, kept_relevance=0.9)
             see(run, source=pruned * 64)
-        found = [v.verdict for v in judge(read_runs(folder)[0]) if v.claim == "sparsified-training-helps"]
+        found = [v.verdict for v in judge(studies(read_runs(folder)[0])) if v.claim == "sparsified-training-helps"]
         return found[0] if found else None
 
     assert verdict(tmp_path / "same", "a") == "supported"

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from tokenprune import runs
-from tokenprune.claims import judge_theory
+from tokenprune.claims import judge, laboratory_studies
 from tokenprune.recipe import THEORY_RECIPES, PhaseRecipe
 from tokenprune.runs import (
     AttentionResult,
@@ -141,10 +141,10 @@ def _known(recipe: object, name: str, seed: int, models: int) -> dict:
 
 
 def judged(*results):
-    return judge_theory([(f"run-{index}", result) for index, result in enumerate(results)])
+    return judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)))
 
 
 def only(*results, number, variant=None):
-    found = [v for v in judged(*results) if (v.number, v.variant) == (number, variant)]
+    found = [v for v in judged(*results) if (v.experiment, v.variant) == (number, variant)]
     assert len(found) == 1
     return found[0]

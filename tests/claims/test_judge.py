@@ -8,7 +8,7 @@ import pytest
 from factories import make_prune, make_run, reseal
 from scipy import stats
 
-from tokenprune.claims import Verdict, all_claims, judge, read_runs
+from tokenprune.claims import CLAIMS, Verdict, judge, read_runs, studies
 from tokenprune.statistics import holm, mean_interval, t_test
 
 
@@ -16,7 +16,7 @@ def verdicts(runs_dir: Path) -> dict[tuple[str, int], Verdict]:
     """By claim and depth; fails where one has several."""
     runs, problems = read_runs(runs_dir)
     assert problems == []
-    found = judge(runs)
+    found = judge(studies(runs))
     by_key = {(verdict.claim, verdict.depth): verdict for verdict in found}
     assert len(by_key) == len(found)
     return by_key
@@ -46,7 +46,7 @@ def test_supported_when_the_interval_over_seeds_clears_zero(tmp_path: Path) -> N
     assert verdict.values == pytest.approx(dict(enumerate(values)))
     assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval(values))
     assert verdict.p == pytest.approx(t_test(values))
-    assert (verdict.seeds, verdict.images, verdict.site, verdict.todo) == (3, 1000, "before:0", None)
+    assert (verdict.n, verdict.images, verdict.site, verdict.todo) == (3, 1000, "before:0", None)
     assert len(verdict.evidence) == 6
 
 
@@ -79,7 +79,7 @@ def test_the_ratio_of_the_free_claim_is_chosen_by_relevance_not_by_accuracy(tmp_
         curve = {1.0: 0.6, 0.9: 0.65, 0.8: 0.5, 0.5: 0.7}
         make_run(tmp_path, seed=seed, methods={"oracle": curve}, recall={1.0: 1, 0.9: 1, 0.8: 0.992, 0.5: 0.989})
     verdict = verdicts(tmp_path)["removing-irrelevant-is-free", 1]
-    assert verdict.details["keep"] == 0.8
+    assert verdict.details["keep"] == [0.8]
     assert verdict.verdict == "refuted"
 
 
@@ -114,7 +114,7 @@ def test_fewer_than_three_seeds_decide_nothing_and_name_the_commands(tmp_path: P
         run.environment.write_text(json.dumps(environment))
         reseal(run)
     verdict = verdicts(tmp_path)["magnitude-beats-random", 1]
-    assert (verdict.verdict, verdict.p, verdict.p_adjusted, verdict.seeds) == ("undecided", None, None, 2)
+    assert (verdict.verdict, verdict.p, verdict.p_adjusted, verdict.n) == ("undecided", None, None, 2)
     assert verdict.todo is not None
     train, prune = verdict.todo.splitlines()
     assert train.startswith("tokenprune train --recipe ")
@@ -222,7 +222,7 @@ def test_a_curve_at_a_site_that_nothing_reads_is_named_and_left_out(tmp_path: Pa
     assert all(problem.endswith(": this prune is not used") for problem in problems)
     told = "site 'after:1': after the attention of the last block (1) nothing reads patch tokens"
     assert sum(problem.startswith(f"{unread[1]}: {told}") for problem in problems) == 1
-    assert {verdict.site for verdict in judge(runs) if verdict.values} == {"before:0", None}
+    assert {verdict.site for verdict in judge(studies(runs)) if verdict.values} == {"before:0", None}
 
 
 def test_sites_and_fine_tuning_are_never_mixed(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_sites_and_fine_tuning_are_never_mixed(tmp_path: Path) -> None:
         make_prune(folder, "random", {0.5: 0.4}, site="before:3")
         make_prune(folder, "oracle", {0.5: 0.4}, site="input")
     runs, _ = read_runs(tmp_path)
-    found = {v.site: v for v in judge(runs) if v.claim == "magnitude-beats-random"}
+    found = {v.site: v for v in judge(studies(runs)) if v.claim == "magnitude-beats-random"}
     assert {site: verdict.verdict for site, verdict in found.items()} == {
         "before:0": "supported",
         "before:3": "refuted",
@@ -264,15 +264,15 @@ def test_no_runs_no_verdicts() -> None:
 
 
 def test_every_claim_says_what_it_is() -> None:
-    assert len({claim.id for claim in all_claims()}) == len(all_claims()) == 14
-    for claim in all_claims():
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) == 14 + 9
+    for claim in CLAIMS:
         assert all((claim.name, claim.statement, claim.source, claim.reads, claim.test, claim.unit))
 
 
 def test_judging_needs_no_torch(tmp_path: Path) -> None:
     three_seeds(tmp_path, magnitude=0.58, random=0.50, oracle=0.6)
     code = (
-        "import sys; from pathlib import Path; from tokenprune.claims import judge, read_runs\n"
-        f"assert len(judge(read_runs(Path({str(tmp_path)!r}))[0])) == 5; assert 'torch' not in sys.modules"
+        "import sys; from pathlib import Path; from tokenprune.claims import judge, read_runs, studies\n"
+        f"assert len(judge(studies(read_runs(Path({str(tmp_path)!r}))[0]))) == 5; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -76,7 +76,7 @@ def test_samples_needed_are_clipped_and_straight_in_log_n() -> None:
 def test_i1_with_two_seeds_names_every_run_that_a_third_needs(tmp_path: Path) -> None:
     samples(tmp_path, lambda n, alpha: [0.3 + alpha * n / 10_000] * 2, {1.0: 0.5, 0.5: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
-    assert (found.verdict, found.seeds, found.p) == ("undecided", 2, None)
+    assert (found.verdict, found.n, found.p) == ("undecided", 2, None)
     assert found.why.endswith("a verdict needs 3 seeds, 1 more.")
     commands = (found.todo or "").splitlines()
     assert len(commands) == 6

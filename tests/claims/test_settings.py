@@ -7,7 +7,7 @@ import pytest
 from factories import make_prune, make_run, reseal
 from trained import judged, samples, train
 
-from tokenprune.claims import Verdict, judge, read_runs
+from tokenprune.claims import Verdict, judge, read_runs, studies
 from tokenprune.claims.evidence import read_science
 from tokenprune.recipe import dump_recipe, parse_recipe
 from tokenprune.runs import RunFolder
@@ -21,7 +21,7 @@ def test_i2_compares_at_the_ratio_nearest_alpha(tmp_path: Path) -> None:
         train(tmp_path, accuracy - 0.1, method="random", keep=keep)
     (oracle,) = judged(tmp_path, "sparsified-training-helps")
     assert oracle.values == pytest.approx({0: 0.06, 1: 0.05, 2: 0.05})
-    assert (oracle.verdict, oracle.details["keep"], oracle.data) == ("supported", 0.6, "composite")
+    assert (oracle.verdict, oracle.details["keep"], oracle.title) == ("supported", 0.6, "composite")
     assert "keep ratio 0.6 (which keeps 83% of the relevant area)" in oracle.why  # 39 of 64 tokens, .9 / .66
     assert {(arm["method"], arm["keep"]) for arm in oracle.details["arms"]} == {
         ("none", 1.0),
@@ -42,7 +42,7 @@ def test_i2_refutes_and_finishes_what_was_begun(tmp_path: Path) -> None:
     (oracle,) = judged(tmp_path, "sparsified-training-helps")
     assert oracle.verdict == "refuted"
     (magnitude,) = judged(tmp_path, "sparsified-by-magnitude-is-free")
-    assert (magnitude.verdict, magnitude.seeds) == ("undecided", 1)
+    assert (magnitude.verdict, magnitude.n) == ("undecided", 1)
     assert magnitude.why.endswith("a verdict needs 3 seeds, 2 more.")
     assert [line.split("--seed ")[1][0] for line in (magnitude.todo or "").splitlines()] == ["1", "2"]
     assert (magnitude.todo or "").count("--set pruner.name=magnitude --set pruner.keep_ratio=0.6") == 2
@@ -87,13 +87,13 @@ def test_a_pruner_that_changes_nothing_is_compared_with_nothing(
     runs, problems = read_runs(tmp_path)
     assert [why in problem and "not used in verdicts" in problem for problem in problems] == [True] * 3
     assert len(runs) == 6
-    assert all(verdict.experiment != "I2" for verdict in judge(runs))
+    assert all(verdict.experiment != "I2" for verdict in judge(studies(runs)))
 
 
 def test_a_lone_setting_is_no_comparison(tmp_path: Path) -> None:
     train(tmp_path, 0.5)
     runs, _ = read_runs(tmp_path)
-    assert {verdict.experiment for verdict in judge(runs)} == {"I3", "I4"}
+    assert {verdict.experiment for verdict in judge(studies(runs))} == {"I3", "I4"}
 
 
 def test_i5_reads_the_worst_group_between_the_extreme_alphas(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_i5_reads_the_worst_group_between_the_extreme_alphas(tmp_path: Path) -> 
     train(tmp_path, 0.7, *scene, method="random", keep=0.6, kept_relevance=0.66, groups=groups(0.1))
     (found,) = judged(tmp_path, "sparsification-cures-spurious")
     assert found.values == pytest.approx(dict.fromkeys(range(3), 0.2))
-    assert (found.verdict, found.data) == ("supported", "spurious")
+    assert (found.verdict, found.title) == ("supported", "spurious")
     assert [row["alpha"] for row in found.details["worst"]] == pytest.approx([0.66, 0.8, 0.95])
     assert [row["worst"] for row in found.details["worst"]] == pytest.approx([0.5, 0.4, 0.7])
     assert [row["accuracy"] for row in found.details["worst"]] == pytest.approx([0.8, 0.85, 0.9])
@@ -158,7 +158,7 @@ def test_i7_is_about_noise_tokens_alone(tmp_path: Path) -> None:
     (magnitude,) = judged(tmp_path, "magnitude-drops-noise")
     assert (oracle.verdict, magnitude.verdict) == ("supported", "refuted")
     assert (oracle.effect, magnitude.effect) == pytest.approx((0.1, -0.1))
-    assert oracle.data == "plain, noise tokens 0.5"
+    assert oracle.title == "plain, noise tokens 0.5"
     assert judged(tmp_path, "sparsified-training-helps") == []
 
 
@@ -169,8 +169,8 @@ def test_i4_judges_the_most_images_from_scratch_without_a_pruner(tmp_path: Path)
     train(tmp_path, 0.5, "data.train_size=4000", "train.epochs=6", "start.source=cifar100")
     train(tmp_path, 0.5, "data.train_size=250", "data.scene=spurious")
     found = judged(tmp_path, "attention-concentrates")
-    assert sorted((verdict.data, verdict.seeds) for verdict in found) == [("composite", 3), ("spurious", 3)]
-    (large,) = (verdict for verdict in found if verdict.data == "composite")
+    assert sorted((verdict.title, verdict.n) for verdict in found) == [("composite", 3), ("spurious", 3)]
+    (large,) = (verdict for verdict in found if verdict.title == "composite")
     runs = {run.folder.name: run.result for run in read_runs(tmp_path)[0]}
     assert {runs[name].data.train_count for name in large.evidence} == {4000}
     assert {runs[name].pruner for name in large.evidence} == {"none"}
@@ -217,13 +217,13 @@ def test_pretraining_is_no_evidence(tmp_path: Path) -> None:
     train(tmp_path, 0.6, "data.scene=plain", recipe="pretrain", methods=prunes)
     runs, _ = read_runs(tmp_path)
     assert len(runs) == 3
-    assert judge(runs) == []
+    assert judge(studies(runs)) == []
 
 
 def test_the_order_of_runs_does_not_matter(tmp_path: Path) -> None:
     samples(tmp_path, lambda n, alpha: 0.3 + alpha * n / 10_000, {1.0: 0.5, 0.5: 1.0})
     runs, _ = read_runs(tmp_path)
-    assert judge(runs[::-1]) == judge(runs)
+    assert judge(studies(runs[::-1])) == judge(studies(runs))
 
 
 def test_a_verdict_goes_to_json_and_back(tmp_path: Path) -> None:
@@ -259,8 +259,8 @@ def test_a_run_whose_recipe_is_lost_is_named_and_compared_with_no_other(tmp_path
     runs, problems = read_runs(tmp_path)
     assert len(runs) == 6
     assert all("resolved.yaml: cannot be read: " in line for line in problems)
-    assert {verdict.claim for verdict in judge(runs)} >= {"attention-concentrates"}
-    assert "sparsified-training-helps" not in {verdict.claim for verdict in judge(runs)}
+    assert {verdict.claim for verdict in judge(studies(runs))} >= {"attention-concentrates"}
+    assert "sparsified-training-helps" not in {verdict.claim for verdict in judge(studies(runs))}
 
 
 def test_reading_fast_tells_recipes_apart_as_the_schema_does(tmp_path: Path) -> None:

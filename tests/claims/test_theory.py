@@ -8,9 +8,9 @@ import pytest
 import theory_factories as make
 from theory_factories import judged, only
 
-from tokenprune.claims import THEORY_CLAIMS, judge_theory
+from tokenprune.claims import CLAIMS, judge
+from tokenprune.claims.judge import outcome
 from tokenprune.claims.published import PHASE_VIT
-from tokenprune.claims.theory.judge import outcome
 from tokenprune.recipe import load_theory_recipe
 from tokenprune.statistics import holm
 
@@ -23,8 +23,8 @@ def power(exponent, middle=150):
 
 
 def test_the_claims_of_the_shallow_vit_come_first_in_order():
-    assert [claim.number for claim in THEORY_CLAIMS][:7] == [f"T{n}" for n in range(1, 8)]
-    assert judge_theory([]) == []
+    assert [claim.experiment for claim in CLAIMS if claim.laboratory][:7] == [f"T{n}" for n in range(1, 8)]
+    assert judge([]) == []
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_alpha_needs_an_exponent_between_zero_and_two(exponent, said):
     verdict = only(make.phase(power(exponent)), number="T1")
     assert verdict.verdict == said
     assert verdict.low < exponent < verdict.high
-    assert verdict.range == (0.0, 2.0)
-    assert (verdict.trials, verdict.models, verdict.evidence) == (20, 2200, ("run-0",))
-    assert f"{verdict.effect:.3g}" in verdict.why
+    assert verdict.support == (0.0, 2.0)
+    assert (verdict.n, verdict.models, verdict.evidence) == (20, 2200, ("run-0",))
+    assert f"{verdict.effect:.3g}".replace("-", "−") in verdict.why
 
 
 def test_the_published_diagram_itself_exceeds_the_bound_of_alpha():
@@ -81,7 +81,7 @@ def test_holm_over_the_settings_of_a_claim():
         make.phase(power(exponent), train={"step_size": step})
         for exponent, step in ((1.4, 0.3), (1.75, 0.6), (1.8, 1.2))
     ]
-    found = [v for v in judged(*results) if v.number == "T1"]
+    found = [v for v in judged(*results) if v.experiment == "T1"]
     assert len({v.setting for v in found}) == 3
     assert [v.p_adjusted for v in found] == pytest.approx(holm([v.p for v in found]))
     assert any(v.p_adjusted > v.p for v in found)
@@ -92,7 +92,7 @@ def test_holm_over_the_settings_of_a_claim():
 def test_seeds_of_a_setting_are_pooled():
     first, second = make.phase(power(1.5), seed=0), make.phase(power(1.5), seed=1)
     pooled, one = only(first, second, number="T1"), only(first, number="T1")
-    assert (pooled.trials, pooled.models, pooled.evidence) == (40, 4400, ("run-0", "run-1"))
+    assert (pooled.n, pooled.models, pooled.evidence) == (40, 4400, ("run-0", "run-1"))
     assert np.array_equal(pooled.details["successes"], np.add(first.successes(), second.successes()))
     assert pooled.high - pooled.low < 0.85 * (one.high - one.low)
 
@@ -106,8 +106,8 @@ def test_undecided_says_how_many_more_trials_and_the_commands_make_this_setting(
     result = make.phase(power(1.85), train={"step_size": 0.6})
     verdict = only(result, number="T1")
     assert verdict.verdict == "undecided"
-    assert "more trials at this spread" in verdict.change
-    command = verdict.change.splitlines()[1].split()
+    assert "more trials at this spread" in verdict.todo
+    command = verdict.todo.splitlines()[1].split()
     assert command[:3] == ["tokenprune", "theory", "phase"]
     assert command[-2:] == ["--seed", "1"]
     source, overrides = (
@@ -120,24 +120,24 @@ def test_undecided_says_how_many_more_trials_and_the_commands_make_this_setting(
 def test_nothing_succeeded_is_undecided_and_asks_for_larger_n():
     verdict = only(make.phase(counts=[[0] * 10] * 11), number="T1")
     assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
-    assert verdict.why == "No trial of any cell succeeded."
-    assert verdict.change.startswith("No trial succeeded at alpha_*^-2 = 4, at alpha_*^-2 = 5, ")
-    assert "and at 8 more: add larger N" in verdict.change
-    assert "grid.samples=[40,80,120,160,200,240,280,320,360,400,800,1600]" in verdict.change
+    assert verdict.why == "no trial of any cell succeeded."
+    assert verdict.todo.startswith("No trial succeeded at alpha_*^-2 = 4, at alpha_*^-2 = 5, ")
+    assert "and at 8 more: add larger N" in verdict.todo
+    assert "grid.samples=[40,80,120,160,200,240,280,320,360,400,800,1600]" in verdict.todo
 
 
 def test_everything_succeeded_asks_for_smaller_n_down_to_the_batch():
     verdict = only(make.phase(counts=[[20] * 10] * 11, train={"batch_size": 16}), number="T1")
     assert verdict.effect is None
-    assert "grid.samples=[20,40," in verdict.change
+    assert "grid.samples=[20,40," in verdict.todo
 
 
 def test_two_trials_decide_nothing():
     counts = [[0, 1, 1, 2, 2, 2, 2, 2, 2, 2]] * 5 + [[0, 0, 0, 1, 1, 1, 2, 2, 2, 2]] * 6
     verdict = only(make.phase(counts=counts, grid={"trials": 2}), number="T1")
-    assert (verdict.verdict, verdict.p, verdict.trials) == ("undecided", None, 2)
+    assert (verdict.verdict, verdict.p, verdict.n) == ("undecided", None, 2)
     assert "needs 3 trials" in verdict.why
-    assert "--seed 1" in verdict.change
+    assert "--seed 1" in verdict.todo
 
 
 @pytest.mark.parametrize(("axis", "number"), [("noise", "T2"), ("start", "T3")])
@@ -155,7 +155,7 @@ def test_noise_and_start_need_a_falling_line(axis, number):
     assert (rising.verdict, rising.details["zero"]) == ("refuted", None)
     flat = only(make.phase(lambda tau: 150, grid=grid), number=number)
     assert flat.verdict == "undecided"
-    assert {v.number for v in judged(make.phase(lambda tau: 150, grid=grid))} == {number}
+    assert {v.experiment for v in judged(make.phase(lambda tau: 150, grid=grid))} == {number}
 
 
 def cnn(exponent, **sections):
@@ -171,7 +171,7 @@ def test_the_cnn_is_compared_with_the_vit_on_the_same_data_and_training():
         cnn(3.5),
         cnn(1.5, data={"count": 40}),
     ]
-    found = {v.title.partition(",")[0]: v for v in judged(*results) if v.number == "T6"}
+    found = {v.title.partition(",")[0]: v for v in judged(*results) if v.experiment == "T6"}
     assert [found["L = 20"].verdict, found["L = 40"].verdict] == ["supported", "undecided"]
     assert found["L = 20"].low < 2.0 < found["L = 20"].high
     assert set(found["L = 20"].evidence) == {"run-0", "run-2"}
@@ -185,7 +185,7 @@ def test_networks_with_other_trials_or_axis_values_are_no_pair():
         verdict = only(make.phase(power(1.5)), cnn(3.5, grid=other), number="T6")
         assert (verdict.verdict, verdict.effect) == ("undecided", None)
         assert "no ViT" in verdict.why.replace("No", "no")
-        assert "model.kind" not in verdict.change  # vit is the default
+        assert "model.kind" not in verdict.todo  # vit is the default
 
 
 def test_a_cnn_meets_the_vit_of_its_own_size_if_there_is_one():
@@ -201,34 +201,34 @@ REMOVAL = (100, 140, 200, 280, 400, 560, 800, 1120, 1600, 2240, 3200)
 def test_models_that_diverged_ask_for_smaller_steps_and_not_for_more():
     never = make.time(lambda eta, alpha: [None] * 20)
     lost = only(never.model_copy(update={"diverged": 480}), number="T7")
-    assert "480 models diverged" in lost.change
-    assert "convergence.step_sizes=[0.15,0.3,0.6]" in lost.change
-    assert "convergence.iterations" not in lost.change
+    assert "480 models diverged" in lost.todo
+    assert "convergence.step_sizes=[0.15,0.3,0.6]" in lost.todo
+    assert "convergence.iterations" not in lost.todo
     assert (lost.details["given_up"], lost.details["diverged"]) == (480, 480)
     both = only(never.model_copy(update={"diverged": 20}), number="T7")
-    assert "convergence.step_sizes" in both.change
-    assert "convergence.iterations=6400" in both.change
+    assert "convergence.step_sizes" in both.todo
+    assert "convergence.iterations=6400" in both.todo
 
     nothing = (((None,) * 20,) * 10,) * 11
     phase = make.phase(counts=[[0] * 10] * 11).model_copy(update={"loss": nothing, "error": nothing})
     verdict = only(phase, number="T1")
-    assert "2200 of 2200 models diverged: a smaller step size, not larger N" in verdict.change
-    assert "train.step_size=0.6" in verdict.change
-    assert "grid.samples" not in verdict.change
+    assert "2200 of 2200 models diverged: a smaller step size, not larger N" in verdict.todo
+    assert "train.step_size=0.6" in verdict.todo
+    assert "grid.samples" not in verdict.todo
 
     before = [0, 0, 0, 1, 4, 10, 16, 19, 20, 20, 20]  # what fails here has no loss at all
     removed = only(make.sparsify({"none": before, "irrelevant": [0] * 11}), number="T5", variant="irrelevant")
-    assert "220 of 220 models diverged" in removed.change
+    assert "220 of 220 models diverged" in removed.todo
     assert removed.details["diverged"] == {"before": 110, "irrelevant": 220}
     assert removed.beside == "330 models diverged, counted as failures"
 
 
 def test_an_interval_that_is_clear_alone_but_not_after_holm_is_said_to_be():
     results = [make.phase(power(1.74), train={"step_size": step}) for step in (0.3, 0.6, 1.2)]
-    for verdict in (v for v in judged(*results) if v.number == "T1"):
+    for verdict in (v for v in judged(*results) if v.experiment == "T1"):
         assert (verdict.verdict, verdict.high <= 2) == ("undecided", True)
         assert verdict.p < 0.05 <= verdict.p_adjusted
-        assert "the interval alone is wholly within (0, 2]; not after Holm over 3 findings" in verdict.why
+        assert "the interval alone is wholly above 0 and at most 2, but not after Holm's correction" in verdict.why
         assert "too uncertain" not in verdict.why
 
 
@@ -264,8 +264,8 @@ def test_the_forms_that_are_not_tested_stand_beside_with_their_lack_of_fit():
     assert fits.details["lack_of_fit"]["p"] > 0.01 > kinked.details["lack_of_fit"]["p"]
     assert kinked.verdict == "supported"
     assert "form (Theta(1) - tau)^-2: lack of fit p" in kinked.beside
-    for claim in THEORY_CLAIMS:
-        assert claim.number not in ("T2", "T3", "T6") or "^-" not in claim.statement
+    for claim in CLAIMS:
+        assert claim.experiment not in ("T2", "T3", "T6") or "^-" not in claim.statement
 
 
 def test_both_exponents_stand_beside_their_difference():
@@ -279,9 +279,9 @@ def test_judging_imports_no_torch():
     script = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "import theory_factories as make\n"
-        "from tokenprune.claims import judge_theory\n"
+        "from tokenprune.claims import judge, laboratory_studies\n"
         "result = make.phase(lambda value: 20 * value)\n"
-        "assert judge_theory([('run', result)])\n"
+        "assert judge(laboratory_studies([('run', result)]))\n"
         "assert not {'torch', 'timm'} & set(sys.modules), 'torch'\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tokenprune.claims import judge_theory, read_theory
-from tokenprune.claims.theory.claim import TheoryVerdict
+from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
 from tokenprune.recipe import SpatialRecipe
 from tokenprune.runs import SpatialResult, TheoryFolder, save_result
 
@@ -51,9 +50,9 @@ def spatial(
     )
 
 
-def judged(*results: SpatialResult) -> dict[tuple[str, str | None], TheoryVerdict]:
-    found = judge_theory([(f"run-{index}", result) for index, result in enumerate(results)])
-    return {(verdict.number, verdict.variant): verdict for verdict in found}
+def judged(*results: SpatialResult) -> dict[tuple[str, str | None], Verdict]:
+    found = judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)))
+    return {(verdict.experiment, verdict.variant): verdict for verdict in found}
 
 
 @pytest.mark.parametrize(
@@ -70,14 +69,14 @@ def test_transfer_is_judged_by_the_ratio_of_sample_complexities(transfer: float,
 
 def test_seeds_are_pooled() -> None:
     one, two = judged(spatial(60, 960))["T9", None], judged(spatial(60, 960), spatial(60, 960, seed=1))["T9", None]
-    assert (one.trials, two.trials) == (TRIALS, 2 * TRIALS)
+    assert (one.n, two.n) == (TRIALS, 2 * TRIALS)
     assert two.high - two.low < one.high - one.low
 
 
 def test_an_arm_without_success_says_which_n_to_add() -> None:
     verdict = judged(spatial(60, 1e9))["T9", None]
     assert verdict.details["bound"]["scratch"] == "> 2048"
-    assert "transfer.samples=[32,64,128,256,512,1024,2048,4096,8192]" in verdict.change
+    assert "transfer.samples=[32,64,128,256,512,1024,2048,4096,8192]" in verdict.todo
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,7 @@ def test_association_is_judged_by_its_growth(overlap: tuple[float, float], said:
     verdict = judged(spatial(60, 960, overlap=overlap))["T8", variant]
     assert verdict.verdict == said
     assert verdict.effect == pytest.approx(overlap[1] - overlap[0], abs=0.02)
-    assert verdict.trials == TRIALS
+    assert verdict.n == TRIALS
 
 
 def test_a_result_whose_numbers_cannot_be_is_not_read(tmp_path) -> None:

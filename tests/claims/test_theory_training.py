@@ -20,7 +20,7 @@ def test_attention_grows_by_trial_with_student_t():
     changes = [0.39, 0.40, 0.42]
     assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval(changes))
     assert verdict.p == pytest.approx(t_test(changes))
-    assert (verdict.verdict, verdict.trials, verdict.details["diverged"]) == ("supported", 3, 1)
+    assert (verdict.verdict, verdict.n, verdict.details["diverged"]) == ("supported", 3, 1)
     assert verdict.details["norm_growth"]["query_norm"] == 4
     assert verdict.details["norm_growth"]["query_norm_other"] == 1
     falling = only(make.attention([[0.5, 0.4, 0.3, 0.2 + w] for w in (0, 0.01, 0.02)], (0, 10, 20, 30)), number="T4")
@@ -46,7 +46,7 @@ def test_an_exponential_approach_is_no_power_that_can_be_told():
     verdict = only(make.attention(curves, t.tolist()), number="T4", variant="rate")
     assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
     assert "not identified" in verdict.why
-    assert "curve.iterations=1600" in verdict.change
+    assert "curve.iterations=1600" in verdict.todo
     assert verdict.details["limit_of_this_fit"] == pytest.approx(0.9, abs=0.005)
     falling = [(0.5 + 0.4 * np.exp(-t / 15)).tolist(), [0.5] * 11]
     assert decays(t.tolist(), falling) == []
@@ -90,7 +90,7 @@ def test_a_trial_whose_loss_is_not_finite_is_no_measured_attention():
     loss = [*whole.loss[:3], (1.0, 1.0, 1.0, None)]
     verdict = only(whole.model_copy(update={"loss": tuple(loss)}), number="T4")
     assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval([0.39, 0.40, 0.42]))
-    assert (verdict.trials, verdict.details["diverged"]) == (3, 1)
+    assert (verdict.n, verdict.details["diverged"]) == (3, 1)
     assert verdict.beside == "1 diverged, left out"
 
 
@@ -100,7 +100,7 @@ def test_sparsification_is_the_log_ratio_of_n50_against_before_and_against_rando
     result = make.sparsify(
         {"none": before, "irrelevant": earlier, "noisy": before, "random": earlier, "magnitude": before}
     )
-    found = {v.variant: v for v in judged(result) if v.number == "T5"}
+    found = {v.variant: v for v in judged(result) if v.experiment == "T5"}
     assert set(found) == {
         "irrelevant",
         "noisy",
@@ -123,7 +123,7 @@ def test_sparsification_beyond_the_grid_says_so():
     verdict = only(make.sparsify({"none": before, "irrelevant": [20] * 11}), number="T5", variant="irrelevant")
     assert (verdict.verdict, verdict.effect) == ("undecided", None)
     assert "N50 with irrelevant tokens removed is < 100" in verdict.why
-    assert "removal.samples=[25,50,100," in verdict.change
+    assert "removal.samples=[25,50,100," in verdict.todo
 
 
 def times(h, k, spread=0.05, trials=20):
@@ -153,7 +153,7 @@ def test_time_leaves_out_cells_that_were_mostly_given_up():
     assert verdict.effect == pytest.approx(0.8, abs=0.05)
     never = only(make.time(lambda eta, alpha: [None] * 20), number="T7")
     assert (never.verdict, never.effect) == ("undecided", None)
-    assert "convergence.iterations=6400" in never.change
+    assert "convergence.iterations=6400" in never.todo
 
 
 def test_an_exponent_on_the_bound_is_undecided_and_agrees_with_it():
@@ -165,8 +165,9 @@ def test_an_exponent_on_the_bound_is_undecided_and_agrees_with_it():
         verdict = only(result, number="T7", variant=variant)
         assert verdict.effect == pytest.approx(1.0)
         assert (verdict.verdict, verdict.p) == ("undecided", 1.0)
-        assert "too close to the bound" in verdict.change
-        assert "more trials" not in verdict.change
+        assert "agrees with the bound 1" in verdict.why or "too close to the bound" in verdict.why
+        assert "more trials" not in verdict.why
+        assert verdict.todo is None
     wide = only(make.time(times(1.0, 1.0, spread=0.3)), number="T7")
     assert wide.low < 1 < wide.high
     assert "agrees with the bound 1" in wide.why
@@ -177,13 +178,13 @@ def test_time_needs_three_places_and_six_trials():
     result = make.time(lambda eta, alpha: [round(100 / eta / alpha)] * 8, convergence=two)
     by_alpha, by_eta = only(result, number="T7"), only(result, number="T7", variant="eta")
     assert by_alpha.effect is None
-    assert by_alpha.why == "Fewer than 3 alpha_* have cells in which most trials reached zero loss."
+    assert by_alpha.why == "fewer than 3 alpha_* have cells in which most trials reached zero loss."
     assert by_eta.effect == pytest.approx(1.0, abs=0.01)
     few = only(make.time(times(0.8, 0.9, trials=3), convergence={"trials": 3}), number="T7")
     assert few.effect == pytest.approx(0.8, abs=0.05)
     assert (few.low, few.high, few.p, few.verdict) == (None, None, None, "undecided")
     assert "the median of 3 trials has no bootstrap interval" in few.why
-    assert "convergence.trials=6" in few.change
+    assert "convergence.trials=6" in few.todo
 
 
 def test_cells_along_which_both_axes_vary_as_one_say_nothing_of_either():

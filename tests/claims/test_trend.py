@@ -8,7 +8,7 @@ import pytest
 from factories import make_run
 from scipy import stats
 
-from tokenprune.claims import judge, read_runs, trends
+from tokenprune.claims import judge, read_runs, studies, trends
 from tokenprune.statistics import slope
 
 
@@ -21,7 +21,7 @@ def attention(runs_dir: Path, rises: dict[int, list[float]]) -> None:
 def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tmp_path: Path) -> None:
     rises = {1: [0.1, 0.12, 0.11], 2: [0.14, 0.13, 0.15], 6: [0.2, 0.16, 0.21]}
     attention(tmp_path, rises)
-    found = trends(judge(read_runs(tmp_path)[0]))
+    found = trends(judge(studies(read_runs(tmp_path)[0])))
     (trend,) = (trend for trend in found if trend.claim == "attention-concentrates")
     x = np.concatenate([[math.log2(depth)] * len(by_seed) for depth, by_seed in rises.items()])
     y = np.concatenate(list(rises.values()))
@@ -43,7 +43,7 @@ def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tm
 )
 def test_fewer_than_three_seeds_at_three_depths_have_no_trend(tmp_path: Path, rises: dict[int, list[float]]) -> None:
     attention(tmp_path, rises)
-    (found,) = trends(judge(read_runs(tmp_path)[0]))
+    (found,) = trends(judge(studies(read_runs(tmp_path)[0])))
     assert (found.slope, found.low, found.high, found.p, found.depths) == (None, None, None, None, tuple(rises))
 
 

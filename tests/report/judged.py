@@ -6,7 +6,7 @@ from typing import Any
 from tokenprune.claims import CLAIMS, Verdict
 from tokenprune.statistics import mean_interval
 
-CLAIM = {claim.id: claim for claim in CLAIMS}
+CLAIM = {claim.id: claim for claim in CLAIMS if not claim.laboratory}
 
 
 def verdict(
@@ -27,7 +27,7 @@ def verdict(
         claim=claim,
         experiment=CLAIM[claim].experiment,
         statement=CLAIM[claim].statement,
-        data=data,
+        title=data,
         published="; ".join(map(str, CLAIM[claim].published)) or None,
         family=family,
         setting=f"{family}-{depth}",
@@ -39,11 +39,16 @@ def verdict(
         effect=effect,
         low=low,
         high=high,
-        margin=CLAIM[claim].margin,
+        support=CLAIM[claim].support,
         unit=CLAIM[claim].unit,
         p=0.01 if effects else None,
         p_adjusted=0.02 if effects else None,
-        seeds=len(effects),
+        n=len(effects),
+        of="seeds",
+        models=len(effects),
+        beside=None,
+        source=CLAIM[claim].source,
+        methods=(),
         images=None,
         why="what was found.",
         todo=None if outcome != "undecided" else "tokenprune train --recipe shallow --seed 3",

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.factories import make_prune, make_run
 from tests.report.judged import CLAIM, verdict
 from tokenprune import report
-from tokenprune.claims import CLAIMS, Verdict, trends
+from tokenprune.claims import Verdict, trends
 from tokenprune.claims.accuracy import Condition
 from tokenprune.report.behind import in_short
 from tokenprune.report.collect import collect
@@ -35,7 +35,7 @@ def matrix_of(verdicts: list[Verdict]) -> Matrix:
 def every_claim() -> list[Verdict]:
     """Each claim at six depths, those of I3 at five sites as deep as there are blocks; outcomes in turn."""
     found = []
-    for claim in CLAIMS:
+    for claim in CLAIM.values():
         sites: list[str | None] = [None]
         if claim.experiment == "I3":
             sites = ["input", "before:0", "before:1", "before:3", "before:5"]
@@ -156,7 +156,7 @@ def test_the_terminal_has_a_line_per_row_and_a_mark_per_verdict_in_80_columns(tm
         told = sum(len(re.findall(rf"−(?:12\.4|0\.12){re.escape(mark)}", row)) for row in rows)
         assert told >= sum(v.verdict == outcome for v in verdicts)
     names = re.sub(r"-\n\s+", "-", "\n".join(row[:30].rstrip() for row in rows))
-    assert all(f"{claim.experiment} {claim.id}" in names for claim in CLAIMS)
+    assert all(f"{claim.experiment} {claim.id}" in names for claim in CLAIM.values())
 
 
 def test_more_depths_than_fit_make_a_second_table(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_what_only_its_own_interval_decides_has_a_mark_of_its_own() -> None:
     """Of a claim of direction and of one with a margin, .01, on both sides of the threshold and across it."""
     effects = {1: (0.02, 0.03, 0.04), 2: (-0.02, -0.03, -0.04), 4: (-0.05, 0.0, 0.05)}
     for claim, off in (("magnitude-beats-random", 0.0), ("removing-irrelevant-is-free", -0.01)):
-        assert CLAIM[claim].margin == -off
+        assert CLAIM[claim].support == (off, None)
         found = [
             verdict(claim, depth, [value + off for value in values], outcome="undecided")
             for depth, values in effects.items()

@@ -119,7 +119,7 @@ def test_files_hold_trends_and_csv_leaves_the_models_to_json(written: tuple[repo
     rows = list(csv.DictReader(io.StringIO((out / "claims.csv").read_text())))
     data = json.loads((out / "report.json").read_text())
     assert [row["experiment"] for row in rows] == [verdict.experiment for verdict in found.verdicts]
-    assert {row["data"] for row in rows} == {"composite", "spurious", "composite, noise tokens 0.5"}
+    assert {row["title"] for row in rows} == {"composite", "spurious", "composite, noise tokens 0.5"}
     assert {"published", "trend_slope", "trend_low", "trend_high", "trend_p"} <= set(rows[0])
     assert not any("arms" in row["details"] for row in rows)
     assert any(claim["details"].get("arms") for claim in data["claims"])

@@ -72,7 +72,6 @@ def test_a_laboratory_alone_makes_its_own_page_and_no_other(written: tuple[repor
         ".lock",
         "theory.html",
         "theory.csv",
-        "theory-claims.csv",
         "report.json",
         "figures",
     }
@@ -126,8 +125,9 @@ def test_fitted_boundaries_are_those_the_counts_were_drawn_from(written: tuple[r
 
 def test_json_holds_every_verdict_and_point(written: tuple[report.Report, Path]) -> None:
     found, out = written
-    theory = json.loads((out / "report.json").read_text())["theory"]
-    assert [claim["claim"] for claim in theory["claims"]] == [v.claim for v in found.laboratory.verdicts]
+    data = json.loads((out / "report.json").read_text())
+    theory = data["theory"]
+    assert [claim["claim"] for claim in data["claims"]] == [v.claim for v in found.laboratory.verdicts]
     assert len(theory["points"]) == len(rows(out / "theory.csv"))
     assert {record["run"] for record in theory["runs"]} == {folder.name for folder, _ in found.laboratory.runs}
 
@@ -157,7 +157,7 @@ def test_every_verdict_stands_in_the_page_with_its_colour(written: tuple[report.
     for outcome in ("supported", "refuted", "undecided"):
         told = sum(verdict.verdict == outcome for verdict in found.laboratory.verdicts)
         assert page.classes.count(f"verdict {outcome}") == told
-    assert "within (0, 2]" in page.text or "too uncertain" in page.text
+    assert "above 0 and at most 2" in page.text or "too uncertain" in page.text
 
 
 def test_the_published_diagram_stands_beside_one_on_its_grid(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_terminal_table_fits_80_columns_and_strict_counts_the_laboratory(
             console.print(table)
     lines = shown.get().splitlines()
     assert max(map(len, lines)) <= 80
-    assert all(verdict.number in shown.get() for verdict in written[0].laboratory.verdicts)
+    assert all(verdict.experiment in shown.get() for verdict in written[0].laboratory.verdicts)
 
     falling = [[0.8, 0.7, 0.6, 0.5 + 0.01 * trial] for trial in range(4)]
     made.save(tmp_path / "runs", made.attention(falling, ROUND))

@@ -1,30 +1,35 @@
 """Statements of the theory, what the runs say of them, and how surely."""
 
 from tokenprune.claims.catalogue import CLAIMS
-from tokenprune.claims.claim import Claim
+from tokenprune.claims.claim import Claim, Finding, Verdict
+from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.evidence import RunData, read_runs
 from tokenprune.claims.explain import Explanation, explain
-from tokenprune.claims.judge import Verdict, all_claims, judge
+from tokenprune.claims.judge import judge
 from tokenprune.claims.published import Published
-from tokenprune.claims.theory import THEORY_CLAIMS, TheoryClaim, TheoryVerdict, judge_theory, read_theory
+from tokenprune.claims.study import Study, TrainedStudy, studies
+from tokenprune.claims.theory.evidence import read_theory
+from tokenprune.claims.theory.study import LaboratoryStudy, laboratory_studies
 from tokenprune.claims.trend import Trend, trends
 
 __all__ = [
     "CLAIMS",
-    "THEORY_CLAIMS",
     "Claim",
+    "Estimate",
     "Explanation",
+    "Finding",
+    "LaboratoryStudy",
     "Published",
     "RunData",
-    "TheoryClaim",
-    "TheoryVerdict",
+    "Study",
+    "TrainedStudy",
     "Trend",
     "Verdict",
-    "all_claims",
     "explain",
     "judge",
-    "judge_theory",
+    "laboratory_studies",
     "read_runs",
     "read_theory",
+    "studies",
     "trends",
 ]

@@ -1,14 +1,17 @@
 """Claims about accuracy under pruning: findings from prune results."""
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenprune.claims import commands
 from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.evidence import RunData
+from tokenprune.claims.study import TrainedStudy
 from tokenprune.runs import PrunePoint, PruneResult
 
 #: A ratio at which the oracle keeps this share of the relevant area removes label-irrelevant tokens only.
@@ -53,137 +56,126 @@ class Points:
         return fmean(excess) if excess else None
 
 
-def compare(runs: tuple[RunData, ...], subject: str, reference: str) -> list[Finding]:
+@dataclass(frozen=True)
+class _Effect:
+    """What a claim computes from the points of its methods, in one study under one condition.
+
+    values: by seed. keep: the ratios that it is at, or that are to be measured. unknowable: no further run helps.
+    """
+
+    values: Mapping[int, float]
+    what: str
+    keep: Sequence[float]
+    lacking: str | None = None
+    unknowable: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: A method's points in each run that has some of all methods, by seed, methods in order.
+_Measured = Mapping[int, tuple[Points, ...]]
+
+
+def compare(study: TrainedStudy, subject: str, reference: str) -> list[Finding]:
     """Accuracy of `subject` less that of `reference`, mean over the ratios below 1 that all runs share."""
-    found = []
-    for condition in _conditions(runs, (subject, reference)):
-        for options in _variants(runs, condition, subject):
-            pairs = {}
-            for run in runs:
-                first, second = _points(run, condition, subject, options), _points(run, condition, reference)
-                if first is not None and second is not None:
-                    pairs[run.result.seed] = first, second
-            shared = (
-                set.intersection(*(set(a.by_ratio) & set(b.by_ratio) for a, b in pairs.values())) if pairs else set()
-            )
-            ratios = sorted(shared, reverse=True)
-            lacking = None
-            if not pairs:
-                lacking = _unmeasured(runs, (subject, reference), condition)
-            elif not ratios:
-                lacking = f"{subject} and {reference} share no keep ratio below 1"
-            todo = [run for run in runs if run.result.seed not in pairs] if ratios else list(runs)
-            found.append(
-                Finding(
-                    runs=runs,
-                    site=condition.site if condition else None,
-                    variant=_variant(condition, subject, options),
-                    values={
-                        seed: fmean(a.accuracy(r) - b.accuracy(r) for r in ratios)
-                        for seed, (a, b) in pairs.items()
-                        if ratios
-                    },
-                    what=f"accuracy of {subject} less that of {reference}{_over(ratios)}",
-                    images=condition.images if condition else None,
-                    lacking=lacking,
-                    todo=tuple(_prune(run, (subject, reference), condition, ratios) for run in todo),
-                    evidence=tuple(name for a, b in pairs.values() for name in (*a.evidence, *b.evidence)),
-                    details={
-                        "keep": ratios,
-                        "per_ratio": [fmean(a.accuracy(r) - b.accuracy(r) for a, b in pairs.values()) for r in ratios],
-                    },
-                )
-            )
-    return found
+
+    def effect(measured: _Measured) -> _Effect:
+        ratios = _shared(measured)
+        by_ratio = {
+            seed: [first.accuracy(ratio) - second.accuracy(ratio) for ratio in ratios]
+            for seed, (first, second) in measured.items()
+        }
+        lacking = None if ratios else f"{subject} and {reference} share no keep ratio below 1"
+        return _over_ratios(ratios, by_ratio, f"accuracy of {subject} less that of {reference}", lacking)
+
+    return _findings(study, (subject, reference), effect)
 
 
-def relevance_kept(runs: tuple[RunData, ...]) -> list[Finding]:
+def relevance_kept(study: TrainedStudy) -> list[Finding]:
     """Share of the relevant area that magnitude keeps less the share of tokens that it keeps, as chance would have it.
 
     Mean over the ratios below 1 that all runs share.
     """
-    found = []
-    for condition in _conditions(runs, ("magnitude",)):
-        for options in _variants(runs, condition, "magnitude"):
-            curves = _curves(runs, condition, "magnitude", options)
-            ratios = _shared(curves.values())
-            above = {seed: [points.above_chance(ratio) for ratio in ratios] for seed, points in curves.items()}
-            known = {seed: [x for x in excess if x is not None] for seed, excess in above.items()}
-            lacking, todo = None, [run for run in runs if run.result.seed not in curves]
-            if not curves:
-                lacking = _unmeasured(runs, ("magnitude",), condition)
-            elif not ratios:
-                lacking, todo = "the runs share no keep ratio below 1", list(runs)
-            elif known != above:
-                lacking, todo, known = UNKNOWN, [], {}
-            found.append(
-                Finding(
-                    runs=runs,
-                    site=condition.site if condition else None,
-                    variant=_variant(condition, "magnitude", options),
-                    values={seed: fmean(excess) for seed, excess in known.items() if excess},
-                    what=f"share of the relevant area that magnitude keeps less the share of tokens{_over(ratios)}",
-                    images=condition.images if condition else None,
-                    lacking=lacking,
-                    todo=tuple(_prune(run, ("magnitude",), condition, ratios) for run in todo),
-                    evidence=tuple(name for points in curves.values() for name in points.evidence),
-                    details={
-                        "keep": ratios,
-                        "per_ratio": [fmean(ratio) for ratio in zip(*known.values(), strict=True)],
-                    },
-                )
-            )
-    return found
+
+    def effect(measured: _Measured) -> _Effect:
+        ratios = _shared(measured)
+        above = {seed: [points.above_chance(ratio) for ratio in ratios] for seed, (points,) in measured.items()}
+        known = {seed: [x for x in excess if x is not None] for seed, excess in above.items()}
+        if known != above:
+            return _Effect({}, "", ratios, UNKNOWN, unknowable=True)
+        what = "share of the relevant area that magnitude keeps less the share of tokens"
+        return _over_ratios(ratios, known, what, None if ratios else "the runs share no keep ratio below 1")
+
+    return _findings(study, ("magnitude",), effect)
 
 
-def irrelevant_removed(runs: tuple[RunData, ...]) -> list[Finding]:
+def irrelevant_removed(study: TrainedStudy) -> list[Finding]:
     """Accuracy of the oracle less the unpruned model's, at the smallest ratio that keeps the relevant area.
 
     The ratio is chosen by relevance alone, never by accuracy, so that the choice does not favour the claim.
     """
-    found = []
-    for condition in _conditions(runs, ("oracle",)):
-        for options in _variants(runs, condition, "oracle"):
-            oracle = _curves(runs, condition, "oracle", options)
-            recall = {ratio: _recall(list(oracle.values()), ratio) for ratio in reversed(_shared(oracle.values()))}
-            enough = [ratio for ratio, share in recall.items() if share is not None and share >= RECALL]
-            ratio = min(enough) if enough else None
-            lacking, todo = None, [run for run in runs if run.result.seed not in oracle]
-            add: list[float] = [] if ratio is None else [ratio]
-            if not oracle:
-                lacking = _unmeasured(runs, ("oracle",), condition)
-            elif not recall:
-                lacking, todo, add = "the runs share no keep ratio below 1", list(runs), [0.9]
-            elif any(share is None for share in recall.values()):
-                lacking, todo = UNKNOWN, []
-            elif ratio is None:
-                add = [round((1 + max(recall)) / 2, 3)]
-                lacking, todo = (
-                    f"no measured ratio below 1 keeps {RECALL:.0%} of the relevant area "
-                    f"({max(recall):g} keeps {recall[max(recall)]:.1%}); add ratio {add[0]:g}",
-                    list(runs),
-                )
-            kept = (
-                ""
-                if ratio is None
-                else f" at keep ratio {ratio:g}, which keeps {recall[ratio]:.1%} of the relevant area"
+
+    def effect(measured: _Measured) -> _Effect:
+        oracle = {seed: points for seed, (points,) in measured.items()}
+        recall = {ratio: _recall(list(oracle.values()), ratio) for ratio in reversed(_shared(measured))}
+        if not recall:
+            return _Effect({}, "", [0.9], "the runs share no keep ratio below 1")
+        known = {ratio: share for ratio, share in recall.items() if share is not None}
+        if known != recall:
+            return _Effect({}, "", [], UNKNOWN, unknowable=True)
+        details = {"relevant_recall": {f"{ratio:g}": share for ratio, share in recall.items()}}
+        enough = [ratio for ratio, share in known.items() if share >= RECALL]
+        if not enough:
+            most = max(known)
+            add = round((1 + most) / 2, 3)
+            lacking = (
+                f"no measured ratio below 1 keeps {RECALL:.0%} of the relevant area "
+                f"({most:g} keeps {known[most]:.1%}); add ratio {add:g}"
             )
+            return _Effect({}, "", [add], lacking, details=details)
+        ratio = min(enough)
+        values = {seed: fmean(point.difference for point in points.by_ratio[ratio]) for seed, points in oracle.items()}
+        what = f"accuracy of oracle less the unpruned model's at keep ratio {ratio:g}, which keeps {known[ratio]:.1%}"
+        return _Effect(values, f"{what} of the relevant area", [ratio], details=details)
+
+    return _findings(study, ("oracle",), effect)
+
+
+def _over_ratios(
+    ratios: Sequence[float], by_ratio: Mapping[int, Sequence[float]], what: str, lacking: str | None
+) -> _Effect:
+    """The mean over ratios; by_ratio: an effect for each, by seed."""
+    values = {seed: fmean(effects) for seed, effects in by_ratio.items() if effects}
+    details = {"per_ratio": [fmean(effects) for effects in zip(*by_ratio.values(), strict=True)]}
+    return _Effect(values, what + _over(ratios), ratios, lacking, details=details)
+
+
+def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_Measured], _Effect]) -> list[Finding]:
+    """One for each condition, and each set of options of the first method."""
+    runs, found = study.runs, []
+    for condition in _conditions(runs, methods):
+        for options in _variants(runs, condition, methods[0]):
+            measured = {}
+            for run in runs:
+                points = [_points(run, condition, each, options if i == 0 else None) for i, each in enumerate(methods)]
+                if all(each is not None for each in points):
+                    measured[run.result.seed] = tuple(each for each in points if each is not None)
+            at = effect(measured) if measured else _Effect({}, "", [], _unmeasured(runs, methods, condition))
+            again = [run for run in runs if at.lacking or run.result.seed not in measured]
+            alike = partial(_prune, methods=methods, condition=condition, keep=at.keep)
             found.append(
                 Finding(
-                    runs=runs,
+                    subject=study,
+                    what=at.what,
+                    estimate=Estimate.of_seeds(at.values),
+                    lacking=at.lacking,
                     site=condition.site if condition else None,
-                    variant=_variant(condition, "oracle", options),
-                    values={
-                        seed: fmean(point.difference for point in points.by_ratio[ratio])
-                        for seed, points in oracle.items()
-                        if ratio is not None
-                    },
-                    what=f"accuracy of oracle less the unpruned model's{kept}",
+                    variant=_variant(condition, methods[0], options),
+                    methods=methods,
                     images=condition.images if condition else None,
-                    lacking=lacking,
-                    todo=tuple(_prune(run, ("oracle",), condition, add) for run in todo),
-                    evidence=tuple(name for points in oracle.values() for name in points.evidence),
-                    details={"keep": ratio, "relevant_recall": {f"{r:g}": share for r, share in recall.items()}},
+                    todo=None if at.unknowable else "\n".join(map(alike, again)) or None,
+                    more=None if at.unknowable else partial(commands.further, runs, alike=alike),
+                    evidence=tuple(name for points in measured.values() for each in points for name in each.evidence),
+                    details={"keep": list(at.keep), **at.details},
                 )
             )
     return found
@@ -241,15 +233,11 @@ def _points(run: RunData, condition: Condition | None, method: str, options: str
     return Points(by_ratio, tuple(evidence)) if by_ratio else None
 
 
-def _curves(runs: tuple[RunData, ...], condition: Condition | None, method: str, options: str) -> dict[int, Points]:
-    """A method's points by seed, of the runs that have some."""
-    found = {run.result.seed: _points(run, condition, method, options) for run in runs}
-    return {seed: points for seed, points in found.items() if points is not None}
-
-
-def _shared(curves: Collection[Points]) -> list[float]:
+def _shared(measured: _Measured) -> list[float]:
     """The ratios that all have, from the largest."""
-    return sorted(set.intersection(*(set(points.by_ratio) for points in curves)), reverse=True) if curves else []
+    return sorted(
+        set.intersection(*(set(each.by_ratio) for points in measured.values() for each in points)), reverse=True
+    )
 
 
 def _recall(curves: list[Points], ratio: float) -> float | None:
@@ -257,7 +245,10 @@ def _recall(curves: list[Points], ratio: float) -> float | None:
     return fmean(share for share in shares if share is not None) if None not in shares else None
 
 
-def _prune(run: RunData, methods: tuple[str, ...], condition: Condition | None, keep: list[float]) -> str:
+def _prune(
+    run: RunData, name: str | None = None, *, methods: Sequence[str], condition: Condition | None, keep: Sequence[float]
+) -> str:
+    """The command that measures the run, or the one called `name`, as the others."""
     return commands.prune(
         run,
         methods,
@@ -265,6 +256,7 @@ def _prune(run: RunData, methods: tuple[str, ...], condition: Condition | None, 
         keep=[1.0, *keep] if keep else [],
         input_scores=condition.input_scores if condition else None,
         finetune_epochs=condition.finetune_epochs if condition else 0,
+        name=name,
     )
 
 
@@ -274,7 +266,7 @@ def _variant(condition: Condition | None, method: str, options: str) -> str | No
     return str(condition) if options == "{}" else f"{condition}, {method} {options}"
 
 
-def _over(ratios: list[float]) -> str:
+def _over(ratios: Sequence[float]) -> str:
     if not ratios:
         return ""
     if len(ratios) == 1:

@@ -1,13 +1,18 @@
 """The commands that supply missing evidence."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
 
 from tokenprune import files
 from tokenprune.claims.evidence import RunData
 from tokenprune.recipe import shipped_recipes
 from tokenprune.runs import run_name
 from tokenprune.runs.packed import Packed
+
+#: Commands for further seeds that are shown of one verdict.
+_SHOWN = 10
 
 
 def train(run: RunData, seed: int, changes: Sequence[str] = ()) -> tuple[str, str]:
@@ -45,6 +50,57 @@ def prune(
     words += ["--finetune-epochs", str(finetune_epochs)] if finetune_epochs else []
     words += ["--batch-size", str(batch_size)] if batch_size else []
     return shlex.join([*words, *_where(run)])
+
+
+@dataclass(frozen=True)
+class Need:
+    """A study that a finding compares: that of `run`, with `overrides`; trained with `seeds` so far."""
+
+    run: RunData
+    overrides: tuple[str, ...] = ()
+    seeds: frozenset[int] = frozenset()
+
+
+def further(runs: Sequence[RunData], wanted: int, alike: Callable[[RunData, str], str] | None = None) -> list[str]:
+    """Commands that train fresh seeds of a study, so that there are `wanted`, and measure them.
+
+    alike: the command that measures the run of that name as the one given.
+    """
+    have = {run.result.seed for run in runs}
+    seeds, each = list(_fresh(have, wanted - len(have))), 2 if alike else 1
+    shown = seeds[: _SHOWN // each]
+    lines = []
+    for seed in shown:
+        command, name = train(runs[0], seed)
+        lines += [command, alike(runs[0], name)] if alike else [command]
+    return [*lines, *_left((len(seeds) - len(shown)) * each)]
+
+
+def in_all(needs: Sequence[Need], have: int, wanted: int) -> list[str]:
+    """Commands that train the same seeds in every study compared: those begun in some, then fresh ones.
+
+    have: seeds that all have.
+    """
+    there = set[int]().union(*(need.seeds for need in needs))
+    begun = sorted(seed for seed in there if any(seed not in need.seeds for need in needs))
+    cells = [
+        (need, seed)
+        for seed in (*begun, *_fresh(there, wanted - have - len(begun)))
+        for need in needs
+        if seed not in need.seeds
+    ]
+    lines = [train(need.run, seed, need.overrides)[0] for need, seed in cells[:_SHOWN]]
+    return [*lines, *_left(len(cells) - _SHOWN)]
+
+
+def _fresh(have: Collection[int], wanted: int) -> Iterator[int]:
+    """Seeds that are not there yet."""
+    return islice((seed for seed in count() if seed not in have), max(0, wanted))
+
+
+def _left(number: int) -> list[str]:
+    """A line for commands that are not shown."""
+    return [f"# and {number} more like these"] if number > 0 else []
 
 
 def _recipe(run: RunData) -> tuple[str, str, list[str]]:

@@ -6,23 +6,19 @@ from pathlib import Path
 
 from tokenprune.claims import units
 from tokenprune.claims.catalogue import CLAIMS
-from tokenprune.claims.claim import Claim
+from tokenprune.claims.claim import Claim, Verdict
 from tokenprune.claims.evidence import read_runs
-from tokenprune.claims.judge import LEVEL, SEEDS, Verdict, judge
-from tokenprune.claims.theory import THEORY_CLAIMS, TheoryClaim, TheoryVerdict, judge_theory, read_theory
-from tokenprune.claims.theory.judge import TRIALS
+from tokenprune.claims.judge import LEVEL, REPLICATES, judge
+from tokenprune.claims.study import Study, studies
+from tokenprune.claims.theory.evidence import read_theory
+from tokenprune.claims.theory.study import laboratory_studies
 from tokenprune.claims.trend import Trend, trends
 from tokenprune.errors import UsageError, unknown
 
-_SEEDS_RULE = (
-    f"Replicates are training seeds, at least {SEEDS}; Student's two-sided t test against the threshold, p adjusted by "
-    f"Holm over all findings of the claim, {LEVEL:.0%}."
+_RULE = (
+    f"Replicates are {{}}, at least {REPLICATES}; the 95 % interval must lie wholly inside (or outside) of what counts "
+    f"as support, and p, adjusted by Holm over all findings of the claim, below {LEVEL:.0%}."
 )
-_TRIALS_RULE = (
-    f"Replicates are trials, at least {TRIALS}; the 95 % interval must lie wholly inside (or outside) the range that "
-    f"counts as support, and p, adjusted by Holm over all findings of the claim, below {LEVEL:.0%}."
-)
-
 
 #: The sweep that makes an experiment's runs.
 _SWEEPS = {
@@ -73,61 +69,48 @@ def explain(name: str, runs_dir: Path) -> Explanation:
 
     Raises UsageError, with the nearest id, for an unknown claim, and with all of them for an experiment of several.
     """
-    known: dict[str, Claim | TheoryClaim] = {claim.id: claim for claim in CLAIMS}
-    known |= {claim.id: claim for claim in THEORY_CLAIMS}
-    by_number = {claim.number.lower(): claim for claim in THEORY_CLAIMS}
+    known = {claim.id: claim for claim in CLAIMS}
     of_experiment = [claim for claim in CLAIMS if claim.experiment == name.upper()]
     if len(of_experiment) > 1:
         raise UsageError(f"{name.upper()} has several claims: {', '.join(claim.id for claim in of_experiment)}")
-    claim = known.get(name) or by_number.get(name.lower()) or next(iter(of_experiment), None)
+    claim = known.get(name) or next(iter(of_experiment), None)
     if claim is None:
         raise unknown("claim", name, known)
-    theory = isinstance(claim, TheoryClaim)
-    lines: list[str] = []
-    if theory:
-        judged, problems = _theory(claim.id, runs_dir)
+    found: Sequence[Study]
+    if claim.laboratory:
+        results, problems = read_theory(runs_dir)
+        found = laboratory_studies((folder.name, result) for folder, result in results)
     else:
-        judged, lines, problems = _images(claim.id, runs_dir)
+        runs, problems = read_runs(runs_dir)
+        found = studies(runs)
+    verdicts = judge(found, [claim])
+    names = _names(verdicts)
     return Explanation(
         claim=claim.id,
         statement=claim.statement,
         source=claim.source,
         reads=claim.reads,
         test=claim.test,
-        rule=_TRIALS_RULE if theory else _SEEDS_RULE,
-        published=() if isinstance(claim, TheoryClaim) else tuple(map(str, claim.published)),
-        judged=tuple(judged),
-        trends=tuple(lines),
-        missing=None if judged else _missing(claim, runs_dir),
+        rule=_RULE.format("trials" if claim.laboratory else "training seeds"),
+        published=tuple(map(str, claim.published)),
+        judged=tuple(Judged(_where(v, names[v.family]), v.verdict, v.why, v.todo, v.evidence) for v in verdicts),
+        trends=tuple(
+            _trend(each, names[each.family], claim.unit) for each in trends(verdicts) if each.slope is not None
+        ),
+        missing=None if verdicts else _missing(claim, runs_dir),
         problems=tuple(problems),
     )
 
 
-def _images(claim: str, runs_dir: Path) -> tuple[list[Judged], list[str], list[str]]:
-    runs, problems = read_runs(runs_dir)
-    verdicts = [verdict for verdict in judge(runs) if verdict.claim == claim]
-    names = _names(verdicts)
-    judged = [
-        _judged(v, ", ".join(filter(None, (names[v.family], f"depth {v.depth}", _at(v)))), v.todo) for v in verdicts
-    ]
-    unit = verdicts[0].unit if verdicts else ""
-    lines = [_trend(each, names[each.family], unit) for each in trends(verdicts) if each.slope is not None]
-    return judged, lines, problems
-
-
-def _theory(claim: str, runs_dir: Path) -> tuple[list[Judged], list[str]]:
-    found, problems = read_theory(runs_dir)
-    verdicts = judge_theory([(folder.name, result) for folder, result in found])
-    return [_judged(v, _setting(v), v.change) for v in verdicts if v.claim == claim], problems
-
-
-def _judged(verdict: Verdict | TheoryVerdict, where: str, further: str | None) -> Judged:
-    return Judged(where, verdict.verdict, verdict.why, further, tuple(verdict.evidence))
+def _where(verdict: Verdict, name: str) -> str:
+    if verdict.of == "trials":
+        return f"{verdict.variant}: {verdict.title}" if verdict.variant else verdict.title
+    return ", ".join(filter(None, (name, f"depth {verdict.depth}", _at(verdict))))
 
 
 def _names(verdicts: Sequence[Verdict]) -> dict[str, str]:
     """By family: recipe and images, and the family where these are not enough."""
-    names = {v.family: f"{v.recipe}, {v.data}" for v in verdicts}
+    names = {v.family: f"{v.recipe}, {v.title}" for v in verdicts}
     shared = [name for name in names.values() if list(names.values()).count(name) > 1]
     return {family: f"{name}, family {family}" if name in shared else name for family, name in names.items()}
 
@@ -147,12 +130,8 @@ def _trend(trend: Trend, name: str, unit: str) -> str:
     )
 
 
-def _setting(verdict: TheoryVerdict) -> str:
-    return f"{verdict.variant}: {verdict.title}" if verdict.variant else verdict.title
-
-
-def _missing(claim: Claim | TheoryClaim, runs_dir: Path) -> str:
-    if isinstance(claim, TheoryClaim):
-        return f"{runs_dir}: nothing here that it reads ({claim.reads}); `tokenprune theory --help` shows what makes it"
-    sweep = f"tokenprune sweep {_SWEEPS[claim.experiment]}"
-    return f"{runs_dir}: nothing here that it reads ({claim.reads}); `{sweep}` makes it"
+def _missing(claim: Claim, runs_dir: Path) -> str:
+    here = f"{runs_dir}: nothing here that it reads ({claim.reads})"
+    if claim.laboratory:
+        return f"{here}; `tokenprune theory --help` shows what makes it"
+    return f"{here}; `tokenprune sweep {_SWEEPS[claim.experiment]}` makes it"

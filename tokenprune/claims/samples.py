@@ -8,7 +8,7 @@ from statistics import fmean, linear_regression
 
 from tokenprune.claims.accuracy import UNKNOWN
 from tokenprune.claims.claim import Finding
-from tokenprune.claims.design import SAMPLES, Pruned, Setting, pruned
+from tokenprune.claims.study import SAMPLES, Pruned, TrainedStudy, pruned
 from tokenprune.claims.training import finding, shared
 
 #: Train sizes: the smallest, the largest, and one at least whose accuracy is a target.
@@ -19,7 +19,7 @@ _SAME = 1e-6
 _ROUNDING = 1e-12
 
 
-def fewer_samples(found: Sequence[Setting]) -> list[Finding]:
+def fewer_samples(found: Sequence[TrainedStudy]) -> list[Finding]:
     """k in N ~ alpha_*^-k, N the images needed for the accuracies of the curve of least alpha_*.
 
     Those at its train sizes but the smallest and the largest, so that a curve above it and one below are clipped alike.
@@ -69,7 +69,7 @@ def rising(accuracy: Sequence[float]) -> list[float]:
 
 
 #: By method and keep ratio, then by N.
-_Cells = dict[tuple[str, float], dict[int, Setting]]
+_Cells = dict[tuple[str, float], dict[int, TrainedStudy]]
 
 
 def _cells(group: Pruned) -> _Cells:
@@ -82,7 +82,7 @@ def _cells(group: Pruned) -> _Cells:
     return cells
 
 
-def _length(setting: Setting) -> tuple[object, ...]:
+def _length(setting: TrainedStudy) -> tuple[object, ...]:
     return tuple(setting.science[key] for key in SAMPLES)
 
 
@@ -122,7 +122,7 @@ def _finding(group: Pruned, cells: _Cells) -> Finding:
     return finding(group, arms, values, what, needed=at_middle)
 
 
-def _missing(group: Pruned, cells: _Cells) -> list[tuple[Setting, tuple[str, ...]]]:
+def _missing(group: Pruned, cells: _Cells) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
     """What fills the table of methods and train sizes."""
     table = {("none", 1.0): {}, **cells}
     there = {n: setting for row in cells.values() for n, setting in row.items()}
@@ -134,7 +134,7 @@ def _missing(group: Pruned, cells: _Cells) -> list[tuple[Setting, tuple[str, ...
     return found
 
 
-def _between(cells: _Cells, there: Mapping[int, Setting]) -> list[tuple[Setting, tuple[str, ...]]]:
+def _between(cells: _Cells, there: Mapping[int, TrainedStudy]) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
     """A third train size in every row: in the middle of the two, and as long trained as lies in the middle."""
     (few, first), (many, second) = sorted(there.items())
     middle = [math.sqrt(first.science[key] * second.science[key]) for key in SAMPLES[1:]]

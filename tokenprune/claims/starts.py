@@ -1,15 +1,19 @@
 """Claims about what a model starts from: findings from the runs' test accuracy."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from tokenprune.claims.claim import Finding, Need
-from tokenprune.claims.design import Setting, alike
+from tokenprune.claims import commands
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.commands import Need
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.study import TrainedStudy, alike
 from tokenprune.claims.training import difference, needed
 
 _NOISE = "start.noise"
 
 
-def from_cifar100(found: Sequence[Setting]) -> list[Finding]:
+def from_cifar100(found: Sequence[TrainedStudy]) -> list[Finding]:
     """Accuracy of models that start from CIFAR-100 less that from scratch."""
     findings = []
     what = "accuracy from a start on CIFAR-100 less that from scratch"
@@ -30,7 +34,7 @@ def from_cifar100(found: Sequence[Setting]) -> list[Finding]:
     return findings
 
 
-def least_against_most_noise(found: Sequence[Setting]) -> list[Finding]:
+def least_against_most_noise(found: Sequence[TrainedStudy]) -> list[Finding]:
     """Accuracy of models that start from the least noisy CIFAR-10 less that from the noisiest."""
     findings = []
     for group in _groups(found):
@@ -49,13 +53,13 @@ def least_against_most_noise(found: Sequence[Setting]) -> list[Finding]:
     return findings
 
 
-def _groups(found: Sequence[Setting]) -> list[list[Setting]]:
+def _groups(found: Sequence[TrainedStudy]) -> list[list[TrainedStudy]]:
     """Settings without a pruner that differ in their start; none of a single start."""
     plain = [setting for setting in found if setting.method == "none" and setting.science]
     return [group for group in alike(plain, ["start"]) if len(group) > 1]
 
 
-def _apart(starts: Sequence[Setting]) -> list[str | None]:
+def _apart(starts: Sequence[TrainedStudy]) -> list[str | None]:
     """What tells starts on the same images apart, in words; None for a lone one."""
     keys = [key for key in starts[0].science if key.startswith("start.") and key != _NOISE] if starts else []
     differ = [key for key in keys if len({str(start.science[key]) for start in starts}) > 1]
@@ -63,8 +67,8 @@ def _apart(starts: Sequence[Setting]) -> list[str | None]:
 
 
 def _finding(
-    group: Sequence[Setting],
-    arms: Sequence[Setting],
+    group: Sequence[TrainedStudy],
+    arms: Sequence[TrainedStudy],
     values: Mapping[int, float],
     what: str,
     variant: str | None = None,
@@ -72,16 +76,16 @@ def _finding(
     missing: Need | None = None,
 ) -> Finding:
     """About the group's runs from scratch, if there are any. arms: the settings compared."""
-    runs = min(group, key=lambda setting: setting.start != "scratch").runs
+    subject = min(group, key=lambda study: study.start != "scratch")
+    needs = (*needed(arms), *([missing] if missing else []))
     return Finding(
-        runs=runs,
-        site=None,
-        variant=variant,
-        values=dict(values),
+        subject=subject,
         what=what,
-        images=runs[0].result.test_count,
+        estimate=Estimate.of_seeds(values),
         lacking=lacking if lacking or values else "no seed was trained from both starts",
-        needs=(*needed(arms), *([missing] if missing else [])),
-        evidence=tuple(run.folder.name for setting in arms for run in setting.runs),
-        details={"arms": [setting.as_arm() for setting in group]},
+        variant=variant,
+        images=subject.runs[0].result.test_count,
+        more=partial(commands.in_all, needs, len(values)),
+        evidence=tuple(name for study in arms for name in study.folders),
+        details={"arms": [study.as_arm() for study in group]},
     )

@@ -1,34 +1,38 @@
 """Claims about models that are trained and tested with a pruner: findings from the runs' test accuracy."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
 
+from tokenprune.claims import commands
 from tokenprune.claims.accuracy import UNKNOWN
-from tokenprune.claims.claim import Finding, Need
-from tokenprune.claims.design import Pruned, Setting, largest, pruned
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.commands import Need
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.study import Pruned, TrainedStudy, largest, pruned
 from tokenprune.recipe import kept
 
 _NO_BASE = "no run was trained without a pruner"
 _WITHOUT = ("pruner.name=none",)
 
 
-def clean(setting: Setting) -> bool:
+def clean(setting: TrainedStudy) -> bool:
     """Whether nothing but the background is in the model's way."""
     return setting.scene != "spurious" and not setting.noise_tokens
 
 
-def noisy(setting: Setting) -> bool:
+def noisy(setting: TrainedStudy) -> bool:
     return setting.noise_tokens > 0
 
 
-def spurious(setting: Setting) -> bool:
+def spurious(setting: TrainedStudy) -> bool:
     return setting.scene == "spurious"
 
 
 def grouped(
-    find: Callable[[Pruned], list[Finding]], images: Callable[[Setting], bool]
-) -> Callable[[Sequence[Setting]], list[Finding]]:
+    find: Callable[[Pruned], list[Finding]], images: Callable[[TrainedStudy], bool]
+) -> Callable[[Sequence[TrainedStudy]], list[Finding]]:
     """A claim's `find` from one that reads settings which differ in their pruner, of such images, on the most."""
     return lambda found: [
         each for group in pruned(largest([setting for setting in found if images(setting)])) for each in find(group)
@@ -104,30 +108,30 @@ def worst_group(group: Pruned) -> list[Finding]:
 
 def finding(
     group: Pruned,
-    arms: Sequence[Setting],
+    arms: Sequence[TrainedStudy],
     values: Mapping[int, float],
     what: str,
     lacking: str | None = None,
-    missing: Sequence[tuple[Setting, tuple[str, ...]]] = (),
+    missing: Sequence[tuple[TrainedStudy, tuple[str, ...]]] = (),
     **details: Any,
 ) -> Finding:
     """About the group's base. arms: the settings compared. missing: settings to train, as changes of those there."""
-    runs = (group.base or group.settings[0]).runs
+    needs = (*needed(arms), *(Need(arm.runs[0], overrides) for arm, overrides in missing))
     return Finding(
-        runs=runs,
+        subject=group.base or group.settings[0],
+        what=what,
+        estimate=Estimate.of_seeds(values),
+        lacking=lacking if lacking or values else "no seed was trained in all the settings compared",
         site=group.site,
         variant=group.variant,
-        values=dict(values),
-        what=what,
-        images=runs[0].result.test_count,
-        lacking=lacking if lacking or values else "no seed was trained in all the settings compared",
-        needs=(*needed(arms), *(Need(arm.runs[0], overrides) for arm, overrides in missing)),
-        evidence=tuple(dict.fromkeys(run.folder.name for setting in arms or group.settings for run in setting.runs)),
-        details={**details, "arms": [setting.as_arm() for setting in group.settings]},
+        images=group.settings[0].runs[0].result.test_count,
+        more=partial(commands.in_all, needs, len(values)) if needs else None,
+        evidence=tuple(dict.fromkeys(name for study in arms or group.settings for name in study.folders)),
+        details={**details, "arms": [study.as_arm() for study in group.settings]},
     )
 
 
-def needed(arms: Iterable[Setting]) -> list[Need]:
+def needed(arms: Iterable[TrainedStudy]) -> list[Need]:
     """Further seeds of settings that are there."""
     return [Need(arm.runs[0], seeds=frozenset(arm.accuracy)) for arm in arms]
 
@@ -145,7 +149,7 @@ def shared(by_seed: Iterable[Mapping[int, Any]]) -> list[int]:
     return sorted(set.intersection(*map(set, by_seed)))
 
 
-def _by_seed(setting: Setting) -> dict[int, dict[str, float]]:
+def _by_seed(setting: TrainedStudy) -> dict[int, dict[str, float]]:
     groups = setting.groups or {}
     seeds = dict.fromkeys(seed for found in groups.values() for seed in found)
     return {seed: {name: found[seed] for name, found in groups.items()} for seed in seeds}

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenprune.claims.judge import SEEDS, Verdict
+from tokenprune.claims.claim import Verdict
+from tokenprune.claims.judge import REPLICATES
 from tokenprune.statistics import slope
 
 #: Fewer depths of three seeds have no trend.
@@ -44,8 +45,8 @@ def trends(verdicts: Sequence[Verdict]) -> list[Trend]:
 
 
 def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verdict]) -> Trend:
-    points = [(math.log2(verdict.depth), value) for verdict in verdicts for value in verdict.values.values()]
-    enough = sum(len(verdict.values) >= SEEDS for verdict in verdicts) >= _DEPTHS
+    points = [(math.log2(v.depth), value) for v in verdicts for value in v.values.values()]
+    enough = sum(len(verdict.values) >= REPLICATES for verdict in verdicts) >= _DEPTHS
     fit = slope([x for x, _ in points], [y for _, y in points]) if enough else None
     claim, family, site, variant = key
     return Trend(

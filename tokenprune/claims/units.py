@@ -1,17 +1,31 @@
-"""How effects are told, in one unit and one precision everywhere: points with one decimal, exponents with two."""
+"""How effects are written, in one unit and one precision everywhere: shares in points with one decimal, with a sign."""
 
-#: The unit of effects that are no share and so are not told in points.
+#: The unit of I1's effect.
 EXPONENT = "exponent"
 
 
+def in_points(unit: str) -> bool:
+    """Whether effects in that unit are differences of shares: of images answered rightly, of tokens, of attention."""
+    return unit == "accuracy" or unit.startswith("share")
+
+
 def effect(value: float, unit: str) -> str:
-    """0.0154 -> +1.5, or +0.02 of an exponent."""
-    return signed(value, 2) if unit == EXPONENT else signed(100 * value, 1)
+    """0.0154 -> +1.5 of a share, +0.02 of I1's exponent, 0.0154 of anything else."""
+    if in_points(unit):
+        return signed(100 * value, 1)
+    return signed(value, 2) if unit == EXPONENT else f"{value:.3g}".replace("-", "−")
 
 
 def named(value: float, unit: str) -> str:
-    """0.0154 -> +1.5 points, or +0.02"""
-    return effect(value, unit) + ("" if unit == EXPONENT else " points")
+    """0.0154 -> +1.5 points of a share; of anything else without its unit."""
+    return effect(value, unit) + (" points" if in_points(unit) else "")
+
+
+def bound(value: float, unit: str) -> str:
+    """A bound of what counts as support: 0, −1.0 points, 2."""
+    if value and in_points(unit):
+        return named(value, unit)
+    return f"{value:g}".replace("-", "−")
 
 
 def signed(value: float, digits: int) -> str:

@@ -153,6 +153,4 @@ def _measurements() -> list[dict[str, Any]]:
 def _claims() -> list[dict[str, Any]]:
     from tokenprune import claims
 
-    known = [(claim.experiment, claim.id, claim.statement) for claim in claims.all_claims()]
-    known += [(claim.number, claim.id, claim.statement) for claim in claims.THEORY_CLAIMS]
-    return [{"of": number, "claim": name, "statement": statement} for number, name, statement in known]
+    return [{"of": claim.experiment, "claim": claim.id, "statement": claim.statement} for claim in claims.CLAIMS]

@@ -74,9 +74,9 @@ def _runs(ctx: typer.Context, _: str) -> Offers:
 
 
 def _claims(*_: object) -> Offers:
-    from tokenprune.claims import CLAIMS, THEORY_CLAIMS
+    from tokenprune.claims import CLAIMS
 
-    return [(c.id, c.statement) for c in CLAIMS] + [(c.id, c.statement) for c in THEORY_CLAIMS]
+    return [(claim.id, claim.statement) for claim in CLAIMS]
 
 
 def _downloads(*_: object) -> Offers:

@@ -22,7 +22,7 @@ _AXES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma", "confusion": "
 def result(folder: TheoryFolder, *, as_json: bool) -> None:
     """Tables of a result, and the verdicts of its claims."""
     found = folder.theory_result()
-    verdicts = claims.judge_theory([(folder.name, found)])
+    verdicts = claims.judge(claims.laboratory_studies([(folder.name, found)]))
     if as_json:
         show.json(
             {
@@ -39,7 +39,7 @@ def result(folder: TheoryFolder, *, as_json: bool) -> None:
     print()
     for verdict in verdicts:
         variant = f" ({verdict.variant})" if verdict.variant else ""
-        print(f"{verdict.number} {verdict.claim}{variant}: {verdict.verdict}. {verdict.why}")
+        print(f"{verdict.experiment} {verdict.claim}{variant}: {verdict.verdict}. {verdict.why}")
     show.fields({"run": folder.path, "trained": f"{found.models:,} models in {found.seconds:.1f} s on {found.device}"})
 
 

@@ -104,7 +104,7 @@ def experiments(verdicts: Iterable[Verdict], trained: Sequence[Trained]) -> list
                 number,
                 family,
                 variant,
-                judged[0].data,
+                judged[0].title,
                 recipe_names(runs) or tuple(dict.fromkeys(v.recipe for v in judged)),
                 tuple(panels),
                 tuple(sorted({run.test_count for run in runs})),

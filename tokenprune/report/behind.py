@@ -142,7 +142,7 @@ def _verdict(cell: Cell) -> dict[str, Any]:
         "p": cell.p,
         "effect": None if cell.effect == DASH else _named(cell.effect, cell.judged.unit),
         "interval": None if cell.interval == DASH else cell.interval,
-        "seeds": cell.judged.seeds,
+        "seeds": cell.judged.n,
     }
 
 

@@ -12,7 +12,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.report.arms import experiments
 from tokenprune.report.collect import Report, collect
 from tokenprune.report.experiments import experiment_figure
-from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, theory_claim_table, to_csv, to_json
+from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_csv, to_json
 from tokenprune.report.figures import attention_figure, curve_figures, styles_of, suffixes
 from tokenprune.report.matrix_figure import matrix_figure
 from tokenprune.report.mosaic import EXAMPLES, Examples, mosaic, read_examples
@@ -37,7 +37,6 @@ _PAGES_AND_TABLES = {
     "claims.csv",
     "theory.html",
     "theory.csv",
-    "theory-claims.csv",
 }
 _CHOOSE = "--site, --method and --run of `tokenprune report` choose what is drawn"
 
@@ -53,7 +52,7 @@ def write(
     methods: Sequence[str] | None = None,
 ) -> Report:
     """Write figures/ and report.json into `out`; index.html, points.csv, runs.csv and claims.csv if there are trained
-    runs, theory.html, theory.csv and theory-claims.csv if there are runs of the laboratory.
+    runs, theory.html and theory.csv if there are runs of the laboratory.
 
     runs: folder names; sites, methods: of prunes, as in `collect`; None for all. What was damaged, unfinished or too
     much to draw is in `.problems` of the result. Pages and figures of an earlier report in `out` that are not part of
@@ -65,7 +64,7 @@ def write(
     points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
     tables = {"points": points, "runs": run_rows(report), "claims": claim_table(report)} if report.trained else {}
     if report.laboratory:
-        tables |= {"theory": laboratory_points, "theory-claims": theory_claim_table(report)}
+        tables |= {"theory": laboratory_points}
     report = replace(
         report, problems=(*report.problems, *problems), figures=tuple(drawing.name for drawing in drawings)
     )

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import CLAIMS, RunData, Trend, Verdict, judge, read_runs, trends
-from tokenprune.claims.design import Setting
+from tokenprune.claims import RunData, TrainedStudy, Trend, Verdict, judge, read_runs, studies, trends
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.recipe import Schedule
 from tokenprune.report import environment, theory
@@ -77,7 +76,7 @@ def collect(
     by = list(methods) if methods else None
     shown = tuple(_chosen(measured, at, by))
     trained = tuple(map(_trained, runs))
-    verdicts = tuple(verdict for verdict in judge(runs) if _is_of(verdict, at, by))
+    verdicts = tuple(verdict for verdict in judge(studies(runs)) if _is_of(verdict, at, by))
     found_trends = tuple(trends(verdicts))
     return Report(
         folders=tuple(run.folder for run in runs),
@@ -98,10 +97,10 @@ def collect(
 
 
 def _trained(run: RunData) -> Trained:
-    words = Setting((run,))
+    words = TrainedStudy((run,))
     bounds = wilson(run.result.test_correct, run.result.test_count)
     return Trained(
-        run.folder.name, run.result, *bounds, words.images, words.start, run.epochs[-1].step if run.epochs else 0
+        run.folder.name, run.result, *bounds, words.title, words.start, run.epochs[-1].step if run.epochs else 0
     )
 
 
@@ -120,5 +119,5 @@ def _chosen(measured: Iterable[Measured], sites: Sequence[str] | None, methods: 
 
 def _is_of(verdict: Verdict, sites: Sequence[str] | None, methods: Sequence[str] | None) -> bool:
     """Whether a verdict is shown: at one of the sites or at none, and on no methods but these."""
-    needed = next(claim.methods for claim in CLAIMS if claim.id == verdict.claim)
-    return (sites is None or verdict.site in (None, *sites)) and (methods is None or set(needed) <= set(methods))
+    at_site = sites is None or verdict.site in (None, *sites)
+    return at_site and (methods is None or set(verdict.methods) <= set(methods))

@@ -91,25 +91,20 @@ def point_rows(report: Report) -> list[dict[str, Any]]:
 
 def claim_rows(report: Report) -> list[dict[str, Any]]:
     """A row per verdict, with all that is behind it."""
-    return [verdict.model_dump(mode="json") for verdict in report.verdicts]
+    return [verdict.model_dump(mode="json") for verdict in (*report.verdicts, *report.laboratory.verdicts)]
 
 
 def claim_table(report: Report) -> list[dict[str, Any]]:
-    """The same for CSV: the trend over depth beside each verdict, the compared models left to report.json."""
+    """The same for CSV: the trend beside each verdict; without compared models and what theory.csv has."""
     trends = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in report.trends}
     rows = []
-    for verdict in report.verdicts:
-        row = verdict.model_dump(mode="json")
-        row["details"].pop("arms", None)
+    for verdict in (*report.verdicts, *report.laboratory.verdicts):
+        row = verdict.model_dump(mode="json", exclude={"details"} if verdict.of == "trials" else set())
+        row["details"] = {key: value for key, value in row.get("details", {}).items() if key != "arms"}
         trend = trends.get((verdict.claim, verdict.family, verdict.site, verdict.variant))
         row |= {f"trend_{name}": getattr(trend, name) if trend else None for name in _TREND}
         rows.append(row)
     return rows
-
-
-def theory_claim_table(report: Report) -> list[dict[str, Any]]:
-    """A row per verdict of the laboratory, for CSV: the numbers behind it are in theory.csv."""
-    return [verdict.model_dump(mode="json", exclude={"details", "range"}) for verdict in report.laboratory.verdicts]
 
 
 def to_json(value: Mapping[str, Any]) -> str:

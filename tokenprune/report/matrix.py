@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenprune.claims import CLAIMS, Claim, Trend, Verdict
+from tokenprune.claims.judge import side
 from tokenprune.report.numbers import DASH, effect, effect_bounds, p_value
 from tokenprune.report.series import Interval, Trained
 from tokenprune.report.style import slug
@@ -28,8 +29,8 @@ EXPERIMENTS = {
     "I7": "Noise tokens",
 }
 
-_CLAIMS = {claim.id: claim for claim in CLAIMS}
-_ORDER = {claim.id: place for place, claim in enumerate(sorted(CLAIMS, key=lambda claim: claim.experiment))}
+_CLAIMS = {claim.id: claim for claim in CLAIMS if not claim.laboratory}
+_ORDER = {claim.id: place for place, claim in enumerate(sorted(_CLAIMS.values(), key=lambda claim: claim.experiment))}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cell:
         judged = self.judged
         if judged.verdict != "undecided" or judged.p_adjusted is None or judged.low is None or judged.high is None:
             return False
-        return judged.low > -judged.margin or judged.high < -judged.margin
+        return side(judged.low, judged.high, judged.support) != "undecided"
 
     @property
     def sign(self) -> str:
@@ -135,7 +136,7 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], trained: Iterab
             rows.append(
                 Row(
                     _CLAIMS[claim],
-                    first.data,
+                    first.title,
                     _where(first),
                     " + ".join(dict.fromkeys(line[depth].recipe for depth in sorted(line))),
                     first.family,
@@ -167,7 +168,7 @@ def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
             if any(v is verdict for v in best) and (verdict.family in measured or not measured):
                 shown.append(verdict)
             else:
-                place = _where(verdict) or f"{verdict.data} images"
+                place = _where(verdict) or f"{verdict.title} images"
                 aside.setdefault((claim, verdict.why.rstrip(".")), set()).add(place)
     places: dict[tuple[str, str], list[str]] = {}
     for (claim, why), names in aside.items():
@@ -180,7 +181,7 @@ def _lines(verdicts: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) ->
     lines: dict[tuple[int, str, int, str, str], list[dict[int, Verdict]]] = {}
     for verdict in sorted(verdicts, key=lambda v: v.effect is None):  # what a row is of, before what only joins one
         images, _ = sizes.get(verdict.setting, (0, 0))
-        key = (_ORDER[verdict.claim], verdict.data, -images, verdict.family, _site_order(verdict))
+        key = (_ORDER[verdict.claim], verdict.title, -images, verdict.family, _site_order(verdict))
         empty = verdict.effect is None and verdict.site is None
         near = [found for other in sorted(lines) if other[:4] == key[:4] for found in lines[other]] if empty else []
         free = [line for line in [*lines.get(key, []), *near] if verdict.depth not in line]
@@ -205,7 +206,7 @@ def _apart(rows: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> lis
     """What tells each of a claim's rows from the others: images and site, and as much more as it takes."""
     sized = [sizes.get(verdict.setting, (0, 0)) for verdict in rows]
     kinds = [
-        [verdict.data for verdict in rows],
+        [verdict.title for verdict in rows],
         [_where(verdict) or "" for verdict in rows],
         [f"{images:,} images" for images, _ in sized],
         [f"{epochs} epochs" for _, epochs in sized],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.claims.images import mark_of
-from tokenprune.claims.judge import LEVEL, SEEDS
+from tokenprune.claims.judge import LEVEL, REPLICATES
 from tokenprune.claims.units import EXPONENT
 from tokenprune.report.collect import Report
 from tokenprune.report.matrix import ARROWS, NEAR, Cell, Matrix, Row
@@ -152,7 +152,7 @@ def _legend(matrix: Matrix) -> str:
     exponents = f" ({', '.join(sorted(units))}: an exponent)" if units else ""
     lines = [
         f"Effects in points{exponents}, means over training seeds: * supported, ! refuted, ? undecided (fewer than "
-        f"{SEEDS} seeds, or a Holm-adjusted p of {LEVEL:g} or more), {NEAR} undecided though its own interval "
+        f"{REPLICATES} seeds, or a Holm-adjusted p of {LEVEL:g} or more), {NEAR} undecided though its own interval "
         "leaves out the threshold."
     ]
     if len(matrix.depths) > 1:

@@ -11,10 +11,11 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from tokenprune.claims.theory.claim import TheoryFinding
-from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.runs import AttentionResult
-from tokenprune.statistics import mean_interval, t_test
+from tokenprune.statistics import mean_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,15 +28,15 @@ RESIDUAL = 0.01
 DRAWS = 200
 
 
-def concentration(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def concentration(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """Growth of attention on label-relevant tokens; variant `rate`: the power of its approach to the limit."""
-    chosen: list[Setting[AttentionResult]] = [
+    chosen: list[LaboratoryStudy[AttentionResult]] = [
         setting for setting in settings if isinstance(setting.first, AttentionResult)
     ]
     return [_growth(setting) for setting in chosen] + [_rate(setting) for setting in chosen]
 
 
-def measured(setting: Setting[AttentionResult], name: str) -> list[list[float]]:
+def measured(setting: LaboratoryStudy[AttentionResult], name: str) -> list[list[float]]:
     """Curves of the trials that did not diverge, over all seeds. name: of a field of AttentionResult.
 
     A trial whose loss, or anything else, ceased to be finite has diverged: what was measured before is not used.
@@ -49,24 +50,21 @@ def measured(setting: Setting[AttentionResult], name: str) -> list[list[float]]:
     return found
 
 
-def diverged(setting: Setting[AttentionResult]) -> int:
+def diverged(setting: LaboratoryStudy[AttentionResult]) -> int:
     return sum(len(result.attention) for result in setting.results) - len(measured(setting, "attention"))
 
 
-def _growth(setting: Setting[AttentionResult]) -> TheoryFinding:
+def _growth(setting: LaboratoryStudy[AttentionResult]) -> Finding:
     curves = measured(setting, "attention")
     changes = [curve[-1] - curve[0] for curve in curves]
-    effect, low, high = mean_interval(changes) if changes else (None, None, None)
     names = ("query_norm", "query_norm_other", "key_norm", "key_norm_other")
     lost = diverged(setting)
-    return TheoryFinding(
-        settings=(setting,),
+    return Finding(
+        subject=setting,
         what="growth of the attention summed over label-relevant tokens",
-        trials=len(curves),
-        effect=effect,
-        low=low,
-        high=high,
-        p=partial(t_test, changes),
+        estimate=Estimate.of_trials(changes),
+        n=len(curves),
+        more=partial(setting.further, len(curves)),
         lacking=None if changes else "every trial diverged",
         beside=f"{lost} diverged, left out" if lost else None,
         todo=_slower(setting, lost) if lost else None,
@@ -80,17 +78,18 @@ def _growth(setting: Setting[AttentionResult]) -> TheoryFinding:
     )
 
 
-def _rate(setting: Setting[AttentionResult]) -> TheoryFinding:
+def _rate(setting: LaboratoryStudy[AttentionResult]) -> Finding:
     import numpy as np
 
     result, curves, lost = setting.first, measured(setting, "attention"), diverged(setting)
     finding = partial(
-        TheoryFinding,
-        settings=(setting,),
+        Finding,
+        subject=setting,
         what="power p of limit - a(t) ~ t^-p, from the steepest step of the mean curve on",
-        trials=len(curves),
+        n=len(curves),
+        more=partial(setting.further, len(curves)),
         variant="rate",
-        range=(1.0, None),
+        support=(1.0, None),
         unit="power of 1 / t",
     )
     if not curves:
@@ -129,14 +128,10 @@ def _rate(setting: Setting[AttentionResult]) -> TheoryFinding:
     if not (TOLD[0] < min(low, power) and max(high, power) < TOLD[1]):
         said = f"the best fit is {power:.3g} ({low:.3g} to {high:.3g}), and powers beyond {TOLD[0]:g} to {TOLD[1]:g}"
         return unknown(lacking=f"p is not identified: {said} are not told apart", details=details)
-    from tokenprune.complexity import bootstrap_p
-
-    return finding(
-        effect=power, low=low, high=high, p=partial(bootstrap_p, powers), beside=limit_said or None, details=details
-    )
+    return finding(estimate=Estimate.of_draws(power, powers, len(curves)), beside=limit_said or None, details=details)
 
 
-def _limit(setting: Setting[AttentionResult], curves: list[list[float]]) -> dict[str, Any]:
+def _limit(setting: LaboratoryStudy[AttentionResult], curves: list[list[float]]) -> dict[str, Any]:
     """The limit that the theorem's own 1 / t leads to on the second half of the curve, by trial; and C of 1 - eta^C.
 
     other_limits: the same with t^-1/2 and t^-2, because a limit is known no better than the power that leads to it.
@@ -226,12 +221,12 @@ def _refined(t: "np.ndarray", a: "np.ndarray", power: float, scale: float) -> tu
     return float(np.exp(theta[0])), limit, float(np.sqrt(np.mean(left**2)))
 
 
-def _no_power(setting: Setting[AttentionResult]) -> str:
+def _no_power(setting: LaboratoryStudy[AttentionResult]) -> str:
     longer = {"curve.iterations": 4 * setting.first.recipe["curve"]["iterations"]}
     return f"More trials would not help: a longer curve, which shows more of the approach:\n{setting.command(longer)}"
 
 
-def _slower(setting: Setting[AttentionResult], lost: int) -> str:
+def _slower(setting: LaboratoryStudy[AttentionResult], lost: int) -> str:
     halved = {"train.step_size": setting.first.step_size / 2}
     return f"{_models(lost)} diverged: a smaller step size:\n{setting.command(halved)}"
 

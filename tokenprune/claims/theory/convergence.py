@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tokenprune.claims.theory.claim import TheoryFinding
-from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.runs import TimeResult
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ PLACES = 3
 TRIALS = 6
 
 
-def convergence(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def convergence(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """h and, as variant `eta`, k of T ~ alpha_*^-h eta^-k, ViTs. T: median over trials of the iterations needed.
 
     A median bears trials that were given up as long as they are fewer than half; other cells are left out.
@@ -31,9 +32,7 @@ def convergence(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
     return found
 
 
-def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFinding:
-    from tokenprune.complexity import bootstrap_p, bounds
-
+def _exponent(setting: LaboratoryStudy[TimeResult], variant: str | None) -> Finding:
     result = setting.first
     times = _times(setting, "iterations")
     name, symbol, which = ("alpha_*", "h", 1) if variant is None else ("eta", "k", 2)
@@ -46,10 +45,11 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
     counted = [each.diverged for each in setting.results if each.diverged is not None]
     lost = sum(counted) if counted else None
     finding = partial(
-        TheoryFinding,
-        settings=(setting,),
+        Finding,
+        subject=setting,
         what=f"exponent {symbol} of T ~ {name}^-{symbol}",
-        trials=times.shape[1],
+        n=times.shape[1],
+        more=partial(setting.further, times.shape[1]),
         variant=variant,
         unit=f"exponent of 1 / {name}",
         todo=_longer(setting, left_out, given_up, lost),
@@ -74,24 +74,23 @@ def _exponent(setting: Setting[TimeResult], variant: str | None) -> TheoryFindin
         return finding(lacking=f"fewer than {PLACES} {name} have cells in which most trials reached zero loss")
     if times.shape[1] < TRIALS:
         return finding(
-            effect=effect,
+            estimate=Estimate(effect, None, None, times.shape[1], lambda bound: None),
             lacking=f"the median of {times.shape[1]} trials has no bootstrap interval, it takes {TRIALS}",
             todo=f"{TRIALS} trials:\n{setting.command({'convergence.trials': TRIALS})}",
         )
     draws = _coefficient(design, _resampled(times), which)
-    low, high = bounds(draws)
-    return finding(effect=effect, low=low, high=high, p=partial(bootstrap_p, draws))
+    return finding(estimate=Estimate.of_draws(effect, draws, times.shape[1]))
 
 
 def _places(result: TimeResult) -> list[tuple[int, int]]:
     return [(row, column) for row in range(len(result.step_sizes)) for column in range(len(result.values))]
 
 
-def _trials_of(setting: Setting[TimeResult], row: int, column: int) -> list[int | None]:
+def _trials_of(setting: LaboratoryStudy[TimeResult], row: int, column: int) -> list[int | None]:
     return [t for each in setting.results for t in each.iterations[row][column]]
 
 
-def _times(setting: Setting[TimeResult], table: str) -> "np.ndarray":
+def _times(setting: LaboratoryStudy[TimeResult], table: str) -> "np.ndarray":
     """[cells, trials] over all seeds, cells by step size, then alpha_*; infinite where given up."""
     import numpy as np
 
@@ -154,7 +153,7 @@ def _only(values: "np.ndarray") -> float | None:
     return float(values[0]) if len(values) else None
 
 
-def _longer(setting: Setting[TimeResult], left_out: int, given_up: int, lost: int | None) -> str | None:
+def _longer(setting: LaboratoryStudy[TimeResult], left_out: int, given_up: int, lost: int | None) -> str | None:
     """More iterations for trials that were given up, smaller steps for those that diverged."""
     said = []
     if lost:

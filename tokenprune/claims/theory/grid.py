@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.theory.study import LaboratoryStudy
 
 
 def wider(
-    setting: Setting[Any],
+    setting: LaboratoryStudy[Any],
     key: str,
     samples: Sequence[int],
     bound: Sequence[str | None],

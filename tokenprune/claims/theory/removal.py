@@ -4,16 +4,18 @@ tokenprune.complexity is imported inside the functions: numpy costs more than mo
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from tokenprune.claims.theory.claim import TheoryFinding
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.grid import wider
 from tokenprune.claims.theory.scaling import training_time
-from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.runs import SparsifyResult
 
 
-def after_removal(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def after_removal(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """log2 of N50 after removal over N50 before, and over N50 after random removal of as many tokens."""
     found = []
     for setting in settings:
@@ -25,7 +27,7 @@ def after_removal(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
     return found
 
 
-def _ratio(setting: Setting[SparsifyResult], method: str, reference: str) -> TheoryFinding:
+def _ratio(setting: LaboratoryStudy[SparsifyResult], method: str, reference: str) -> Finding:
     from tokenprune.complexity import columns, power_law
 
     result = setting.first
@@ -38,16 +40,14 @@ def _ratio(setting: Setting[SparsifyResult], method: str, reference: str) -> The
     spoken = [_removed(name) for name in (reference, method)]
     beyond = [f"N50 {name} is {bound}" for name, bound in zip(spoken, fit.bound, strict=True) if bound]
     lost = [_diverged(setting, name) for name in (reference, method)]
-    return TheoryFinding(
-        settings=(setting,),
+    return Finding(
+        subject=setting,
         what=f"log2 of N50 with {result.complexity_removed} {method} tokens removed over N50 "
         + ("before" if reference == "none" else "with as many random ones removed"),
-        trials=trials,
+        estimate=Estimate.of_fit(power, trials),
+        n=trials,
+        more=partial(setting.further, trials),
         variant=method if reference == "none" else f"{method} against random",
-        effect=power.estimate,
-        low=power.low,
-        high=power.high,
-        p=power.p,
         lacking=power.lacking and (" and ".join(beyond) or power.lacking),
         todo=wider(
             setting,
@@ -77,7 +77,7 @@ def _removed(method: str) -> str:
     return "before removal" if method == "none" else f"with {method} tokens removed"
 
 
-def _removal(setting: Setting[SparsifyResult], method: str) -> list[int]:
+def _removal(setting: LaboratoryStudy[SparsifyResult], method: str) -> list[int]:
     """Successes by N, over all seeds."""
     return [
         sum(loss is not None and loss < setting.first.success for cell in cells for loss in cell)
@@ -85,5 +85,5 @@ def _removal(setting: Setting[SparsifyResult], method: str) -> list[int]:
     ]
 
 
-def _diverged(setting: Setting[SparsifyResult], method: str) -> int:
+def _diverged(setting: LaboratoryStudy[SparsifyResult], method: str) -> int:
     return sum(loss is None for each in setting.results for cell in each.complexity[method] for loss in cell)

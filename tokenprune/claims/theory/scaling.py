@@ -9,10 +9,11 @@ from dataclasses import asdict
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.published import EXPONENTS, PHASE_VIT
-from tokenprune.claims.theory.claim import TheoryFinding
 from tokenprune.claims.theory.grid import wider
-from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.runs import PhaseResult
 
 if TYPE_CHECKING:
@@ -24,22 +25,22 @@ _PARTS = (1, 2, 4, 8)
 _NAMES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma"}
 
 
-def against_alpha(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def against_alpha(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """Exponent of N50 against 1 / alpha_*, ViTs."""
     return [_exponent(setting) for setting in _phases(settings, "vit", "alpha")]
 
 
-def against_noise(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def against_noise(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """Slope of N50^-1/2 against tau, ViTs."""
     return [_slope(setting) for setting in _phases(settings, "vit", "noise")]
 
 
-def against_start(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def against_start(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """Slope of N50^-1/2 against sigma, ViTs."""
     return [_slope(setting) for setting in _phases(settings, "vit", "start")]
 
 
-def against_cnn(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def against_cnn(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """Exponent of a CNN less that of the ViT on the same data, trained and tested alike.
 
     A network meets the other with the same model section but for the kind, and all others only if there is none.
@@ -56,7 +57,7 @@ def against_cnn(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
     return found
 
 
-def _phases(settings: Sequence[Setting[Any]], kind: str, axis: str) -> list[Setting[PhaseResult]]:
+def _phases(settings: Sequence[LaboratoryStudy[Any]], kind: str, axis: str) -> list[LaboratoryStudy[PhaseResult]]:
     return [
         setting
         for setting in settings
@@ -64,14 +65,14 @@ def _phases(settings: Sequence[Setting[Any]], kind: str, axis: str) -> list[Sett
     ]
 
 
-def _successes(setting: Setting[PhaseResult]) -> tuple[list[list[int]], int]:
+def _successes(setting: LaboratoryStudy[PhaseResult]) -> tuple[list[list[int]], int]:
     """By value, N, over all seeds; and of how many trials each."""
     tables = [result.successes() for result in setting.results]
     pooled = [[sum(cell) for cell in zip(*columns, strict=True)] for columns in zip(*tables, strict=True)]
     return pooled, sum(result.trials for result in setting.results)
 
 
-def _exponent(setting: Setting[PhaseResult]) -> TheoryFinding:
+def _exponent(setting: LaboratoryStudy[PhaseResult]) -> Finding:
     from tokenprune.complexity import power_law
 
     result = setting.first
@@ -79,14 +80,12 @@ def _exponent(setting: Setting[PhaseResult]) -> TheoryFinding:
     checked = checks(result.values, result.samples, successes, trials)
     lapsing = checked["with_lapse"]
     power = power_law([value**0.5 for value in result.values], result.samples, successes, trials)
-    return TheoryFinding(
-        settings=(setting,),
+    return Finding(
+        subject=setting,
         what="exponent g of N50 ~ alpha_*^-g",
-        trials=trials,
-        effect=power.estimate,
-        low=power.low,
-        high=power.high,
-        p=power.p,
+        estimate=Estimate.of_fit(power, trials),
+        n=trials,
+        more=partial(setting.further, trials),
         lacking=power.lacking,
         todo=_wider(setting, successes, trials),
         beside=lapsing and f"{lapsing['exponent']:.3g} with a lapse of {lapsing['lapse']:.1%}",
@@ -118,7 +117,7 @@ def published_exponent() -> dict[str, float | None]:
     }
 
 
-def training_time(setting: Setting[Any]) -> float:
+def training_time(setting: LaboratoryStudy[Any]) -> float:
     """eta epochs / batch: what N is multiplied with to count steps of SGD by their size."""
     train = setting.first.recipe["train"]
     return float(train["step_size"] * train["epochs"] / train["batch_size"])
@@ -160,7 +159,7 @@ def _offset(values: Sequence[float], samples: Sequence[int], successes: "Table",
     return fit.zero if fit.estimate is not None and fit.estimate > 0 else None
 
 
-def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
+def _slope(setting: LaboratoryStudy[PhaseResult]) -> Finding:
     from tokenprune.complexity import columns, lack_of_fit, line
 
     result = setting.first
@@ -168,14 +167,12 @@ def _slope(setting: Setting[PhaseResult]) -> TheoryFinding:
     fit = line(result.values, result.samples, successes, trials)
     lacking = lack_of_fit(fit, columns(result.values, result.samples, successes, trials))
     name = _NAMES[result.axis]
-    return TheoryFinding(
-        settings=(setting,),
+    return Finding(
+        subject=setting,
         what=f"slope of N50^-1/2 against {name}",
-        trials=trials,
-        effect=fit.estimate,
-        low=fit.low,
-        high=fit.high,
-        p=fit.p,
+        estimate=Estimate.of_fit(fit, trials),
+        n=trials,
+        more=partial(setting.further, trials),
         lacking=fit.lacking,
         todo=_wider(setting, successes, trials),
         beside=f"form (Theta(1) - {name})^-2: lack of fit p {_p(lacking.p)}" if lacking else None,
@@ -196,8 +193,8 @@ def _p(value: float) -> str:
     return "below 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
-def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryFinding:
-    from tokenprune.complexity import bootstrap_p, bounds, power_law
+def _difference(vit: LaboratoryStudy[PhaseResult], cnn: LaboratoryStudy[PhaseResult]) -> Finding:
+    from tokenprune.complexity import power_law
 
     fits, tables = [], []
     for seed, setting in enumerate((vit, cnn)):
@@ -209,10 +206,12 @@ def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryF
     lacking = [f"{name}: {fit.lacking}" for name, fit in zip(("vit", "cnn"), fits, strict=True) if fit.lacking]
     todo = [text for table in tables if (text := _wider(*table)) is not None]
     finding = partial(
-        TheoryFinding,
-        settings=(vit, cnn),
+        Finding,
+        subject=vit,
+        others=(cnn,),
         what="exponent g of N50 ~ alpha_*^-g of the CNN less that of the ViT",
-        trials=min(trials for *_, trials in tables),
+        n=min(trials for *_, trials in tables),
+        more=partial(_more_of_both, vit, cnn, min(trials for *_, trials in tables)),
         todo="\n".join(todo) or None,
         details={
             name: {
@@ -230,13 +229,9 @@ def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryF
     )
     if first.estimate is None or second.estimate is None:
         return finding(lacking="; ".join(lacking))
-    gaps = second.samples - first.samples
-    low, high = bounds(gaps)
+    gap, gaps = second.estimate - first.estimate, second.samples - first.samples
     return finding(
-        effect=second.estimate - first.estimate,
-        low=low,
-        high=high,
-        p=partial(bootstrap_p, gaps),
+        estimate=Estimate.of_draws(gap, gaps, min(trials for *_, trials in tables)),
         beside="; ".join(
             f"{name} {fit.estimate:.3g} ({fit.low:.3g} to {fit.high:.3g})"
             for name, fit in zip(("CNN", "ViT"), (second, first), strict=True)
@@ -244,28 +239,35 @@ def _difference(vit: Setting[PhaseResult], cnn: Setting[PhaseResult]) -> TheoryF
     )
 
 
-def _alone(cnn: Setting[PhaseResult]) -> TheoryFinding:
-    return TheoryFinding(
-        settings=(cnn,),
+def _more_of_both(
+    vit: LaboratoryStudy[PhaseResult], cnn: LaboratoryStudy[PhaseResult], have: int, wanted: int
+) -> list[str]:
+    """Further trials are needed of the ViT and of the CNN alike."""
+    return [*vit.further(have, wanted), *cnn.further(have, wanted)[1:]]
+
+
+def _alone(cnn: LaboratoryStudy[PhaseResult]) -> Finding:
+    return Finding(
+        subject=cnn,
         what="",
-        trials=_successes(cnn)[1],
+        n=_successes(cnn)[1],
         lacking="no ViT was trained and tested like this CNN",
         todo="The ViT beside it:\n" + cnn.command({"model.kind": "vit", "grid.samples": None}),
     )
 
 
-def _task(setting: Setting[PhaseResult]) -> str:
+def _task(setting: LaboratoryStudy[PhaseResult]) -> str:
     """What a ViT and a CNN must share to be compared."""
     recipe = setting.first.recipe
     grid = {key: value for key, value in recipe["grid"].items() if key != "samples"}
     return json.dumps([recipe["data"], recipe["train"], grid], sort_keys=True)
 
 
-def _network(setting: Setting[PhaseResult]) -> str:
+def _network(setting: LaboratoryStudy[PhaseResult]) -> str:
     return json.dumps({**setting.first.recipe["model"], "kind": None}, sort_keys=True)
 
 
-def _table(setting: Setting[PhaseResult], successes: list[list[int]], trials: int) -> dict[str, Any]:
+def _table(setting: LaboratoryStudy[PhaseResult], successes: list[list[int]], trials: int) -> dict[str, Any]:
     from tokenprune.complexity import columns
 
     result = setting.first
@@ -281,7 +283,7 @@ def _table(setting: Setting[PhaseResult], successes: list[list[int]], trials: in
     }
 
 
-def _wider(setting: Setting[PhaseResult], successes: list[list[int]], trials: int) -> str | None:
+def _wider(setting: LaboratoryStudy[PhaseResult], successes: list[list[int]], trials: int) -> str | None:
     """The grid that would give every column an N50."""
     from tokenprune.complexity import columns
 

@@ -8,57 +8,31 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from tokenprune.claims.theory.claim import TheoryClaim, TheoryFinding
-from tokenprune.claims.theory.setting import Setting
+from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.runs import SpatialResult
-from tokenprune.statistics import mean_interval, t_test
 
 PAPER = "Jelassi, Sander & Li, Vision Transformers provably learn spatial structure, NeurIPS 2022"
 _ARMS = ("transfer", "scratch")
 
 
-def associates(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def associates(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """Growth of patch association, last less first, by trial: mean overlap, and variant `exact`."""
     chosen = _spatial(settings)
     return [_growth(setting, name) for name in ("overlap", "exact") for setting in chosen]
 
 
-def transfers(settings: Sequence[Setting[Any]]) -> list[TheoryFinding]:
+def transfers(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
     """log2 of N50 from scratch over N50 of transfer."""
     return [_ratio(setting) for setting in _spatial(settings)]
 
 
-SPATIAL_CLAIMS: tuple[TheoryClaim, ...] = (
-    TheoryClaim(
-        id="theory-spatial-association",
-        number="T8",
-        statement="Trained on spatially structured data, positional attention comes to associate patches of one set.",
-        source=f"{PAPER}: patch association is learnt by minimising the training loss",
-        reads="spatial results",
-        test="overlap of the C - 1 largest A_ij with i's own set, last less first, is above 0; variant exact",
-        unit="share",
-        range=(0.0, None),
-        find=associates,
-    ),
-    TheoryClaim(
-        id="theory-spatial-transfer",
-        number="T9",
-        statement="With attention taken from a task of the same spatial structure, fewer samples are needed.",
-        source=f"{PAPER}: fine-tuning v with A frozen needs far fewer samples",
-        reads="spatial results",
-        test="log2 of N50 from scratch over N50 with A frozen and v trained is above 0",
-        unit="doublings of N50",
-        range=(0.0, None),
-        find=transfers,
-    ),
-)
-
-
-def _spatial(settings: Sequence[Setting[Any]]) -> list[Setting[SpatialResult]]:
+def _spatial(settings: Sequence[LaboratoryStudy[Any]]) -> list[LaboratoryStudy[SpatialResult]]:
     return [setting for setting in settings if isinstance(setting.first, SpatialResult)]
 
 
-def _growth(setting: Setting[SpatialResult], name: str) -> TheoryFinding:
+def _growth(setting: LaboratoryStudy[SpatialResult], name: str) -> Finding:
     curves = [pair for result in setting.results for pair in zip(getattr(result, name), result.loss, strict=True)]
     whole = [
         [value for value in curve if value is not None]
@@ -66,16 +40,13 @@ def _growth(setting: Setting[SpatialResult], name: str) -> TheoryFinding:
         if None not in curve and None not in loss
     ]
     changes = [curve[-1] - curve[0] for curve in whole]
-    effect, low, high = mean_interval(changes) if changes else (None, None, None)
-    return TheoryFinding(
-        settings=(setting,),
+    return Finding(
+        subject=setting,
         what="growth of the mean overlap with the own set" if name == "overlap" else "growth of the exact-match rate",
-        trials=len(whole),
+        n=len(whole),
+        more=partial(setting.further, len(whole)),
         variant=None if name == "overlap" else name,
-        effect=effect,
-        low=low,
-        high=high,
-        p=partial(t_test, changes),
+        estimate=Estimate.of_trials(changes),
         lacking=None if changes else "every trial diverged",
         details={
             "first": fmean([curve[0] for curve in whole]) if whole else None,
@@ -94,7 +65,7 @@ def _growth(setting: Setting[SpatialResult], name: str) -> TheoryFinding:
     )
 
 
-def _ratio(setting: Setting[SpatialResult]) -> TheoryFinding:
+def _ratio(setting: LaboratoryStudy[SpatialResult]) -> Finding:
     from tokenprune.complexity import columns, power_law
 
     samples = setting.first.samples
@@ -108,14 +79,12 @@ def _ratio(setting: Setting[SpatialResult]) -> TheoryFinding:
     lacking = power.lacking
     if lacking and bounds:
         lacking = "; ".join(f"N50 of {arm} is {bound}" for arm, bound in bounds.items())
-    return TheoryFinding(
-        settings=(setting,),
+    return Finding(
+        subject=setting,
         what="log2 of N50 from scratch over N50 of transfer",
-        trials=trials,
-        effect=power.estimate,
-        low=power.low,
-        high=power.high,
-        p=power.p,
+        estimate=Estimate.of_fit(power, trials),
+        n=trials,
+        more=partial(setting.further, trials),
         lacking=lacking,
         todo=_wider(setting, bounds),
         details={
@@ -136,7 +105,7 @@ def _ratio(setting: Setting[SpatialResult]) -> TheoryFinding:
     )
 
 
-def _wider(setting: Setting[SpatialResult], bounds: dict[str, str]) -> str | None:
+def _wider(setting: LaboratoryStudy[SpatialResult], bounds: dict[str, str]) -> str | None:
     """The command that adds the N that an arm lacks; None where both have an N50."""
     more = set(setting.first.samples)
     for bound in bounds.values():
@@ -149,7 +118,7 @@ def _wider(setting: Setting[SpatialResult], bounds: dict[str, str]) -> str | Non
     return f"{said}: a wider range of N:\n{setting.command({'transfer.samples': wanted})}"
 
 
-def _pooled(setting: Setting[SpatialResult], table: str, attention: str) -> float | None:
+def _pooled(setting: LaboratoryStudy[SpatialResult], table: str, attention: str) -> float | None:
     return _mean(value for result in setting.results for value in getattr(result, table)[attention])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import TheoryVerdict, judge_theory, read_theory
+from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
 from tokenprune.report import environment
 from tokenprune.report.theory.settings import Case, cases
 from tokenprune.runs import TheoryFolder, TheoryResult
@@ -20,7 +20,7 @@ class Laboratory:
 
     runs: tuple[tuple[TheoryFolder, TheoryResult], ...]
     cases: tuple[Case[Any], ...]
-    verdicts: tuple[TheoryVerdict, ...]
+    verdicts: tuple[Verdict, ...]
     environments: dict[str, dict[str, Any]]
     problems: tuple[str, ...]
 
@@ -32,11 +32,12 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
     """Read the laboratory's runs in `runs_dir`, or those named; none at all is no error."""
     found, problems = read_theory(runs_dir)
     runs = [(folder, result) for folder, result in found if names is None or folder.name in names]
+    studies = laboratory_studies((folder.name, result) for folder, result in runs)
     environments, unread = environment.read_all(folder for folder, _ in runs)
     return Laboratory(
         tuple(runs),
         tuple(cases(runs)),
-        tuple(judge_theory([(folder.name, result) for folder, result in runs])),
+        tuple(judge(studies)),
         environments,
         (*problems, *unread),
     )

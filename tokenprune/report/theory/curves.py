@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenprune.claims import TheoryVerdict
+from tokenprune.claims import Verdict
 from tokenprune.claims.published import ATTENTION, REMOVAL
 from tokenprune.claims.theory.attention import diverged, measured
 from tokenprune.report.series import Interval
@@ -22,7 +22,7 @@ _LYING = {"irrelevant", "magnitude"}
 _NORMS = (("query", "W_Q", ORANGE), ("key", "W_K", GREEN))
 
 
-def attention_figure(cases: Sequence[Case[AttentionResult]], verdicts: Sequence[TheoryVerdict] = ()) -> Drawing:
+def attention_figure(cases: Sequence[Case[AttentionResult]], verdicts: Sequence[Verdict] = ()) -> Drawing:
     """Attention on label-relevant tokens beside the published curve, and norms along patterns."""
     figure, (ax, side), _ = layout.sheet([1.25, 1], height=3.0)
     for index, case in enumerate(cases):
@@ -123,7 +123,7 @@ def removal_figure(cases: Sequence[Case[SparsifyResult]]) -> Drawing:
     return layout.finish(figure, "removal", "Test loss against tokens removed", caption, alt)
 
 
-def removal_samples_figure(cases: Sequence[Case[SparsifyResult]], verdicts: Sequence[TheoryVerdict]) -> Drawing:
+def removal_samples_figure(cases: Sequence[Case[SparsifyResult]], verdicts: Sequence[Verdict]) -> Drawing:
     """Success against N before and after removal; what removal saves, in doublings of N50."""
     figure, (ax, side), small = layout.sheet([1.5, 1], len(cases) - 1, height=3.0, top=0.62, names=1.0)
     called = names(cases)
@@ -176,7 +176,7 @@ def removal_samples_figure(cases: Sequence[Case[SparsifyResult]], verdicts: Sequ
     return layout.finish(figure, "removal-samples", "Samples needed before and after removal", caption, alt)
 
 
-def time_figure(cases: Sequence[Case[TimeResult]], verdicts: Sequence[TheoryVerdict]) -> Drawing:
+def time_figure(cases: Sequence[Case[TimeResult]], verdicts: Sequence[Verdict]) -> Drawing:
     """Iterations to zero loss against alpha_* per step size, with the joint fit; exponents by setting."""
     figure, (ax, side), small = layout.sheet([1.5, 1], len(cases) - 1, height=3.0, top=0.56, names=1.0)
     called = names(cases)
@@ -262,7 +262,7 @@ def against_published(case: Case[SparsifyResult]) -> str:
     return text + (f" Not reproduced: {'; '.join(missed)}." if missed else "")
 
 
-def _approach(rate: TheoryVerdict) -> str:
+def _approach(rate: Verdict) -> str:
     """What the rate's verdict says of the limit and of the power that leads to it."""
     limit, interval = rate.details.get("limit"), rate.details.get("limit_interval")
     said = ""

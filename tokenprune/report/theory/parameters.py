@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tokenprune.claims.theory.setting import flat
+from tokenprune.claims.theory.study import flat
 from tokenprune.recipe import THEORY_RECIPES
 from tokenprune.recipe.section import Section
 from tokenprune.report.theory.numbers import Table

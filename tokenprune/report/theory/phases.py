@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokenprune.claims import TheoryVerdict
+from tokenprune.claims import Verdict
 from tokenprune.claims.published import EXPONENTS, PHASE_VIT
 from tokenprune.report.series import Interval
 from tokenprune.report.style import INK, MUTED, PAPER, RED, Drawing
@@ -79,7 +79,7 @@ _LAWS = {
 }
 
 
-def exponent_figure(vit: Sequence[Phase], cnn: Sequence[Phase], verdicts: Sequence[TheoryVerdict]) -> Drawing:
+def exponent_figure(vit: Sequence[Phase], cnn: Sequence[Phase], verdicts: Sequence[Verdict]) -> Drawing:
     """N50 against alpha_*: the first of each network with its columns, the others as thin fitted lines."""
     figure, (ax, side), _ = layout.sheet([1.5, 1], height=3.4, names=1.55)
     alphas: set[float] = set()
@@ -164,7 +164,7 @@ def _in_training_time(networks: Sequence[Sequence[Phase]]) -> str:
     )
 
 
-def _of_grid(phases: Sequence[Phase], verdicts: Sequence[TheoryVerdict]) -> str:
+def _of_grid(phases: Sequence[Phase], verdicts: Sequence[Verdict]) -> str:
     """How the exponent moves where only smaller N are used, and where success need not reach 1."""
     told = []
     for phase in phases:
@@ -234,7 +234,7 @@ def line_figure(groups: Sequence[Sequence[Phase]]) -> Drawing:
 _CALLED = {"noise": "noise", "start": "start", "confusion": "confusion"}
 
 
-def exponent(phase: Phase, verdicts: Sequence[TheoryVerdict]) -> Interval | None:
+def exponent(phase: Phase, verdicts: Sequence[Verdict]) -> Interval | None:
     """With the bootstrap's interval, from the verdict that this phase was tested in."""
     law = phase.joint
     if law.estimate is None:
@@ -246,7 +246,7 @@ def exponent(phase: Phase, verdicts: Sequence[TheoryVerdict]) -> Interval | None
     return Interval(law.estimate, verdict.low if verdict else None, verdict.high if verdict else None)
 
 
-def details_of(phase: Phase, verdicts: Sequence[TheoryVerdict]) -> dict[str, Any]:
+def details_of(phase: Phase, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """What the verdict that this phase was tested in knows of its fit, beside the exponent; empty if there is none."""
     kind = phase.result.kind
     verdict = series.verdict_of(verdicts, "theory-alpha" if kind == "vit" else "theory-vit-beats-cnn", phase.case)
@@ -255,7 +255,7 @@ def details_of(phase: Phase, verdicts: Sequence[TheoryVerdict]) -> dict[str, Any
     return dict(verdict.details.get("cnn", {})) if kind == "cnn" else dict(verdict.details)
 
 
-def published_exponent(verdicts: Sequence[TheoryVerdict]) -> Interval | None:
+def published_exponent(verdicts: Sequence[Verdict]) -> Interval | None:
     for verdict in verdicts:
         found = verdict.details.get("published")
         if found and found["exponent"] is not None:

@@ -23,7 +23,6 @@ def as_json(laboratory: Laboratory, rows: list[dict[str, Any]] | None = None) ->
         "runs": [
             {"run": folder.name, **result.model_dump(mode="json", include=_RUN)} for folder, result in laboratory.runs
         ],
-        "claims": [verdict.model_dump(mode="json") for verdict in laboratory.verdicts],
         "points": points(laboratory) if rows is None else rows,
         "environments": [{"runs": runs, **known} for known, runs in different(laboratory.environments)],
     }

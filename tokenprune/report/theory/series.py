@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tokenprune.claims import TheoryVerdict
+from tokenprune.claims import Verdict
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.claims.theory.attention import measured
 from tokenprune.claims.theory.scaling import training_time
@@ -229,9 +229,7 @@ def rate(count: int, trials: int) -> Interval:
     return Interval(count / trials, *wilson(count, trials))
 
 
-def verdict_of(
-    verdicts: Sequence[TheoryVerdict], claim: str, case: Case[Any], variant: str | None = None
-) -> TheoryVerdict | None:
+def verdict_of(verdicts: Sequence[Verdict], claim: str, case: Case[Any], variant: str | None = None) -> Verdict | None:
     """The one on this setting: its folders are the evidence, alone or beside others."""
     for verdict in verdicts:
         if (verdict.claim, verdict.variant) == (claim, variant) and case.setting.folders[0] in verdict.evidence:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from tokenprune.claims.theory.setting import Setting, flat, said
+from tokenprune.claims.theory.study import LaboratoryStudy, flat, laboratory_studies, said
 from tokenprune.recipe import THEORY_RECIPES
 from tokenprune.runs import TheoryFolder, TheoryResult
 
@@ -23,7 +23,7 @@ _JUDGED = ("success", "test_samples")
 class Case(Generic[Result]):
     """One setting of one experiment: its results over seeds, and what it is called beside others."""
 
-    setting: Setting[Result]
+    setting: LaboratoryStudy[Result]
     label: str
 
     @property
@@ -41,13 +41,8 @@ class Case(Generic[Result]):
 
 def cases(runs: Iterable[tuple[TheoryFolder, TheoryResult]]) -> list[Case[Any]]:
     """Runs pooled over seeds; by recipe, the default setting first."""
-    pools: dict[str, list[tuple[str, TheoryResult]]] = {}
-    for folder, result in sorted(runs, key=lambda pair: (pair[1].name, pair[1].setting, pair[1].seed)):
-        pools.setdefault(result.setting, []).append((folder.name, result))
-    found = [
-        Case(Setting(tuple(name for name, _ in pool), tuple(result for _, result in pool)), label(pool[0][1].recipe))
-        for pool in pools.values()
-    ]
+    studies = laboratory_studies((folder.name, result) for folder, result in runs)
+    found = [Case(study, label(study.first.recipe)) for study in studies]
     return sorted(found, key=lambda case: (case.first.name, rank(case.first.recipe)))
 
 

@@ -4,7 +4,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from tokenprune.claims import THEORY_CLAIMS, TheoryVerdict
+from tokenprune.claims import CLAIMS, Verdict
+from tokenprune.claims.judge import within
 from tokenprune.report.numbers import p_value, plain
 from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.settings import Case, rank
@@ -78,7 +79,7 @@ def matrix(laboratory: Laboratory) -> Matrix:
     settings = [owner[verdict.evidence[0]] for verdict in laboratory.verdicts]
     ranks = {case.label: rank(case.first.recipe) for case in reversed(settings)}
     columns = tuple(sorted(ranks, key=lambda label: (*ranks[label], label)))
-    tests = {claim.id: claim.test for claim in THEORY_CLAIMS}
+    tests = {claim.id: claim.test for claim in CLAIMS}
     rows = []
     for claim, variant in dict.fromkeys((verdict.claim, verdict.variant) for verdict in laboratory.verdicts):
         found = [
@@ -89,13 +90,13 @@ def matrix(laboratory: Laboratory) -> Matrix:
         first = found[0][1]
         rows.append(
             Row(
-                first.number,
+                first.experiment,
                 claim,
                 pretty(first.statement),
                 variant,
                 pretty(first.source),
                 pretty(tests.get(claim, "")),
-                pretty(f"{first.unit}; supported if {_range(first)}"),
+                pretty(f"{first.unit}; supported if {within(first.support, first.unit)}"),
                 tuple(
                     tuple(_cell(case, verdict) for case, verdict in found if case.label == column) for column in columns
                 ),
@@ -114,8 +115,8 @@ def estimate(value: float | None, low: float | None, high: float | None) -> str:
     return first + (f" ({bounds[0]} to {bounds[1]})" if low is not None and high is not None else "")
 
 
-def _cell(case: Case[Any], verdict: TheoryVerdict) -> Cell:
-    evidence = trials(verdict.trials)
+def _cell(case: Case[Any], verdict: Verdict) -> Cell:
+    evidence = trials(verdict.n)
     if verdict.p_adjusted is not None:
         evidence += f", p {p_value(verdict.p_adjusted, verdict.p_adjusted)}"
     return Cell(
@@ -129,14 +130,7 @@ def _cell(case: Case[Any], verdict: TheoryVerdict) -> Cell:
         tuple(
             (command, "\n".join(lines))
             for command, lines in itertools.groupby(
-                verdict.change.splitlines(), lambda line: line.startswith("tokenprune ")
+                (verdict.todo or "").splitlines(), lambda line: line.startswith("tokenprune ")
             )
         ),
     )
-
-
-def _range(verdict: TheoryVerdict) -> str:
-    low, high = verdict.range
-    if low is None or high is None:
-        return f"above {low:g}" if high is None else f"below {high:g}"
-    return f"above {low:g} and at most {high:g}"

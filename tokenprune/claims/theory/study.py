@@ -1,12 +1,14 @@
 """A setting of the theory laboratory: its results over seeds, in words, and the commands that would add to them."""
 
 import json
+import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+from tokenprune.errors import counted
 from tokenprune.recipe import THEORY_RECIPES, load_theory_recipe, shipped_recipes
 from tokenprune.runs import TheoryResult
 
@@ -39,9 +41,13 @@ _LONG = 4
 
 
 @dataclass(frozen=True)
-class Setting(Generic[Result]):
-    """Results of one experiment that differ only by seed, and the folders they were read from."""
+class LaboratoryStudy(Generic[Result]):
+    """Results of one experiment that differ only by seed, and the names of the folders they were read from."""
 
+    laboratory: ClassVar[bool] = True
+    depth: ClassVar[int] = 1
+    guesses: ClassVar[None] = None
+    place: ClassVar[tuple[Any, ...]] = ()
     folders: tuple[str, ...]
     results: tuple[Result, ...]
 
@@ -52,6 +58,18 @@ class Setting(Generic[Result]):
     @property
     def experiment(self) -> str:
         return str(self.first.recipe["experiment"])
+
+    @property
+    def setting(self) -> str:
+        return self.first.setting
+
+    @property
+    def family(self) -> str:
+        return self.first.setting
+
+    @property
+    def recipe(self) -> str:
+        return self.first.name
 
     @property
     def models(self) -> int:
@@ -65,11 +83,11 @@ class Setting(Generic[Result]):
         other = [key for key in here if key not in _ALWAYS and here[key] != default.get(key)]
         return ", ".join(said(key, here[key]) for key in (*always, *other) if key in here)
 
-    def differences(self, other: "Setting[Any]", without: Sequence[str] = ()) -> str:
-        """What is otherwise in `other`, in words."""
+    def differences(self, other: "LaboratoryStudy[Any]") -> str:
+        """What is otherwise in `other`, in words; the number of trials aside."""
         here, there = flat(self.first.recipe), flat(other.first.recipe)
         return ", ".join(
-            said(key, value) for key, value in there.items() if here.get(key) != value and key not in without
+            said(key, value) for key, value in there.items() if here.get(key) != value and key != "grid.trials"
         )
 
     def command(self, overrides: Mapping[str, object] | None = None, seed: int | None = None) -> str:
@@ -80,11 +98,23 @@ class Setting(Generic[Result]):
         words += [word for key, value in changes.items() for word in ("--set", f"{key}={_yaml(value)}")]
         return shlex.join([*words, *(["--seed", str(seed)] if seed is not None else [])])
 
-    def further_seeds(self, count: int) -> str:
-        """Commands for `count` seeds that are not here yet, a line each."""
-        have = {result.seed for result in self.results}
-        fresh = [seed for seed in range(len(have) + count) if seed not in have][:count]
-        return "\n".join(self.command(seed=seed) for seed in fresh)
+    def further(self, have: int, wanted: int) -> list[str]:
+        """Commands for seeds that bring `wanted` trials where there are `have`; at most five are written out."""
+        if wanted <= have:
+            return []
+        more = math.ceil((wanted - have) * len(self.results) / have) if have else 1
+        there = {result.seed for result in self.results}
+        fresh = [seed for seed in range(len(there) + min(more, 5)) if seed not in there][: min(more, 5)]
+        said = f"About {wanted - have} more trials at this spread, that is {counted(more, 'more seed')}:"
+        return [said, *(self.command(seed=seed) for seed in fresh)]
+
+
+def laboratory_studies(results: Iterable[tuple[str, TheoryResult]]) -> list[LaboratoryStudy[Any]]:
+    """Results, each with the name of its folder, by setting; seeds in order."""
+    pools: dict[str, list[tuple[str, TheoryResult]]] = {}
+    for name, result in sorted(results, key=lambda pair: (pair[1].name, pair[1].setting, pair[1].seed)):
+        pools.setdefault(result.setting, []).append((name, result))
+    return [LaboratoryStudy(*zip(*pool, strict=True)) for pool in pools.values()]
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:

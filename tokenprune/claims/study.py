@@ -1,4 +1,4 @@
-"""Settings of one depth beside each other: what replicates share, and which settings differ in chosen keys only."""
+"""Studies: replicates of one setting; and which of them differ in chosen keys only."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -6,19 +6,99 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from tokenprune.claims.evidence import RunData
+from tokenprune.statistics import wilson
 
 #: How many images, and how long they are trained on: varied together, so that the images seen in all stay the same.
 SAMPLES = ("data.train_size", "train.epochs", "train.warmup_epochs")
 
 
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """Replicates: runs that differ by their seed alone."""
+class Study(Protocol):
+    """Replicates of one setting: runs that differ by their seed alone.
 
+    laboratory: whether they are of the theory laboratory, not trained models. folders: names of the runs. setting: a
+    digest of what they share; family: of the same without the depth. recipe: its name. title: the setting in words.
+    models: how many were trained. depth: blocks of the model. guesses: why a model's accuracy says nothing; None
+    where it is above chance. place: where it stands among others; those of one place stay in their order.
+    """
+
+    @property
+    def laboratory(self) -> bool: ...
+    @property
+    def folders(self) -> tuple[str, ...]: ...
+    @property
+    def setting(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def recipe(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def models(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def guesses(self) -> str | None: ...
+    @property
+    def place(self) -> tuple[Any, ...]: ...
+
+    def differences(self, other: Any) -> str:
+        """What is otherwise in `other`, in words."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedStudy:
+    """Runs of `tokenprune train`, and the curves measured on them."""
+
+    laboratory: ClassVar[bool] = False
     runs: tuple[RunData, ...]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return tuple(run.folder.name for run in self.runs)
+
+    @property
+    def setting(self) -> str:
+        return self.runs[0].result.setting
+
+    @property
+    def family(self) -> str:
+        return self.runs[0].result.family
+
+    @property
+    def recipe(self) -> str:
+        return self.runs[0].result.name
+
+    @property
+    def depth(self) -> int:
+        return self.runs[0].result.model.depth
+
+    @property
+    def models(self) -> int:
+        return len(self.runs)
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        return self.family, self.depth, self.setting
+
+    @cached_property
+    def guesses(self) -> str | None:
+        results = [run.result for run in self.runs]
+        classes = len(results[0].data.classes)
+        correct, images = sum(result.test_correct for result in results), sum(result.test_count for result in results)
+        if wilson(correct, images)[0] > 1 / classes:
+            return None
+        model = "unpruned model" if self.method == "none" else f"model with {self.method}"
+        return f"the {model} is not above chance: accuracy {correct / images:.3f} of {classes} classes"
+
+    def differences(self, other: "TrainedStudy") -> str:
+        return ", ".join(
+            f"{key} {value}" for key, value in other.science.items() if self.science.get(key, value) != value
+        )
 
     @property
     def science(self) -> Mapping[str, Any]:
@@ -70,7 +150,7 @@ class Setting:
         return self.science.get("data.noise_tokens", 0.0)
 
     @property
-    def images(self) -> str:
+    def title(self) -> str:
         """The images in a few words: scene, tokens replaced by noise, and the source if it is not CIFAR-10."""
         data = self.runs[0].result.data
         words = [self.scene]
@@ -110,38 +190,39 @@ class Pruned:
 
     site: str
     variant: str
-    settings: tuple[Setting, ...]
+    settings: tuple[TrainedStudy, ...]
 
-    def of(self, *methods: str) -> list[Setting]:
+    def of(self, *methods: str) -> list[TrainedStudy]:
         return [setting for setting in self.settings if setting.method in methods]
 
     @property
-    def base(self) -> Setting | None:
+    def base(self) -> TrainedStudy | None:
         """Without a pruner, on the most images; of several as long trained the last."""
         return max(self.of("none"), key=lambda setting: (setting.samples, _epochs(setting)), default=None)
 
 
-def settings(runs: Sequence[RunData]) -> list[Setting]:
-    """The runs by setting, seeds in order."""
+def studies(runs: Sequence[RunData]) -> list[TrainedStudy]:
+    """The runs by setting, seeds in order; without those that others start from, and whose pruner removed nothing."""
     found: dict[str, list[RunData]] = {}
-    for run in sorted(runs, key=lambda run: run.result.seed):
+    judged = [run for run in runs if not run.result.pretraining and run.idle is None]
+    for run in sorted(judged, key=lambda run: run.result.seed):
         found.setdefault(run.result.setting, []).append(run)
-    return [Setting(tuple(found[name])) for name in sorted(found)]
+    return [TrainedStudy(tuple(found[name])) for name in sorted(found)]
 
 
-def alike(found: Sequence[Setting], vary: Collection[str]) -> list[list[Setting]]:
+def alike(found: Sequence[TrainedStudy], vary: Collection[str]) -> list[list[TrainedStudy]]:
     """Groups of settings that differ in `vary` alone, which names keys (`train.epochs`) and sections (`start`)."""
-    groups: dict[str, list[Setting]] = {}
+    groups: dict[str, list[TrainedStudy]] = {}
     for setting in found:
         groups.setdefault(setting.fixed(vary), []).append(setting)
     return list(groups.values())
 
 
-def pruned(found: Sequence[Setting], vary: Collection[str] = ()) -> list[Pruned]:
+def pruned(found: Sequence[TrainedStudy], vary: Collection[str] = ()) -> list[Pruned]:
     """Groups, each with one site, of settings that differ in their pruner and in `vary`; none where nobody prunes."""
     groups = []
     for group in alike([setting for setting in found if setting.science], ("pruner", *vary)):
-        sites: dict[str, list[Setting]] = {}
+        sites: dict[str, list[TrainedStudy]] = {}
         for setting in group:
             if setting.method != "none":
                 sites.setdefault(_placed(setting.science), []).append(setting)
@@ -153,35 +234,35 @@ def pruned(found: Sequence[Setting], vary: Collection[str] = ()) -> list[Pruned]
     return groups
 
 
-def observed(found: Sequence[Setting]) -> list[Setting]:
+def observed(found: Sequence[TrainedStudy]) -> list[TrainedStudy]:
     """The settings that speak for a trained model as such: no pruner, no start, and the most images."""
     return largest([setting for setting in found if setting.method == "none" and setting.start == "scratch"])
 
 
-def largest(found: Sequence[Setting]) -> list[Setting]:
+def largest(found: Sequence[TrainedStudy]) -> list[TrainedStudy]:
     """Of settings that differ in pruner, number of images and length alone, those on the most images."""
     groups = alike(found, ("pruner", *SAMPLES))
     most = {id(setting): max(other.samples for other in group) for group in groups for setting in group}
     return [setting for setting in found if setting.samples == most[id(setting)]]
 
 
-def measured(found: Sequence[Setting]) -> list[Setting]:
+def measured(found: Sequence[TrainedStudy]) -> list[TrainedStudy]:
     """The settings on which pruners were measured; where there are none, those on which they ought to be."""
     return [setting for setting in found if any(run.prunes for run in setting.runs)] or observed(found)
 
 
 def each(
-    find: Callable[[tuple[RunData, ...]], list[Any]], chosen: Callable[[Sequence[Setting]], list[Setting]]
-) -> Callable[[Sequence[Setting]], list[Any]]:
+    find: Callable[[TrainedStudy], list[Any]], chosen: Callable[[Sequence[TrainedStudy]], list[TrainedStudy]]
+) -> Callable[[Sequence[TrainedStudy]], list[Any]]:
     """A claim's `find` from one that reads a single setting."""
-    return lambda found: [finding for setting in chosen(found) for finding in find(setting.runs)]
+    return lambda found: [finding for setting in chosen(found) for finding in find(setting)]
 
 
-def _order(setting: Setting) -> tuple[str, float, int]:
+def _order(setting: TrainedStudy) -> tuple[str, float, int]:
     return setting.method, -setting.keep, setting.samples
 
 
-def _epochs(setting: Setting) -> int:
+def _epochs(setting: TrainedStudy) -> int:
     return setting.runs[0].result.epochs
 
 
