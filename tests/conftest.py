@@ -1,10 +1,13 @@
-"""One thread (two under contention are slower than one) and the folder of real images, where there is one."""
+"""One thread (two under contention are slower than one), no deadlines, and a folder of real images, if there is one."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("untimed", deadline=None)  # no test depends on the machine's speed
+settings.load_profile("untimed")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

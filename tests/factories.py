@@ -149,7 +149,7 @@ def make_prune(
     with np.load(folder.predictions) as arrays:
         labels, baseline = arrays["labels"], arrays["predictions"]
     known = (options or {}, sorted(curve, reverse=True), site)
-    ids = (curve_id(*known, seeds, 0, precision, "last") for seeds in range(draws, 64))
+    ids = (curve_id(*known, seeds, 0, precision) for seeds in range(draws, 64))
     path = next(path for seeds in ids if not (path := folder.prune_folder(method, seeds)).exists())
     runs.atomic.make_folder(path)
     rows: list[np.ndarray] = []

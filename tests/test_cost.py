@@ -61,7 +61,9 @@ def test_the_published_number() -> None:
         assert round(flops(architecture_of(named(name))).flops / 2e9, 1) == giga
 
 
-@pytest.mark.parametrize("site", ["input", "before:0", "after:0", "before:1,3", "after:1,2,3"])
+@pytest.mark.parametrize(
+    "site", ["input", "input:mean", "input:rollout", "before:0", "after:0", "before:1,3", "after:1,2,3"]
+)
 @pytest.mark.parametrize("keys", [{}, {"qk_norm": True}, {"class_token": False, "registers": 2}])
 def test_the_pruned_model_scores_included(site: str, keys: dict) -> None:
     vit = model(**keys)
@@ -71,17 +73,16 @@ def test_the_pruned_model_scores_included(site: str, keys: dict) -> None:
         torch.arange(B, device="meta"), 0,
     )  # fmt: skip
     for pruner in ("magnitude", "random", "oracle"):
-        for input_scores in ("last", "mean", "rollout") if site == "input" else ("last",):
-            sparse = SparseViT(vit, create(pruner), schedule, input_scores)
-            for keep in (1.0, 0.4):
-                with FlopCounterMode(display=False) as counter:
-                    asked = sparse.run(IMAGES, keep, info).asked
-                cost = flops(architecture, schedule, keep, asked, input_scores)
-                assert cost.flops == counter.get_total_flops() // B
-                if pruner == "magnitude":
-                    assert cost == flops(architecture, schedule, keep, ["attention"], input_scores)
-                else:
-                    assert cost.scoring == 0
+        sparse = SparseViT(vit, create(pruner), schedule)
+        for keep in (1.0, 0.4):
+            with FlopCounterMode(display=False) as counter:
+                asked = sparse.run(IMAGES, keep, info).asked
+            cost = flops(architecture, schedule, keep, asked)
+            assert cost.flops == counter.get_total_flops() // B
+            if pruner == "magnitude":
+                assert cost == flops(architecture, schedule, keep, ["attention"])
+            else:
+                assert cost.scoring == 0
 
 
 class Products(TorchDispatchMode):

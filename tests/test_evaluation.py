@@ -69,7 +69,7 @@ def separately(
     vit: VisionTransformer, dataset: Dataset, what: CurvePlan, method: str, keep: float, seed: int
 ) -> tuple[np.ndarray, list[TokenState]]:
     """The slow, obvious way: the pruned model alone, all images in one batch."""
-    model = SparseViT(vit, pruners.create(method), what.schedule, what.input_scores)
+    model = SparseViT(vit, pruners.create(method), what.schedule)
     (batch,) = data.test_batches(dataset, COUNT, 4)
     info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
     with torch.inference_mode():

@@ -6,11 +6,9 @@ torch's FlopCounterMode; softmax, norms, activations, top-k and gather are not.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from tokenprune.recipe import Schedule, kept
-
-InputScores = Literal["last", "mean", "rollout"]
+from tokenprune.recipe.site import InputScores
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,6 @@ def flops(
     schedule: Schedule | None = None,
     keep: float = 1.0,
     asks: Sequence[str] = (),
-    input_scores: InputScores = "last",
 ) -> Cost:
     """The forward pass of one image with ceil(keep n) of n patch tokens kept at each site; no schedule, no pruning.
 
@@ -102,8 +99,7 @@ def flops(
         k = kept(keep, n)
         passed.append(Passed(cursor, k, tuple(asks) if k < n else ()))
         n = k
-    at_input = schedule is not None and schedule.moment == "input"
-    return measured(architecture, passed, input_scores if at_input else None)
+    return measured(architecture, passed, schedule.recorded[1] if schedule is not None else None)
 
 
 def measured(architecture: Architecture, passed: Sequence[Passed], input_scores: InputScores | None = None) -> Cost:

@@ -23,13 +23,11 @@ def curve_id(
     seeds: int,
     finetune_epochs: int,
     precision: str,
-    input_scores: str | None,
 ) -> str:
-    """Eight hex digits of the settings that decide a curve's numbers, besides the run and the method.
-
-    input_scores: counts at site `input` only.
-    """
-    what = [options, list(keep), site, seeds, finetune_epochs, precision]
-    what += [input_scores] if site == "input" else []
+    """Eight hex digits of the settings that decide a curve's numbers, besides the run and the method."""
+    moment, _, scores = site.partition(":")
+    at_input = moment == "input"
+    what = [options, list(keep), moment if at_input else site, seeds, finetune_epochs, precision]
+    what += [scores or "last"] if at_input else []
     what += ["control"] if finetune_epochs else []  # what it is compared with
     return digest(what)

@@ -21,3 +21,14 @@ def test_nothing_is_said_of_rows_that_all_remove_tokens(tmp_path, capsys):
     run = make_run(tmp_path, methods={"magnitude": {1.0: 0.6, 0.5: 0.58}})
     show.prunes(run.prunes(), as_json=False)
     assert "removes no token" not in capsys.readouterr().out
+
+
+def test_a_curve_is_titled_by_its_site_as_it_is_typed(tmp_path, capsys):
+    ((path, curve),) = make_run(tmp_path, methods={"magnitude": {1.0: 0.6, 0.5: 0.58}}).prunes()
+    scores = {"last": "input", "rollout": "input:rollout"}
+    for each in scores:
+        show.prunes([(path, curve.model_copy(update={"site": "input", "input_scores": each}))], as_json=False)
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("magnitude at")]
+    assert [title.partition(": ")[0].strip(" :") for title in titles] == [
+        f"magnitude at {at}" for at in scores.values()
+    ]

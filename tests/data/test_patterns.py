@@ -25,7 +25,7 @@ def test_patterns_are_orthonormal():
     np.testing.assert_allclose(basis @ basis.T, np.eye(48), atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     classes=st.integers(2, 12),
     relevant=st.floats(0.1, 1),

@@ -63,7 +63,7 @@ def test_scores_at_the_input_come_from_the_unpruned_pass(name: str) -> None:
         "rollout": row(rollout),
     }
     for kind, value in expected.items():
-        model = SparseViT(vit, create("magnitude"), Schedule.parse("input"), kind)
+        model = SparseViT(vit, create("magnitude"), Schedule.parse(f"input:{kind}"))
         score = model.score_at(model.embed(x), 0)
         torch.testing.assert_close(score, value[:, vit.num_prefix_tokens :], atol=1e-6, rtol=1e-5)
 

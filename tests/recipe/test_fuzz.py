@@ -49,7 +49,7 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=150 * MANY, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150 * MANY, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated() | st.text(max_size=60), st.sampled_from([Recipe, Sweep]))
 def test_a_recipe(text: str, kind: type) -> None:
     try:
@@ -60,7 +60,7 @@ def test_a_recipe(text: str, kind: type) -> None:
         assert parse_recipe(dump_recipe(recipe), "again.yaml", kind=kind) == recipe
 
 
-@settings(max_examples=200 * MANY, deadline=None)
+@settings(max_examples=200 * MANY)
 @given(st.lists(st.tuples(st.sampled_from(KEYS) | st.text(max_size=8), ODD | st.text(max_size=12)), max_size=3))
 def test_overrides(pairs: list[tuple[str, str]]) -> None:
     try:
@@ -72,7 +72,7 @@ def test_overrides(pairs: list[tuple[str, str]]) -> None:
         assert len(recipe.setting()) == 8
 
 
-@settings(max_examples=150 * MANY, deadline=None)
+@settings(max_examples=150 * MANY)
 @given(ODD | st.text(max_size=20), st.sampled_from([ratios, Schedule.parse]))
 def test_options(text: str, read) -> None:
     try:
@@ -81,7 +81,7 @@ def test_options(text: str, read) -> None:
         bounded(error)
 
 
-@settings(max_examples=50 * MANY, deadline=None)
+@settings(max_examples=50 * MANY)
 @given(st.binary(max_size=200))
 def test_a_file_of_bytes(tmp_path_factory, content: bytes) -> None:
     from tokenprune.recipe import load_recipe

@@ -8,17 +8,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenprune.errors import UsageError
-from tokenprune.recipe import Schedule, kept
+from tokenprune.identity import curve_id, digest
+from tokenprune.recipe import PrunerSection, Recipe, Schedule, dump_recipe, kept, parse_recipe
 
 
 @pytest.mark.parametrize(
     ("text", "cursors"),
-    [("input", (0,)), ("before:0", (0,)), ("after:0", (1,)), ("before:3", (6,)), ("after:3,6,9", (7, 13, 19))],
+    [
+        ("input", (0,)),
+        ("input:rollout", (0,)),
+        ("before:0", (0,)),
+        ("after:0", (1,)),
+        ("before:3", (6,)),
+        ("after:3,6,9", (7, 13, 19)),
+    ],
 )
 def test_a_site_reads_back_as_written(text, cursors):
     schedule = Schedule.parse(text)
     assert str(schedule) == text
     assert schedule.cursors == cursors
+
+
+def test_the_scores_of_site_input():
+    assert [Schedule.parse(f"input{text}").scores for text in ("", ":last", ":mean")] == ["last", "last", "mean"]
+    assert str(Schedule.parse("input:last")) == "input"
+
+
+def test_curves_keep_the_name_that_they_had_when_scores_were_a_parameter():
+    known = [{}, [1.0, 0.5]], [3, 0, "fp32"]
+    for site, older in (("input", "last"), ("input:last", "last"), ("input:rollout", "rollout")):
+        assert curve_id(*known[0], site, *known[1]) == digest([*known[0], "input", *known[1], older])
+    assert curve_id(*known[0], "before:0", *known[1]) == digest([*known[0], "before:0", *known[1]])
+
+
+@pytest.mark.parametrize("scores", ["last", "mean", "rollout"])
+def test_recipes_with_the_older_key_are_read_written_and_named_as_they_were(scores):
+    older = {"name": "magnitude", "keep_ratio": 0.5, "site": "input", "input_scores": scores}
+    given = {"pruner": older, "evaluate": {"site": "before:0", "input_scores": "mean"}}
+    recipe = Recipe.model_validate(given)
+    assert (recipe.pruner.site, recipe.evaluate.site) == (str(Schedule("input", scores=scores)), "before:0")
+    assert recipe.model_dump()["pruner"] == PrunerSection().model_dump() | older
+    assert recipe.science()["pruner"]["input_scores"] == scores
+    assert parse_recipe(dump_recipe(recipe), "again", ()) == recipe
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,6 @@ def damage(folder: Path, rng: random.Random) -> None:
 
 @settings(
     max_examples=60 * MANY,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.integers(0, 2**32), st.integers(1, 3))

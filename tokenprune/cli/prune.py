@@ -9,7 +9,9 @@ from tokenprune.cli.interrupt import Interrupted, loading
 from tokenprune.cli.options import Again, DataDir, Device, Json, Methods, Quiet, RunName, RunsDir, chosen_run, words
 
 _SITES = {
-    "input": "before the model, by attention of a full pass",
+    "input": "before the model, by the last block's attention in a full pass",
+    "input:mean": "by the mean over its blocks",
+    "input:rollout": "by its rollout",
     "before:": "blocks, by their own query and key, before they attend",
     "after:": "blocks, between attention and MLP",
 }
@@ -28,16 +30,17 @@ def prune(
     site: Annotated[
         str | None,
         typer.Option(
-            "--site", metavar="SITE", help="input, before:BLOCKS or after:BLOCKS.", autocompletion=words(**_SITES)
+            "--site",
+            metavar="SITE",
+            help="input[:mean|:rollout], before:BLOCKS or after:BLOCKS.",
+            autocompletion=words(**_SITES),
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, metavar="N", help="Draws of a random pruner.")] = None,
     finetune_epochs: Annotated[
         int | None, typer.Option("--finetune-epochs", min=0, metavar="N", help="Training at each ratio first.")
     ] = None,
-    input_scores: Annotated[
-        str | None, typer.Option("--input-scores", metavar="WHICH", help="For site input: last, mean or rollout.")
-    ] = None,
+    input_scores: Annotated[str | None, typer.Option("--input-scores", hidden=True)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images a pass.")] = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),

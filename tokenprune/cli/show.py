@@ -186,7 +186,7 @@ def prune(path: Path, result: "PruneResult") -> None:
             for point in result.points
         ],
         numbers=names,
-        title=f"{result.method} at {result.site}: {path}",
+        title=f"{result.method} at {result.written_site}: {path}",
     )
     print()
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tokenprune import hardware
-from tokenprune.cost import Architecture, InputScores, Passed, measured
+from tokenprune.cost import Architecture, Passed, measured
 from tokenprune.data import Batch
 from tokenprune.pruners.base import TokenState
 from tokenprune.recipe import Schedule
@@ -66,13 +66,13 @@ class PointAccumulator:
         left = torch.cat(self._left)
         return tuple(total / (len(left) * patches) for total in left.sum(0).tolist())
 
-    def cost(self, architecture: Architecture, schedule: Schedule, input_scores: InputScores) -> tuple[float, float]:
+    def cost(self, architecture: Architecture, schedule: Schedule) -> tuple[float, float]:
         """(FLOPs, share of patch tokens present averaged over blocks), each the mean over images."""
-        of_input = input_scores if schedule.moment == "input" else None
+        _, scores = schedule.recorded
         asked = self.asked or ((),) * len(schedule.cursors)
         rows, images = torch.cat(self._left).cpu().unique(dim=0, return_counts=True)
         costs = [
-            measured(architecture, [Passed(*site) for site in zip(schedule.cursors, row, asked, strict=True)], of_input)
+            measured(architecture, [Passed(*site) for site in zip(schedule.cursors, row, asked, strict=True)], scores)
             for row in rows.tolist()
         ]
         if len(costs) == 1:

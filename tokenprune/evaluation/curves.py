@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from timm.models import VisionTransformer
 
-from tokenprune import cost, hardware, pruners
+from tokenprune import hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
 from tokenprune.errors import UsageError
 from tokenprune.evaluation.accumulator import PointAccumulator
@@ -26,7 +26,7 @@ class CurvePlan:
     """What to measure.
 
     methods: pruners by name, with their options. keep: ratios, per site. seeds: draws of a stochastic pruner.
-    input_scores: attention that ranks tokens at site `input`. examples: number of test images kept for the mosaic.
+    examples: number of test images kept for the mosaic.
     """
 
     methods: tuple[tuple[str, dict[str, Any]], ...]
@@ -35,7 +35,6 @@ class CurvePlan:
     seeds: int = 3
     batch_size: int = 500
     precision: hardware.Precision = "fp32"
-    input_scores: cost.InputScores = "last"
     examples: int = 8
 
     def check(self, model: SparseViT) -> None:
@@ -100,7 +99,6 @@ def prune_curves(
     measured = EvaluationPass(
         run=run,
         schedule=plan.schedule,
-        input_scores=plan.input_scores,
         precision=plan.precision,
         device=hardware.device_name(device),
         architecture=architecture_of(vit),
@@ -173,7 +171,7 @@ def _draws(
 ) -> list[MethodDraw]:
     """The draws of one method: a single one unless its pruner is stochastic."""
     pruner = pruners.create(method, **options)
-    model = SparseViT(vit, pruner, plan.schedule, plan.input_scores)
+    model = SparseViT(vit, pruner, plan.schedule)
     if fill is not None:
         fill(method, pruner)
     pruner.to(next(vit.parameters()).device).eval()

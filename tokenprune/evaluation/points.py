@@ -69,7 +69,6 @@ class EvaluationPass:
 
     run: str
     schedule: Schedule
-    input_scores: cost.InputScores
     precision: Precision
     device: str
     architecture: cost.Architecture
@@ -89,12 +88,13 @@ def to_curve(
     baseline = measured.baseline
     answers = np.stack([point.answers() for _, point in points])
     correct = int((baseline == labels).sum())
+    site, scores = measured.schedule.recorded
     result = PruneResult(
         run=measured.run,
         method=method,
         options=options,
-        site=str(measured.schedule),
-        input_scores=measured.input_scores if measured.schedule.moment == "input" else None,
+        site=site,
+        input_scores=scores,
         precision=measured.precision,
         device=measured.device,
         batch_size=measured.clock.batch_size,
@@ -153,7 +153,7 @@ def _point(
     difference_low, difference_high = paired_interval(lost, gained, count)
     kept_relevance, relevant_recall = point.relevance(measured.relevant)
     unpruned = cost.flops(measured.architecture)
-    flops, realised_mean = point.cost(measured.architecture, measured.schedule, measured.input_scores)
+    flops, realised_mean = point.cost(measured.architecture, measured.schedule)
     speed, bare = _speed(measured, point), _speed(measured, measured.unpruned)
     return PrunePoint(
         seed=point.draw,

@@ -6,7 +6,7 @@ a head, t patches of an image, l blocks.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,6 @@ from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState
 from tokenprune.recipe import Schedule, kept
 
-InputScores = Literal["last", "mean", "rollout"]
-
 
 @dataclass(frozen=True)
 class Trace:
@@ -42,7 +40,6 @@ class SparseViT(nn.Module):
     Cursors count half-blocks: 2i is before block i, 2i + 1 between its attention and its MLP, 2 depth the end.
 
     pruner: None for the bare model. schedule: before:0 where it is None.
-    input_scores: attention that ranks tokens at site `input`: last block, mean of blocks, or rollout.
 
     Raises UsageError for a model it cannot run faithfully, and for a site beyond its depth.
     """
@@ -52,14 +49,12 @@ class SparseViT(nn.Module):
         vit: VisionTransformer,
         pruner: Pruner | None = None,
         schedule: Schedule | None = None,
-        input_scores: InputScores = "last",
     ) -> None:
         super().__init__()
         refuse_unsupported(vit)
         self.vit = vit
         self.pruner = pruner
         self.schedule = schedule or Schedule("before", (0,))
-        self.input_scores = input_scores
         self.schedule.check(self.depth)
         if pruner is not None:
             pruner.setup(self.shape, self.schedule.cursors)
@@ -182,7 +177,7 @@ class SparseViT(nn.Module):
         """The signals of a state at a site; each is computed when asked, once."""
         rest = self._logits_from(state, cursor)
         if self.schedule.moment == "input":
-            return InputSignals(self.vit, self.advance, self.input_scores, state, rest, info)
+            return InputSignals(self.vit, self.advance, self.schedule.scores, state, rest, info)
         return SiteSignals(self.vit, state, cursor, rest, info)
 
     def reduce_at(self, state: TokenState, cursor: int, keep: int, info: BatchInfo | None = None) -> TokenState:

@@ -60,7 +60,6 @@ def prune_run(
         seeds=evaluate.seeds,
         batch_size=evaluate.batch_size,
         precision=result.precision,
-        input_scores=evaluate.input_scores,
         examples=evaluate.examples,
     )
     identities = {name: _curve_id(plan, options, evaluate.finetune_epochs) for name, options in plan.methods}
@@ -185,7 +184,7 @@ def _tune(
     """The point of one model trained further; method `none` is the control."""
     pruner = None if method == "none" else pruners.create(method, **options)
     torch.manual_seed(trained.recipe.run.seed)  # the pruner may have parameters
-    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule, plan.input_scores).to(trained.device)
+    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule).to(trained.device)
     recipe = _finetuning(trained.recipe, method, ratio, epochs)
     job = Job(recipe, model, trained.dataset, trained.device, trained.precision, teacher=_teacher(trained, pruner))
     outcome = training.train(replace(job, observe=False), training.Silent())
@@ -225,5 +224,4 @@ def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recip
 
 
 def _curve_id(plan: CurvePlan, options: dict[str, Any], finetune_epochs: int) -> str:
-    site = str(plan.schedule)
-    return curve_id(options, plan.keep, site, plan.seeds, finetune_epochs, plan.precision, plan.input_scores)
+    return curve_id(options, plan.keep, str(plan.schedule), plan.seeds, finetune_epochs, plan.precision)

@@ -12,10 +12,10 @@ from tokenprune.errors import UsageError, nearest, shortened
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
-from tokenprune.recipe.section import YOUNGER, Named, Ratio, Section, identifying
+from tokenprune.recipe.section import YOUNGER, Named, Ratio, Section, Sited, identifying
 from tokenprune.recipe.site import Schedule
 
-InputScores = Literal["last", "mean", "rollout"]
+SITES = "input (by attention of the last block), input:mean, input:rollout, before:BLOCKS or after:BLOCKS"
 
 
 class Model(Section):
@@ -52,16 +52,13 @@ class Model(Section):
         return self
 
 
-class PrunerSection(Section):
+class PrunerSection(Sited):
     """A pruner that works while training; evaluation chooses its own."""
 
     name: str = Field("none", description="none, or a pruner that `tokenprune ls pruners` shows")
     keep_ratio: Ratio = Field(1.0, description="share of the patch tokens entering each site that stays")
-    site: str = Field("before:0", description="input, before:BLOCKS or after:BLOCKS")
+    site: str = Field("before:0", description=SITES)
     anneal_epochs: float = Field(0.0, ge=0, description="epochs over which the ratio falls from 1 along a cosine")
-    input_scores: InputScores = Field(
-        "last", description="attention that ranks tokens at site input: last block, mean of blocks, or rollout"
-    )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the pruner")
 
     @property
@@ -131,7 +128,7 @@ class Train(Section):
         return self
 
 
-class Evaluate(Section):
+class Evaluate(Sited):
     """Defaults of `tokenprune prune`'s options, and of the curves of a sweep."""
 
     methods: tuple[str, ...] = Field(
@@ -140,12 +137,9 @@ class Evaluate(Section):
     keep: tuple[Ratio, ...] = Field(
         (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), min_length=1, strict=False, description="kept-token ratios"
     )
-    site: str = Field("before:0", description="input, before:BLOCKS or after:BLOCKS; one curve, one site")
+    site: str = Field("before:0", description=f"{SITES}; one curve, one site")
     seeds: int = Field(3, ge=1, description="draws of a random pruner")
     finetune_epochs: int = Field(0, ge=0, description="epochs of training at each ratio before it is measured")
-    input_scores: InputScores = Field(
-        "last", description="attention that ranks tokens at site input: last block, mean of blocks, or rollout"
-    )
     batch_size: int = Field(500, ge=1, description="images per forward pass")
     examples: int = Field(8, ge=0, le=64, description="test images kept for the mosaic")
 

@@ -1,11 +1,20 @@
 """The base of all sections of a recipe: immutable, strict, known keys only."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from tokenprune.errors import shortened
+from tokenprune.recipe.site import InputScores, Schedule
 
 
 def _at_home(path: str) -> str:
@@ -44,11 +53,42 @@ class Section(BaseModel):
         return {key: {} if key in empty else value for key, value in tree.items()}
 
 
+class Sited(Section):
+    """A section with a pruning site. Files and hashes have, since before `input:rollout`, a second key for its scores.
+
+    That key is `input_scores`: last, mean or rollout.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or "input_scores" not in tree:
+            return tree
+        tree = dict(tree)
+        scores = tree.pop("input_scores")
+        if scores not in (None, *get_args(InputScores)):
+            raise ValueError(f"input_scores: found {shortened(repr(scores))}, must be last, mean or rollout")
+        if tree.get("site") == "input" and scores is not None:
+            tree["site"] = f"input:{scores}"
+        return tree
+
+    @model_serializer(mode="wrap")
+    def _split(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = dump(self)
+        if tree.get("site") is not None:
+            tree["site"], scores = Schedule.parse(tree["site"]).recorded
+            tree["input_scores"] = scores or "last"
+        return tree
+
+
 def identifying(section: Section, tree: dict[str, Any]) -> dict[str, Any]:
     """A dump of a section, or of part of it, without younger keys at their default: older results keep their names."""
     kept = {}
     for key, value in tree.items():
-        field, own = type(section).model_fields[key], getattr(section, key)
+        if (field := type(section).model_fields.get(key)) is None:  # of `Sited`
+            kept[key] = value
+            continue
+        own = getattr(section, key)
         if field.json_schema_extra == YOUNGER and own == field.get_default(call_default_factory=True):
             continue
         kept[key] = identifying(own, value) if isinstance(own, Section) else value

@@ -1,12 +1,13 @@
-"""Pruning sites: where a schedule removes tokens, written `input`, `before:3` or `after:3,6,9`."""
+"""Pruning sites: where a schedule removes tokens, written `input:rollout`, `before:3` or `after:3,6,9`."""
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tokenprune.errors import UsageError, shortened
 
 Moment = Literal["input", "before", "after"]
+InputScores = Literal["last", "mean", "rollout"]
 
 
 @dataclass(frozen=True)
@@ -16,19 +17,24 @@ class Schedule:
     moment: `input` (before block 0, scores from one full unpruned pass), `before` (a block's attention) or
         `after` (between a block's attention and its MLP).
     blocks: block indices from 0, strictly increasing; empty for `input`.
+    scores: attention that ranks tokens at `input`: of the last block, the mean of all blocks, or their rollout.
     """
 
     moment: Moment
     blocks: tuple[int, ...] = ()
+    scores: InputScores = "last"
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":
-        """Read `input`, `before:3`, `after:3,6,9`; raises UsageError on anything else."""
+        """Read `input` (of the last block), `input:mean`, `before:3`, `after:3,6,9`; UsageError on anything else."""
         site = f"site {shortened(text)!r}"
-        what = f"{site}: expected input, before:BLOCKS or after:BLOCKS, such as before:0 or after:3,6,9"
-        if text == "input":
-            return cls("input")
+        what = f"{site}: expected input, before:BLOCKS or after:BLOCKS, such as input:rollout, before:0 or after:3,6"
         moment, colon, numbers = text.partition(":")
+        if moment == "input":
+            scores = numbers if colon else "last"
+            if scores not in get_args(InputScores):
+                raise UsageError(what)
+            return cls("input", scores=scores)  # type: ignore[arg-type]
         if not colon or moment not in ("before", "after"):
             raise UsageError(what)
         parts = [part.strip() for part in numbers.split(",")]
@@ -40,7 +46,14 @@ class Schedule:
         return cls(moment, blocks)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return "input" if self.moment == "input" else f"{self.moment}:{','.join(map(str, self.blocks))}"
+        if self.moment == "input":
+            return "input" if self.scores == "last" else f"input:{self.scores}"
+        return f"{self.moment}:{','.join(map(str, self.blocks))}"
+
+    @property
+    def recorded(self) -> tuple[str, InputScores | None]:
+        """The site without its scores, and these, None elsewhere than at `input`: two keys of files and records."""
+        return ("input", self.scores) if self.moment == "input" else (str(self), None)
 
     def check(self, depth: int, class_pooled: bool = False) -> None:
         """Raises UsageError if a block lies beyond a model of `depth` blocks, or if the last site changes nothing.

@@ -28,8 +28,8 @@ from tokenprune.recipe.load import (
     set_key,
     without_effect,
 )
-from tokenprune.recipe.schema import Evaluate, InputScores, Recipe
-from tokenprune.recipe.section import Ratio, Section
+from tokenprune.recipe.schema import SITES, Evaluate, Recipe
+from tokenprune.recipe.section import Ratio, Section, Sited
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN
@@ -41,7 +41,7 @@ Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
 Grid = dict[str, Values]
 
 
-class Measure(Section):
+class Measure(Sited):
     """Curves of each trained model, as `tokenprune prune` makes them; keys left out are as in `evaluate`."""
 
     methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
@@ -50,13 +50,12 @@ class Measure(Section):
     keep: Annotated[tuple[Ratio, ...], Field(strict=False, min_length=1)] | None = Field(
         None, description="kept-token ratios"
     )
-    site: str | None = Field(None, description="input, before:BLOCKS or after:BLOCKS")
+    site: str | None = Field(None, description=SITES)
     depths: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = Field(
         None, description="only of models of these depths, for sites that shallower ones lack; null for all"
     )
     seeds: int | None = Field(None, ge=1, description="draws of a random pruner")
     finetune_epochs: int | None = Field(None, ge=0, description="epochs of training at each ratio first")
-    input_scores: InputScores | None = Field(None, description="attention that ranks tokens at site input")
 
 
 class Sweep(Section):

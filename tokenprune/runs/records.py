@@ -216,6 +216,15 @@ class PruneResult(Result):
     points: Annotated[tuple[PrunePoint, ...], Field(min_length=1)]
 
     @property
+    def written_site(self) -> str:
+        """The site as a recipe or an option has it: `input:rollout`."""
+        return (
+            f"input:{self.input_scores}"
+            if self.site == "input" and self.input_scores not in (None, "last")
+            else self.site
+        )
+
+    @property
     def untimed(self) -> str | None:
         """Why images/s are missing, and the options of `prune` that measure them; None where they are there."""
         full, most = self.count // self.batch_size, self.count // TIMED_BATCHES

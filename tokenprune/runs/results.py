@@ -176,9 +176,8 @@ def _contradictions(result: PruneResult) -> Iterator[str]:
 
 def _identities(result: PruneResult) -> Iterator[str]:
     keep = list(dict.fromkeys(point.keep_ratio for point in result.points))
-    scores = result.input_scores or "last"
     for seeds in range(1, _DRAWS):
-        yield curve_id(result.options, keep, result.site, seeds, result.finetune_epochs, result.precision, scores)
+        yield curve_id(result.options, keep, result.written_site, seeds, result.finetune_epochs, result.precision)
 
 
 def _accuracy(path: Path, correct: int, count: int, accuracy: float) -> None:

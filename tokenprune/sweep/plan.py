@@ -62,7 +62,6 @@ def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool
             spec.seeds,
             spec.finetune_epochs,
             precision,
-            spec.input_scores,
         )
         path = folder.prune_folder(method, identity) / "result.json"
         if not path.is_file():
@@ -90,7 +89,7 @@ def _forward(recipe: Recipe, side: int, classes: int) -> int:
         return cost.flops(architecture).flops
     asks = ("attention",) if pruner.name == "magnitude" else ()
     schedule = Schedule.parse(pruner.site)
-    return cost.flops(architecture, schedule, pruner.keep_ratio, asks, pruner.input_scores).flops
+    return cost.flops(architecture, schedule, pruner.keep_ratio, asks).flops
 
 
 def _architecture(recipe: Recipe, side: int, classes: int) -> cost.Architecture:
