@@ -110,7 +110,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def _brief(line: str) -> str:
-    """Without most of what was typed, where that was long: a number of 300 digits, a path beyond what there can be."""
+    """The message, with long input shortened: a number of 300 digits, a path longer than the system's limit."""
     return bounded(re.sub(r"\S{300,}", lambda word: bounded(word[0], 100), line))
 
 

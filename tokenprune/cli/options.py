@@ -184,7 +184,7 @@ def to_resume(run: "RunFolder", quiet: bool) -> None:
 
 
 def as_options(error: str, **run: object) -> str:
-    """An error about `overrides`, with those that are options by the names of these."""
+    """An error about `overrides`, naming options instead of the overrides they made."""
     for key, value in run.items():
         error = as_option(error, f"run.{key}={value}", f"--{key} {shortened(str(value))}")
     return error

@@ -92,7 +92,7 @@ _PATHS = (("data", "source"), ("data", "background"), ("model", "checkpoint"))
 
 
 def _beside(tree: dict[str, Any], folder: Path) -> list[str]:
-    """Overrides for the paths in a recipe that lie beside it; others are looked for from here."""
+    """Overrides for paths in a recipe that exist beside it; others are relative to the current folder."""
     found = []
     for section, key in _PATHS:
         keys = tree.get(section)

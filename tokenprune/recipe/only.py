@@ -46,7 +46,7 @@ def _values(option: str) -> tuple[str, list[Any]]:
 
 
 def _said(values: Sequence[Any]) -> str:
-    """As they are written after --only."""
+    """Values as written after --only."""
     return shortened(", ".join(value if isinstance(value, str) else json.dumps(value) for value in values), 200)
 
 

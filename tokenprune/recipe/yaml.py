@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         self.nodes = self.depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuses at once what would take long to read to its end."""
+        """Refuses texts at once that would take long to read."""
         self.nodes += 1
         self.depth += 1
         mark = self.peek_event().start_mark
