@@ -9,7 +9,7 @@ from factories import make_run
 from scipy import stats
 
 from tokenprune.claims import judge, read_runs, studies, trends
-from tokenprune.statistics import slope
+from tokenprune.statistics import holm, slope
 
 
 def attention(runs_dir: Path, rises: dict[int, list[float]]) -> None:
@@ -31,6 +31,18 @@ def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tm
     assert (trend.slope, trend.low, trend.high) == pytest.approx((b, b - half, b + half))
     assert (trend.depths, trend.seeds, trend.site) == ((1, 2, 6), 3, None)
     assert trend.p == pytest.approx(2 * stats.t.sf(abs(b) / half * stats.t.ppf(0.975, len(x) - 2), len(x) - 2))
+
+
+def test_trends_are_adjusted_over_all_of_their_claim(tmp_path: Path) -> None:
+    for epochs, spread in ((3, 0.01), (4, 0.08)):
+        for depth in (1, 2, 4):
+            for seed, off in enumerate((-spread, 0, spread)):
+                rise = 0.1 + 0.02 * math.log2(depth) + off
+                make_run(tmp_path, depth=depth, seed=seed, epochs=epochs, attention=(0.4, 0.4 + rise))
+    found = [each for each in trends(judge(studies(read_runs(tmp_path)[0]))) if each.claim == "attention-concentrates"]
+    assert len(found) == 2
+    assert [each.p_adjusted for each in found] == pytest.approx(holm([each.p for each in found]))
+    assert any(each.p_adjusted > each.p for each in found)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_every_experiment_prints_a_table_and_is_read_back_as_json(
     shown = run(capsys, *words)
     assert shown.status == 0, shown.err
     assert "models in" in shown.out
-    assert max(map(len, shown.out.split("\nT")[0].split("\nrun ")[0].splitlines())) <= 80
+    assert max(map(len, shown.out.split("\nT")[0].split("\nrun")[0].splitlines())) <= 80
     again = run(capsys, *words, "--json")
     found = json.loads(again.out)
     assert "is finished already" in again.err

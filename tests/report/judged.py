@@ -19,6 +19,7 @@ def verdict(
     data: str = "composite",
     family: str = "fa111111",
     evidence: Sequence[str] = (),
+    methods: Sequence[str] = (),
     details: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """effects: one per seed; none where nothing was measured."""
@@ -48,7 +49,7 @@ def verdict(
         models=len(effects),
         beside=None,
         source=CLAIM[claim].source,
-        methods=(),
+        methods=tuple(methods),
         images=None,
         why="what was found.",
         todo=None if outcome != "undecided" else "tokenprune train --recipe shallow --seed 3",

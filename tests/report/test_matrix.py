@@ -155,7 +155,7 @@ def test_the_terminal_has_a_line_per_row_and_a_mark_per_verdict_in_80_columns(tm
     for outcome, mark in (("supported", "*"), ("refuted", "!"), ("undecided", "?")):
         told = sum(len(re.findall(rf"−(?:12\.4|0\.12){re.escape(mark)}", row)) for row in rows)
         assert told >= sum(v.verdict == outcome for v in verdicts)
-    names = re.sub(r"-\n\s+", "-", "\n".join(row[:30].rstrip() for row in rows))
+    names = re.sub(r"-\n\s+", "-", "\n".join(row[:23].rstrip() for row in rows))
     assert all(f"{claim.experiment} {claim.id}" in names for claim in CLAIM.values())
 
 
@@ -179,9 +179,9 @@ def test_the_terminal_begins_with_the_claims_and_trends_have_signs_of_their_own(
     lines = terminal(report.table(replace(collect(tmp_path), matrix=matrix_of(verdicts))))
     assert lines[0].startswith("Claims by depth")
     falls, rises = claim_lines(lines)
-    assert (falls.split()[-1], rises.split()[-1]) == ("−0.15↘", "+15.0↗")  # an exponent, points
+    assert (falls.split()[-1], rises.split()[-1]) == ("k−0.15↘", "+15.0↗")  # an exponent, points
     assert (falls.count("*"), rises.count("*")) == (3, 3)  # the verdicts' alone
-    assert "↗ or ↘ where its 95 % interval leaves out 0" in " ".join(" ".join(lines).split())
+    assert "↗ or ↘ where its Holm-adjusted p is below 0.05" in " ".join(" ".join(lines).split())
 
 
 @pytest.fixture
@@ -223,6 +223,15 @@ def test_where_nothing_was_compared_one_row_says_how(tmp_path: Path) -> None:
     assert cell is not None
     assert (cell.judged.verdict, cell.effect) == ("undecided", "–")
     assert "--method magnitude --method random --site after:0" in str(cell.judged.todo)
+
+
+def test_an_oracle_at_the_input_and_before_block_0_is_one_test() -> None:
+    claim = "removing-irrelevant-is-free"
+    oracle = {"methods": ["oracle"]}
+    at = [verdict(claim, depth, site=site, **oracle) for depth in (1, 2) for site in ("before:0", "input", "before:1")]
+    assert [row.where for row in matrix_of(at).rows] == ["input = before:0", "before:1"]
+    other = verdict(claim, 1, (0.01, 0.02, 0.03), site="input", **oracle)
+    assert [row.where for row in matrix_of([at[0], other]).rows] == ["input", "before:0"]
 
 
 def test_a_ratio_that_removes_nothing_is_told_as_such(tmp_path: Path) -> None:

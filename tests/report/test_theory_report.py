@@ -70,6 +70,7 @@ def test_a_laboratory_alone_makes_its_own_page_and_no_other(written: tuple[repor
     found, out = written
     assert {path.name for path in out.iterdir()} == {
         ".lock",
+        "claims.csv",
         "theory.html",
         "theory.csv",
         "report.json",

@@ -123,11 +123,10 @@ def _trend(trend: Trend, name: str, unit: str) -> str:
     where = ", ".join(filter(None, (name, f"depth {', '.join(map(str, trend.depths))}", _at(trend))))
     assert trend.slope is not None
     said = f"{where}: {units.named(trend.slope, unit)} per doubling of depth"
-    if trend.low is None or trend.high is None or trend.p is None:
+    if trend.low is None or trend.high is None or trend.p_adjusted is None:
         return said
-    return (
-        f"{said} (95 % interval {units.effect(trend.low, unit)} to {units.effect(trend.high, unit)}, p {trend.p:.3g})"
-    )
+    interval = f"{units.effect(trend.low, unit)} to {units.effect(trend.high, unit)}"
+    return f"{said} (95 % interval {interval}, Holm-adjusted p {trend.p_adjusted:.3g})"
 
 
 def _missing(claim: Claim, runs_dir: Path) -> str:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenprune.claims.claim import Verdict
 from tokenprune.claims.judge import REPLICATES
-from tokenprune.statistics import slope
+from tokenprune.statistics import holm, slope
 
 #: Fewer depths of three seeds have no trend.
 _DEPTHS = 3
@@ -17,7 +17,8 @@ class Trend:
     """Change of a claim's effect per doubling of depth, under one family, site and method variant.
 
     slope: of a least-squares line through the effects of single seeds over log2 of depth, in the claim's unit. low,
-    high, p: Student's t, 95 %, unadjusted, against no change. All four None below three seeds at each of three depths.
+    high, p: Student's t, 95 %, unadjusted, against no change; p_adjusted: Holm's over the claim's trends. All five None
+    below three seeds at each of three depths.
     One seed at several depths is treated as independent, though what it draws is in part the same.
     seeds: at the depth that has fewest.
     """
@@ -30,6 +31,7 @@ class Trend:
     low: float | None
     high: float | None
     p: float | None
+    p_adjusted: float | None
     depths: tuple[int, ...]
     seeds: int
 
@@ -41,7 +43,12 @@ def trends(verdicts: Sequence[Verdict]) -> list[Trend]:
         if verdict.values:
             key = (verdict.claim, verdict.family, verdict.site, verdict.variant)
             series.setdefault(key, []).append(verdict)
-    return [_trend(key, found) for key, found in series.items()]
+    found = [_trend(key, verdicts) for key, verdicts in series.items()]
+    adjusted: dict[int, float] = {}
+    for claim in {trend.claim for trend in found}:
+        family = [(place, trend.p) for place, trend in enumerate(found) if trend.claim == claim and trend.p is not None]
+        adjusted |= dict(zip([place for place, _ in family], holm([p for _, p in family]), strict=True))
+    return [replace(trend, p_adjusted=adjusted.get(place)) for place, trend in enumerate(found)]
 
 
 def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verdict]) -> Trend:
@@ -58,6 +65,7 @@ def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verd
         low=fit.low if fit else None,
         high=fit.high if fit else None,
         p=fit.p if fit else None,
+        p_adjusted=None,
         depths=tuple(sorted({verdict.depth for verdict in verdicts})),
         seeds=min(len(verdict.values) for verdict in verdicts),
     )

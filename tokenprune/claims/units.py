@@ -10,10 +10,10 @@ def in_points(unit: str) -> bool:
 
 
 def effect(value: float, unit: str) -> str:
-    """0.0154 -> +1.5 of a share, +0.02 of I1's exponent, 0.0154 of anything else."""
+    """0.0154 -> +1.5 of a share, 0.02 of I1's exponent, 0.0154 of anything else."""
     if in_points(unit):
         return signed(100 * value, 1)
-    return signed(value, 2) if unit == EXPONENT else f"{value:.3g}".replace("-", "−")
+    return f"{value:{'.2f' if unit == EXPONENT else '.3g'}}".replace("-", "−")
 
 
 def named(value: float, unit: str) -> str:

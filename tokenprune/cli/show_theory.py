@@ -1,6 +1,8 @@
 """Results of the theory laboratory on standard output."""
 
+import math
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 from tokenprune import claims, complexity
@@ -110,10 +112,10 @@ def _sparsify(found: SparsifyResult) -> None:
 def _time(found: TimeResult) -> None:
     names = ["alpha_*", *(f"eta {size:g}" for size in found.step_sizes)]
     rows = [
-        [f"{value:g}", *(_mean(by_size[column], ".4g") for by_size in found.iterations)]
+        [f"{value:g}", *(_median(by_size[column]) for by_size in found.iterations)]
         for column, value in enumerate(found.values)
     ]
-    title = f"iterations to test loss below {found.success:g}, mean over trials that reached it"
+    title = f"iterations to test loss below {found.success:g}, median over trials; given up after {found.limit:,}"
     _table(names, rows, numbers=names, title=title)
 
 
@@ -167,6 +169,13 @@ def _successes(cell: Sequence[float | None], success: float) -> int:
 def _mean(cell: Sequence[float | None], form: str = ".4f") -> str:
     values = [value for value in cell if value is not None]
     return f"{mean_interval(values)[0]:{form}}" if values else show.DASH
+
+
+def _median(cell: Sequence[int | None]) -> str:
+    """As the report has it: at least 1, and none where half of the trials or more were given up."""
+    middle = median(math.inf if count is None else max(count, 1) for count in cell)
+    lost = cell.count(None)
+    return (f"{middle:.4g}" if math.isfinite(middle) else show.DASH) + (f" ({lost} given up)" if lost else "")
 
 
 def _interval(curves: Sequence[Sequence[float | None]], at: int) -> tuple[str, str]:

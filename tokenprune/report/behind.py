@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenprune.claims import Published
-from tokenprune.claims.units import EXPONENT
 from tokenprune.errors import counted
 from tokenprune.report.arms import experiments, variant_of
 from tokenprune.report.collect import Report
@@ -91,7 +90,7 @@ def head(matrix: Matrix) -> list[dict[str, Any]]:
             "trend": None
             if row.slope == DASH
             else {
-                "slope": _named(row.slope, row.claim.unit),
+                "slope": row.slope,
                 "interval": row.slope_interval,
                 "word": row.direction,
             },
@@ -140,7 +139,7 @@ def _verdict(cell: Cell) -> dict[str, Any]:
         "verdict": cell.judged.verdict,
         "sign": cell.sign,
         "p": cell.p,
-        "effect": None if cell.effect == DASH else _named(cell.effect, cell.judged.unit),
+        "effect": None if cell.effect == DASH else cell.effect,
         "interval": None if cell.interval == DASH else cell.interval,
         "seeds": cell.judged.n,
     }
@@ -215,7 +214,3 @@ def _written(text: str) -> str:
     for plain, sign in (("->", "→"), (">=", "≥"), ("Omega", "Ω")):
         text = text.replace(plain, sign)
     return pretty(text)
-
-
-def _named(text: str, unit: str) -> str:
-    return f"k {text}" if unit == EXPONENT else text

@@ -51,7 +51,7 @@ def write(
     sites: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
 ) -> Report:
-    """Write figures/ and report.json into `out`; index.html, points.csv, runs.csv and claims.csv if there are trained
+    """Write figures/, claims.csv and report.json into `out`; index.html, points.csv and runs.csv if there are trained
     runs, theory.html and theory.csv if there are runs of the laboratory.
 
     runs: folder names; sites, methods: of prunes, as in `collect`; None for all. What was damaged, unfinished or too
@@ -62,7 +62,9 @@ def write(
     report = collect(runs_dir, runs, sites, methods)
     drawings, problems = _draw(report)
     points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
-    tables = {"points": points, "runs": run_rows(report), "claims": claim_table(report)} if report.trained else {}
+    tables = {"claims": claim_table(report)}
+    if report.trained:
+        tables |= {"points": points, "runs": run_rows(report)}
     if report.laboratory:
         tables |= {"theory": laboratory_points}
     report = replace(

@@ -38,7 +38,7 @@ _POINT_FIRST = (
     "draw",
 )
 
-_TREND = ("slope", "low", "high", "p")
+_TREND = ("slope", "low", "high", "p", "p_adjusted")
 
 
 def as_json(

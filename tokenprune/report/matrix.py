@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenprune.claims import CLAIMS, Claim, Trend, Verdict
-from tokenprune.claims.judge import side
+from tokenprune.claims.judge import LEVEL, side
+from tokenprune.claims.units import EXPONENT
 from tokenprune.report.numbers import DASH, effect, effect_bounds, p_value
 from tokenprune.report.series import Interval, Trained
 from tokenprune.report.style import slug
@@ -59,7 +60,9 @@ class Cell:
 
     @property
     def effect(self) -> str:
-        return effect(self.judged.effect, self.judged.unit)
+        """I1's is an exponent k among points."""
+        k = "k " if self.judged.unit == EXPONENT and self.judged.effect is not None else ""
+        return k + effect(self.judged.effect, self.judged.unit)
 
     @property
     def interval(self) -> str:
@@ -85,7 +88,8 @@ class Row:
 
     @property
     def slope(self) -> str:
-        return effect(self.trend.slope if self.trend else None, self.claim.unit)
+        k = "k " if self.claim.unit == EXPONENT and self.trend and self.trend.slope is not None else ""
+        return k + effect(self.trend.slope if self.trend else None, self.claim.unit)
 
     @property
     def slope_interval(self) -> str:
@@ -93,10 +97,12 @@ class Row:
 
     @property
     def direction(self) -> str:
-        """Of the trend, as far as its interval tells."""
-        if self.trend is None or self.trend.low is None or self.trend.high is None:
+        """Of the trend, where its Holm-adjusted p decides."""
+        if self.trend is None or self.trend.slope is None or self.trend.p_adjusted is None:
             return ""
-        return "rises" if self.trend.low > 0 else "falls" if self.trend.high < 0 else "not told"
+        if self.trend.p_adjusted >= LEVEL:
+            return "no significant trend"
+        return "rises" if self.trend.slope > 0 else "falls"
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,31 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], trained: Iterab
                 )
             )
     said = {verdict.claim for verdict in verdicts}
-    return Matrix(tuple(depths), tuple(rows), tuple(left_out), tuple(claim for claim in _ORDER if claim not in said))
+    return Matrix(
+        tuple(depths), tuple(_once(rows)), tuple(left_out), tuple(claim for claim in _ORDER if claim not in said)
+    )
+
+
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """Rows that are the same test as one that names both sites: what an oracle removes at the input or before block 0
+    leaves the same tokens, and so the same effects."""
+    found: list[Row] = []
+    for row in rows:
+        values = [cell and cell.judged.values for cell in row.cells]
+        twin = next((each for each in found if _twins(each, row) and any(values)), None)
+        if twin is None or values != [cell and cell.judged.values for cell in twin.cells]:
+            found.append(row)
+            continue
+        both = f"{twin.where} = {row.where}"
+        beside = tuple(both if part == twin.where else part for part in twin.beside)
+        found[found.index(twin)] = replace(twin, where=both, beside=beside)
+    return found
+
+
+def _twins(first: Row, second: Row) -> bool:
+    same = (first.claim.id, first.family) == (second.claim.id, second.family)
+    oracle = all(cell.judged.methods == ("oracle",) for row in (first, second) for cell in row.cells if cell)
+    return same and oracle and {(row.where or "").partition(",")[0] for row in (first, second)} == {"input", "before:0"}
 
 
 def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:

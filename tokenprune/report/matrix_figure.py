@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tokenprune.claims.units import EXPONENT
-from tokenprune.report.matrix import ARROWS, SIGNS, Cell, Matrix, Row
+from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Cell, Matrix, Row
 from tokenprune.report.numbers import DASH
 from tokenprune.report.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
 from tokenprune.report.theory.words import pretty
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 #: Inches: number of the experiment, a depth, the trend; heights of a row, of what stands above, between experiments.
 _NUMBER, _CELL, _TREND, _ROW, _HEAD, _GAP, _EDGE = 0.3, 0.98, 1.1, 0.335, 0.62, 0.09, 0.08
-_LEGEND = 6.4  # inches
+_LEGEND = 7.4  # inches
 _SMALL = 7.4  # points
 
 
@@ -53,7 +52,8 @@ def matrix_figure(matrix: Matrix) -> Drawing:
         "Claims by depth",
         "Each cell: the verdict's sign, the effect (points, or the exponent k where that is said) as the mean over "
         "training seeds, and its 95 % interval below. Verdicts go by Holm-adjusted p at 5 % over all findings of a "
-        "claim and need three seeds. Trend: change of the effect per doubling of depth (I8).",
+        "claim and need three seeds. Trend: change of the effect per doubling of depth (I8), with an arrow where its "
+        "Holm-adjusted p is below 5 %.",
         _say(matrix),
         svg,
         png,
@@ -65,6 +65,8 @@ def _heading(ax: "Axes", matrix: Matrix, left: float, trend: bool) -> None:
     for word, sign in SIGNS.items():
         ax.text(x, 0.17, f"{sign} {word}", color=VERDICTS[word][0], fontweight="bold", va="center")
         x += 0.4 + 0.083 * len(word)
+    ax.text(x, 0.17, f"{NEAR} not after Holm", color=MUTED, fontsize=8, va="center")
+    x += 1.05
     ax.text(x, 0.17, "effect in points, 95 % interval over seeds below", color=MUTED, fontsize=8, va="center")
     for column, depth in enumerate(matrix.depths):
         ax.text(left + (column + 0.5) * _CELL, 0.47, f"depth {depth}", fontweight="bold", ha="center", va="center")
@@ -97,9 +99,8 @@ def _cell(ax: "Axes", cell: Cell, x: float, y: float) -> None:
     if cell.judged.effect is None:
         _two_lines(ax, x + _CELL / 2, y, sign, "not measured", ink, "bold")
         return
-    k = "k " if cell.judged.unit == EXPONENT else ""
     below = cell.interval if cell.judged.low is not None else "1 seed"
-    _two_lines(ax, x + _CELL / 2, y, f"{sign} {k}{cell.effect}", below, ink, "bold")
+    _two_lines(ax, x + _CELL / 2, y, f"{sign} {cell.effect}", below, ink, "bold")
 
 
 def _two_lines(ax: "Axes", x: float, y: float, text: str, below: str, color: str, weight: str) -> None:

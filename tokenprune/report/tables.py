@@ -107,7 +107,8 @@ def _part(matrix: Matrix, columns: range) -> "Table":
         found.add_column(f"depth {depth}" if column == columns.start else str(depth), justify="right", no_wrap=True)
     if trend:
         found.add_column("trend", justify="right", no_wrap=True)
-    width = 80 - _CELL * (len(columns) + trend) - 1
+    cell = _CELL + any(row.claim.unit == EXPONENT for row in matrix.rows)  # k
+    width = 80 - cell * (len(columns) + trend) - 1
     for number, claims in matrix.experiments:
         for claim, rows in claims:
             heading = textwrap.fill(f"{number} {claim.id}", width, subsequent_indent="   ")
@@ -135,7 +136,7 @@ def _effect(cell: Cell | None) -> "Text":
 
     if cell is None:
         return Text("")
-    effect = "" if cell.judged.effect is None else cell.effect
+    effect = "" if cell.judged.effect is None else cell.effect.replace(" ", "")
     return Text(f"{effect}{NEAR if cell.near else _MARKS[cell.judged.verdict]}", style=_COLORS[cell.judged.verdict])
 
 
@@ -144,20 +145,20 @@ def _slope(row: Row) -> "Text":
 
     if row.trend is None or row.trend.slope is None:
         return Text("")
-    return Text(row.slope + ARROWS.get(row.direction, "\N{NO-BREAK SPACE}"))
+    return Text(row.slope.replace(" ", "") + ARROWS.get(row.direction, "\N{NO-BREAK SPACE}"))
 
 
 def _legend(matrix: Matrix) -> str:
-    units = {row.claim.id for row in matrix.rows if row.claim.unit == EXPONENT}
-    exponents = f" ({', '.join(sorted(units))}: an exponent)" if units else ""
+    exponents = "; k: an exponent" if any(row.claim.unit == EXPONENT for row in matrix.rows) else ""
     lines = [
-        f"Effects in points{exponents}, means over training seeds: * supported, ! refuted, ? undecided (fewer than "
+        f"Effects in points{exponents}; means over training seeds: * supported, ! refuted, ? undecided (fewer than "
         f"{REPLICATES} seeds, or a Holm-adjusted p of {LEVEL:g} or more), {NEAR} undecided though its own interval "
         "leaves out the threshold."
     ]
     if len(matrix.depths) > 1:
         lines.append(
-            f"trend: change per doubling of depth, {' or '.join(ARROWS.values())} where its 95 % interval leaves out 0."
+            f"trend: change per doubling of depth, {' or '.join(ARROWS.values())} where its Holm-adjusted p is below "
+            f"{LEVEL:g}."
         )
     lines.append("Intervals, runs and the commands that would decide: the page, claims.csv, --json.")
     if matrix.left_out:

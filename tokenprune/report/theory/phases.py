@@ -158,10 +158,7 @@ def _in_training_time(networks: Sequence[Sequence[Phase]]) -> str:
             )
     if not told:
         return ""
-    return (
-        f" In one pass N is iterations times batch. Over batch and step size: {'; '.join(told)}: "
-        "N50 measures how fast SGD is."
-    )
+    return f" In one pass N is iterations times batch. Over batch and step size: {'; '.join(told)}."
 
 
 def _of_grid(phases: Sequence[Phase], verdicts: Sequence[Verdict]) -> str:

@@ -68,7 +68,7 @@ def spatial_figure(cases: Sequence[Case[SpatialResult]]) -> Drawing:
     caption = (
         "Left: share of each patch's strongest attention that is of its own set (overlap; dotted: chance), share of "
         "patches where all of it is (exact match), and test accuracy on the source task. Middle: networks that were "
-        "built, not trained, a mark per trial: attention on another set generalises as well. Right: test accuracy on a "
+        "built, not trained, a mark per trial. Right: test accuracy on a "
         f"target task of the same sets, from transferred attention and from scratch; dotted: success "
         f"at {first.success:g}. "
         f"Means and 95 % t intervals over {spread(counts)}; d = {first.patches}, C = {first.set_size}, N "
