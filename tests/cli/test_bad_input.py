@@ -95,7 +95,7 @@ def test_usage_and_recipes_are_status_2(arguments, line, capsys, tmp_path):
         ("--keep abc", "--keep 'abc': 'abc' is no keep ratio; give numbers above 0 and at most 1, such as 1.0,0.7,0.5"),
         ("--site before:1", "site 'before:1': block 1 is beyond the model's depth 1 (blocks are 0 to 0)"),
         ("--site 3", f"--site: site '3': {SITE}"),
-        ("--input-scores first", "--input-scores: found 'first', must be last, mean or rollout"),
+        ("--site input:first", "--site"),
         ("--option power=2", "--option: is for one --method; asked for are magnitude, random, oracle"),
         ("--method random --option power", "--option 'power': expected KEY=VALUE, such as power=2"),
         ("--method random --option power=.nan", "--option: options: NaN and infinity are not taken"),

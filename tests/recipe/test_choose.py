@@ -60,7 +60,6 @@ def test_what_is_no_keep_ratio(text):
             {"methods": ["magnitud"]},
             "--method: unknown pruner 'magnitud': did you mean 'magnitude'? known: magnitude, oracle, random",
         ),
-        ({"input_scores": "first"}, "--input-scores: found 'first', must be last, mean or rollout"),
         ({"batch_size": 0}, "--batch-size: found 0, must be greater than or equal to 1"),
         ({"site": "before:1"}, "site 'before:1': block 1 is beyond the model's depth 1 (blocks are 0 to 0)"),
         (

@@ -255,8 +255,8 @@ def test_a_depth_that_was_not_measured_joins_the_row_of_its_family() -> None:
 
 @pytest.mark.parametrize(("epochs", "said"), [(1, ", 1 epoch of fine-tuning"), (2, ", 2 epochs of fine-tuning")])
 def test_one_epoch_is_not_epochs(epochs: int, said: str) -> None:
-    assert str(Condition("before:0", None, epochs, 1000)).endswith(said)
-    assert f"{said} at each ratio" in Group("f", "before:0", "", epochs, "fp32", "cpu").describe()
+    assert str(Condition("before:0", epochs, 1000)).endswith(said)
+    assert f"{said} at each ratio" in Group("f", "before:0", epochs, "fp32", "cpu").describe()
 
 
 def test_a_claim_of_several_rows_says_in_short_where_it_holds() -> None:

@@ -24,15 +24,13 @@ class Condition(NamedTuple):
     """What two prunes must share to be compared."""
 
     site: str
-    input_scores: str | None
     finetune_epochs: int
     images: int
 
     def __str__(self) -> str:
-        scores = f", scores {self.input_scores}" if self.input_scores else ""
         epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
         tuned = f", {epochs} of fine-tuning" if self.finetune_epochs else ""
-        return f"site {self.site}{scores}{tuned}"
+        return f"site {self.site}{tuned}"
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def _conditions(runs: tuple[RunData, ...], methods: tuple[str, ...]) -> list[Con
 
 
 def _condition_of(prune: PruneResult) -> Condition:
-    return Condition(prune.site, prune.input_scores, prune.finetune_epochs, prune.count)
+    return Condition(prune.written_site, prune.finetune_epochs, prune.count)
 
 
 def _unmeasured(runs: tuple[RunData, ...], methods: tuple[str, ...], condition: Condition | None) -> str:
@@ -254,7 +252,6 @@ def _prune(
         methods,
         site=condition.site if condition else None,
         keep=[1.0, *keep] if keep else [],
-        input_scores=condition.input_scores if condition else None,
         finetune_epochs=condition.finetune_epochs if condition else 0,
         name=name,
     )

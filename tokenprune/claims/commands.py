@@ -34,7 +34,6 @@ def prune(
     *,
     site: str | None,
     keep: Sequence[float] = (),
-    input_scores: str | None = None,
     finetune_epochs: int = 0,
     draws: int = 0,
     batch_size: int | None = None,
@@ -45,7 +44,6 @@ def prune(
     words += [word for method in methods for word in ("--method", method)]
     words += ["--site", site] if site else []
     words += ["--keep", ",".join(f"{ratio:g}" for ratio in sorted(keep, reverse=True))] if keep else []
-    words += ["--input-scores", input_scores] if input_scores else []
     words += ["--seeds", str(draws)] if draws else []
     words += ["--finetune-epochs", str(finetune_epochs)] if finetune_epochs else []
     words += ["--batch-size", str(batch_size)] if batch_size else []

@@ -268,8 +268,8 @@ def _epochs(setting: TrainedStudy) -> int:
 
 def _placed(science: Mapping[str, Any]) -> str:
     site, epochs = science["pruner.site"], science["pruner.anneal_epochs"]
-    words = [f"site {site}"]
-    words += [f"scores {science['pruner.input_scores']}"] if site == "input" else []
+    scores = science["pruner.input_scores"] if site == "input" else "last"
+    words = [f"site {site}" if scores == "last" else f"site {site}:{scores}"]
     words += [f"annealed over {epochs:g} epochs"] if epochs else []
     options = "pruner.options."
     words += [f"{key.removeprefix(options)} {value}" for key, value in science.items() if key.startswith(options)]

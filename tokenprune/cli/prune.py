@@ -40,7 +40,6 @@ def prune(
     finetune_epochs: Annotated[
         int | None, typer.Option("--finetune-epochs", min=0, metavar="N", help="Training at each ratio first.")
     ] = None,
-    input_scores: Annotated[str | None, typer.Option("--input-scores", hidden=True)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, metavar="N", help="Images a pass.")] = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -68,7 +67,6 @@ def prune(
         site=site,
         seeds=seeds,
         finetune_epochs=finetune_epochs,
-        input_scores=input_scores,
         batch_size=batch_size,
     )
     options = given_options(option or (), choice.methods)

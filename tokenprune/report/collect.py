@@ -107,7 +107,7 @@ def _trained(run: RunData) -> Trained:
 def _chosen(measured: Iterable[Measured], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[Measured]:
     found = list(measured)
     for kind, names, of in (
-        ("site", sites, lambda m: m.prune.site),
+        ("site", sites, lambda m: m.prune.written_site),
         ("method", methods, lambda m: m.prune.method),
     ):
         for name in names or ():

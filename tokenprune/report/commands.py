@@ -67,9 +67,8 @@ class Commands:
         return own.prune(
             self._data(name),
             [prune.method],
-            site=prune.site,
+            site=prune.written_site,
             keep=list(dict.fromkeys(point.keep_ratio for point in prune.points)),
-            input_scores=prune.input_scores if prune.site == "input" else None,
             finetune_epochs=prune.finetune_epochs,
             draws=len({point.seed for point in prune.points if point.seed is not None}),
             batch_size=prune.batch_size,

@@ -54,7 +54,6 @@ class Group:
 
     family: str
     site: str
-    input_scores: str
     finetune_epochs: int
     precision: str
     device: str
@@ -62,15 +61,13 @@ class Group:
     @classmethod
     def of(cls, measured: Measured) -> "Group":
         prune = measured.prune
-        scores = (prune.input_scores or "") if prune.site == "input" else ""
-        return cls(measured.run.family, prune.site, scores, prune.finetune_epochs, prune.precision, prune.device)
+        return cls(measured.run.family, prune.written_site, prune.finetune_epochs, prune.precision, prune.device)
 
     def describe(self) -> str:
-        scores = f", scores of {self.input_scores}" if self.input_scores else ""
         epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
         tuned = f", {epochs} of fine-tuning at each ratio, as of the unpruned model" if self.finetune_epochs else ""
         images = f", {mark}" if (mark := mark_of(self.family)) else ""
-        return f"site {self.site}{scores}{tuned}, {self.precision} on {self.device}{images}"
+        return f"site {self.site}{tuned}, {self.precision} on {self.device}{images}"
 
 
 @dataclass(frozen=True)
