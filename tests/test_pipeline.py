@@ -184,7 +184,11 @@ def test_a_finished_run_is_left_alone_unless_forced(tmp_path) -> None:
     pipeline.train_run(loaded, runs_dir=tmp_path)
     assert run.weights.stat().st_mtime_ns == before
     weights = run.weights.read_bytes()
-    pipeline.train_run(loaded, runs_dir=tmp_path, force=True)
+    said: list[str] = []
+    reporter = training.Silent()
+    reporter.message = said.append  # type: ignore[method-assign]
+    pipeline.train_run(loaded, runs_dir=tmp_path, force=True, reporter=reporter)
+    assert f"{run.path}: 2 curves measured on it will go with it once it is trained again" in said
     assert run.weights.stat().st_mtime_ns != before
     assert run.weights.read_bytes() == weights  # the same recipe and seed
     assert run.prunes() == []  # they were measured on weights that are gone

@@ -1,7 +1,9 @@
 """`ls runs` and `report` say the same of a folder of damaged runs."""
 
 import json
+import os
 
+import pytest
 from factories import make_run
 from run_command import run
 
@@ -46,6 +48,18 @@ def test_a_damaged_file_costs_only_what_it_holds(tmp_path, monkeypatch, capsys):
     (unsealed,) = (line for line in said.splitlines() if "no seal" in line)
     assert unsealed.startswith("warning: runs: 1 of 14 results has no seal")
     assert unsealed.endswith("-s4")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_result_that_is_no_file_is_damaged(make, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = make_run(tmp_path / "runs")
+    (folder.path / "result.json").unlink()
+    make(folder.path / "result.json")
+    listed = run(capsys, "ls", "runs", "--json")
+    assert json.loads(listed.out)[0]["state"] == "damaged"
+    for said in (listed.err, run(capsys, "report").err):
+        assert "result.json: cannot be read" in said
 
 
 def test_a_run_whose_result_is_damaged_is_damaged(tmp_path, monkeypatch, capsys):

@@ -17,6 +17,14 @@ def test_signs_and_rows_that_remove_nothing(tmp_path, capsys, monkeypatch):
     assert "56.9–63.0" in rows["1"]
 
 
+def test_a_narrow_terminal_has_the_names_of_curves_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    curves = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "oracle": {1.0: 0.6, 0.5: 0.6}}
+    show.prunes(make_run(tmp_path, methods=curves).prunes(), as_json=False)
+    printed = capsys.readouterr().out
+    assert all(f"{method} at before:0: " in printed.replace("\n", " ") for method in curves)
+
+
 def test_nothing_is_said_of_rows_that_all_remove_tokens(tmp_path, capsys):
     run = make_run(tmp_path, methods={"magnitude": {1.0: 0.6, 0.5: 0.58}})
     show.prunes(run.prunes(), as_json=False)

@@ -203,7 +203,7 @@ def test_a_spoiled_checkpoint_is_one_clear_error(tmp_path: Path, monkeypatch, fi
     ("changes", "says"),
     [
         ({"norm__weight": None}, "lacks norm.weight"),
-        ({"blocks__9__norm1__weight": torch.ones(16)}, "has unexpected blocks.9.norm1.weight"),
+        ({"blocks__9__norm1__weight": torch.ones(16)}, "has blocks.9.norm1.weight, which the model has not"),
         ({"norm__weight": torch.ones(17)}, r"norm.weight has shape \[17\], the model's has \[16\]"),
         ({"pos_embed": torch.ones(1, 8, 16)}, r"pos_embed has shape \[1, 8, 16\]"),
         ({"head__weight": torch.ones(5, 3)}, r"head.weight has shape \[5, 3\]"),

@@ -174,12 +174,12 @@ def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[
     return loaded
 
 
-def to_resume(run: "RunFolder", quiet: bool) -> None:
+def to_resume(run: "RunFolder") -> None:
     """A message where `--resume` finds nothing; an error where another run of the same recipe can be resumed."""
     from tokenprune.runs import check_resumable
 
     check_resumable(run)
-    if not (run.begun or run.finished or quiet):
+    if not (run.begun or run.finished):
         print(f"nothing to resume in {run.path}: it starts from the beginning", file=sys.stderr)
 
 

@@ -41,6 +41,8 @@ def rows(
     """
     console = Console(highlight=False, markup=False, width=columns() or 120)
     if _narrowest(names, values) > console.width:
+        if title:
+            print(textwrap.fill(title, console.width, break_long_words=False, break_on_hyphens=False), end="\n\n")
         print("\n\n".join(_block(names, row, console.width) for row in values))
         return
     look: Any = {"box": SIMPLE_HEAD, "padding": (0, 0 if numbers else 1, 0, 0), "pad_edge": False, "show_edge": False}

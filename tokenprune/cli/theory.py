@@ -126,7 +126,7 @@ def theory(
         raise RecipeError(text) from None
     if resume:
         folder = run_name(loaded.name, loaded.recipe.setting(), loaded.recipe.run.seed)
-        to_resume(TheoryFolder(runs_dir / TheoryFolder.place / folder), quiet)
+        to_resume(TheoryFolder(runs_dir / TheoryFolder.place / folder))
 
     with loading(quiet):
         from tokenprune.cli.progress import progress

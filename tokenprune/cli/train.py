@@ -34,7 +34,7 @@ def train(
 
     loaded = load(recipe, settings, seed=seed, device=device)
     if resume:
-        to_resume(RunFolder(runs_dir / run_of(loaded)), quiet)
+        to_resume(RunFolder(runs_dir / run_of(loaded)))
 
     with loading(quiet):
         from tokenprune import pipeline  # torch: only once the recipe is checked

@@ -171,12 +171,14 @@ def mean_and_std(said: Mapping[str, Any]) -> tuple[Channels, Channels] | None:
 
 
 def _check(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    for kind, names in (("lacks", wanted.keys() - found.keys()), ("has unexpected", found.keys() - wanted.keys())):
-        if names:
-            raise TokenpruneError(
-                f"{path}: the checkpoint {kind} {_some(sorted(names))}: the recipe's model section describes another "
-                "model"
-            )
+    lacking, further = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if lacking or further:
+        said = [f"lacks {_some(lacking)}"] if lacking else []
+        said += [f"has {_some(further)}, which the model has not"] if further else []
+        raise TokenpruneError(
+            f"{path}: the checkpoint {' and '.join(said)}: it is of another model than the recipe's model section, or "
+            "not whole"
+        )
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             raise TokenpruneError(

@@ -73,9 +73,10 @@ def architecture_of(vit: VisionTransformer) -> Architecture:
 
 def _named(name: str, classes: int, image_size: int) -> VisionTransformer:
     if not is_model(name):
-        guess = nearest(name, list_models("*vit*") + list_models("deit*"))
+        guess = nearest(name, [each for module in _FAMILIES for each in list_models(module=module)])
         hint = f"did you mean {guess!r}? " if guess else ""
-        raise UsageError(f"model.name: timm has no model {name!r}: {hint}timm.list_models('vit_*') shows them")
+        modules = " and ".join(f"timm.list_models(module={module!r})" for module in _FAMILIES)
+        raise UsageError(f"model.name: timm has no model {name!r}: {hint}{modules} list those taken")
     if not is_model_in_modules(name, _FAMILIES):
         module = model_entrypoint(name).__module__.removeprefix("timm.models.")
         raise UsageError(

@@ -11,7 +11,7 @@ from torch import nn
 
 from tokenprune import cost, data, files, hardware, models, runs, training
 from tokenprune.data import Dataset
-from tokenprune.errors import TokenpruneError
+from tokenprune.errors import TokenpruneError, counted
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare
@@ -44,6 +44,10 @@ def train_run(
     folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
         if folder.due(resume=resume, force=force, say=reporter.message):
+            measured = len(folder.prune_folders())
+            if folder.finished and measured:
+                what = counted(measured, "curve")
+                reporter.message(f"{folder.path}: {what} measured on it will go with it once it is trained again")
             _train(loaded, folder, data_dir, resume, force, reporter, cache)
         else:
             _check_same(folder, loaded.recipe, data_dir, reporter, cache)

@@ -226,7 +226,8 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        return self._result.is_file()
+        """Whether it has a result, be that damaged: a folder or a pipe of that name is one."""
+        return self._result.exists()
 
     def result(self) -> TrainResult:
         if not self.finished:
