@@ -1,8 +1,12 @@
-"""Whatever is typed, the answer is a recipe or a clear error: a few hundred examples, times $TOKENPRUNE_FUZZ."""
+"""Whatever is typed, the answer is a recipe or a clear error: a few hundred examples, others with $TOKENPRUNE_FUZZ=N.
+
+N times as many are then drawn anew at every run.
+"""
 
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +51,20 @@ def mutated(draw: st.DrawFn) -> str:
         at, length = draw(st.integers(0, len(text))), draw(st.integers(0, 12))
         text = text[:at] + draw(ODD | st.text(max_size=6)) + text[at + length :]
     return text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, where in ((Recipe, ""), (Sweep, "sweeps")) for name in sorted(shipped_recipes(where))],
+)
+@pytest.mark.parametrize(
+    ("old", "new"), [("site: input,", "site: input:last,"), ('site: "before:0"', 'site: "before:00"')]
+)
+def test_a_recipe_is_the_same_when_it_is_read_again(kind: type, name: str, old: str, new: str) -> None:
+    text = shipped_recipes("sweeps" if kind is Sweep else "")[name].read_text(encoding="utf-8")
+    recipe = parse_recipe(text, "r.yaml", kind=kind)
+    assert parse_recipe(text.replace(old, new), "r.yaml", kind=kind) == recipe
+    assert parse_recipe(dump_recipe(recipe), "again.yaml", kind=kind) == recipe
 
 
 @settings(max_examples=150 * MANY, suppress_health_check=[HealthCheck.too_slow])

@@ -75,11 +75,6 @@ class PrunerSection(Sited):
             raise ValueError("NaN and infinity are not taken") from None
         return value
 
-    @field_validator("site")
-    @classmethod
-    def _site(cls, value: str) -> str:
-        return _parsed_site(value)
-
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
@@ -142,11 +137,6 @@ class Evaluate(Sited):
     finetune_epochs: int = Field(0, ge=0, description="epochs of training at each ratio before it is measured")
     batch_size: int = Field(500, ge=1, description="images per forward pass")
     examples: int = Field(8, ge=0, le=64, description="test images kept for the mosaic")
-
-    @field_validator("site")
-    @classmethod
-    def _site(cls, value: str) -> str:
-        return _parsed_site(value)
 
     @field_validator("methods")
     @classmethod
@@ -318,13 +308,6 @@ def weights_at(path: str) -> Path:
 def _file_digest(path: str, size: int, changed: int) -> str:
     """sha256 of a file, computed again only if its size or time changed: the cells of a sweep share their images."""
     return files.sha256(Path(path))
-
-
-def _parsed_site(value: str) -> str:
-    try:
-        return str(Schedule.parse(value))
-    except UsageError as error:
-        raise ValueError(str(error)) from None
 
 
 def _known_pruner(value: str, *, allow_none: bool = False) -> str:

@@ -9,11 +9,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
-from tokenprune.errors import shortened
+from tokenprune.errors import UsageError, shortened
 from tokenprune.recipe.site import InputScores, Schedule
 
 
@@ -69,8 +70,17 @@ class Sited(Section):
         if scores not in (None, *get_args(InputScores)):
             raise ValueError(f"input_scores: found {shortened(repr(scores))}, must be last, mean or rollout")
         if tree.get("site") == "input" and scores is not None:
-            tree["site"] = f"input:{scores}"
+            tree["site"] = str(Schedule("input", scores=scores))
         return tree
+
+    @field_validator("site", check_fields=False)
+    @classmethod
+    def _site(cls, value: str | None) -> str | None:
+        """As `Schedule` writes it, so that `input:last` and `input` are one site; ValueError if it is none."""
+        try:
+            return value if value is None else str(Schedule.parse(value))
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
     @model_serializer(mode="wrap")
     def _split(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
