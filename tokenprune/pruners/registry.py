@@ -4,7 +4,9 @@ Knows names without importing torch, so that `ls`, completion and recipe validat
 """
 
 import importlib
+import sys
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,6 +86,12 @@ def create(name: str, **options: Any) -> "Pruner":
 
 
 def _third_party() -> dict[str, EntryPoint]:
+    return _installed(tuple(sys.path))
+
+
+@cache
+def _installed(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Third parties' pruners. Once for each `sys.path`: the metadata of all packages there is read for it."""
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         if point.name in BUILT_IN or (point.name in points and points[point.name].value != point.value):
