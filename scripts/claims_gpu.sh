@@ -19,9 +19,9 @@ runs=${1:-runs-claims-gpu}
 out=${OUT_DIR:-docs/results/claims-h200}
 tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune}
 until=$(($(date +%s) + ${PIECE:-1000000}))
-suffix="" small=() options=(--per-gpu "${PER_GPU:-4}") seeds=(0 1 2)
+scale=() small=() options=(--per-gpu "${PER_GPU:-4}") seeds=(0 1 2)
 if [ -n "${SMALL:-}" ]; then
-    suffix=-cpu seeds=(0) out="$runs/report"
+    scale=(--scale cpu) seeds=(0) out="$runs/report"
     small=(--set model.dim=12 --set data.test_size=100) options=(--only model.depth=1)
 fi
 
@@ -33,7 +33,7 @@ for cell in json.load(sys.stdin)["cells"]:
 pack() { # finished cells alone: others start anew elsewhere, and pretraining is worth nothing without its weights
     [ -n "${STATE:-}" ] || return 0
     for sweep in magnitude samples sparsify spurious noise starts; do
-        $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" --dry-run --json "${small[@]}" | .venv/bin/python -c "$finished"
+        $tokenprune sweep "$sweep" "${scale[@]}" --runs-dir "$runs" --dry-run --json "${small[@]}" | .venv/bin/python -c "$finished"
     done | sort -u | (cd "$runs" && while read -r run; do
         find "$run" -type f ! -name '*.safetensors' ! -name '*.pt' ! -name '*.lock' ! -name '*.npz'
     done | tar -cf - -T -) >"$STATE.part"
@@ -46,7 +46,7 @@ for seed in "${seeds[@]}"; do
         left=$((until - $(date +%s) - 20)) status=124
         if [ "$left" -ge 30 ]; then
             status=0
-            timeout --signal=TERM "$left" $tokenprune sweep "$sweep$suffix" --runs-dir "$runs" --resume \
+            timeout --signal=TERM "$left" $tokenprune sweep "$sweep" "${scale[@]}" --runs-dir "$runs" --resume \
                 --only run.seed="$seed" "${options[@]}" "${small[@]}" >/dev/null || status=$?
         fi
         case $status in

@@ -10,7 +10,7 @@ from run_command import run
 from theory_factories import phase, save
 
 from tokenprune import claims
-from tokenprune.shipped import shipped_recipes
+from tokenprune.recipe.sweep import scales_of
 
 
 def _every_claim() -> list[str]:
@@ -67,7 +67,8 @@ def test_without_runs_the_sweep_that_makes_them_is_named(tmp_path: Path, capsys)
         if claim.laboratory:
             assert "`tokenprune theory --help` shows what makes it" in shown
         else:
-            assert shipped_recipes("sweeps")[shown.rpartition("tokenprune sweep ")[2].partition("`")[0]].is_file()
+            sweep, _, scale = shown.rpartition("tokenprune sweep ")[2].partition("`")[0].partition(" --scale ")
+            assert scale in scales_of(sweep)
 
 
 def test_a_theory_claim_goes_by_its_number_too(tmp_path: Path, capsys) -> None:

@@ -59,6 +59,8 @@ def test_imports_nothing_heavy(arguments):
         ("tokenprune train --set train.augment.cut", {"train.augment.cutout=", "train.augment.cutmix="}),
         ("tokenprune prune --method ", {"magnitude", "random", "oracle", "all"}),
         ("tokenprune sweep q", {"quickstart"}),
+        ("tokenprune sweep noise --scale ", {"cpu"}),
+        ("tokenprune validate sweeps/noise --scale ", {"cpu"}),
         ("tokenprune measure a", {"attention"}),
         ("tokenprune prune --run ", {"here-0-s0"}),
         ("tokenprune prune --runs-dir other --run ", {"there-0-s0"}),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tokenprune.errors import UsageError
 from tokenprune.recipe import Recipe, dump_recipe, parse_recipe, ratios, shipped_recipes
 from tokenprune.recipe.document import keys
+from tokenprune.recipe.grid import Sweep
 from tokenprune.recipe.site import Schedule
-from tokenprune.recipe.sweep import Sweep
 
 MANY = int(os.environ.get("TOKENPRUNE_FUZZ", "1"))
 KEYS = [key.path for key in keys()]

@@ -1,13 +1,14 @@
 """From a sweep's file to its cells: every combination once, each an ordinary recipe; all errors at once."""
 
-import json
+import re
 
 import pytest
 from sweep_factories import TINY, write_sweep
 
 from tokenprune.errors import UsageError
+from tokenprune.identity import digest
 from tokenprune.recipe import Model, RecipeError, parse_recipe, shipped_recipes, summary
-from tokenprune.recipe.sweep import load_sweep
+from tokenprune.recipe.sweep import load_sweep, scales_of
 from tokenprune.runs import run_name
 
 
@@ -149,12 +150,79 @@ def test_a_base_that_is_missing_wrong_or_a_sweep(tmp_path):
         load_sweep(path)
 
 
-@pytest.mark.parametrize("name", shipped_recipes("sweeps"))
-def test_a_shipped_sweep_is_valid_and_headed_by_its_command(name):
-    sweep = load_sweep(name)
-    assert f"# Run:  tokenprune sweep {name}\n" in sweep.text
+#: Number of cells, identity, and digest of all there is to a cell, of sweeps that had a file for each scale once: what
+#: was run by that file, under that name, is found and continued.
+RECORDED = {
+    "magnitude": (18, "7443e56a", "efd7de68"),
+    "magnitude-cpu": (20, "e0de8107", "ef54a017"),
+    "noise": (144, "637e0811", "5936e075"),
+    "noise-cpu": (80, "bd58806b", "5bf9bd2b"),
+    "samples": (270, "593a84b6", "8f7a66cf"),
+    "samples-cpu": (180, "eaec5d55", "ad329073"),
+    "sparsify": (396, "ee7e6744", "bb5477fe"),
+    "sparsify-cpu": (140, "ad76dabb", "813004da"),
+    "spurious": (162, "10b13a1d", "e6f5f695"),
+    "spurious-cpu": (100, "c0c7c2e0", "081378ea"),
+    "starts": (162, "66474d31", "eea4f1f1"),
+    "starts-cpu": (140, "83a0eef4", "0da28051"),
+}
+SHIPPED = [(name, scale) for name in shipped_recipes("sweeps") for scale in (None, *scales_of(name))]
+
+
+def everything(cell):
+    recipe = cell.loaded.recipe.model_dump(mode="json", exclude_unset=True)
+    prune = [spec.model_dump(mode="json") for spec in cell.prune]
+    loaded = [cell.loaded.name, list(cell.loaded.overrides), recipe]
+    return [cell.run, cell.label, dict(cell.what), cell.needs, *loaded, prune]
+
+
+@pytest.mark.parametrize(("name", "scale"), SHIPPED)
+def test_a_shipped_sweep_is_valid_headed_by_its_command_and_what_it_was(name, scale):
+    sweep = load_sweep(name, scale=scale)
+    option = f" --scale {scale}" if scale else ""
+    assert re.search(rf"^#( Run: )? +tokenprune sweep {name}{option}(  .*)?$", sweep.text, re.MULTILINE)
     assert 20 < len(summary(sweep.path)) <= 56  # a line of `ls recipes` at 80 columns
-    assert json.dumps([dict(cell.what) for cell in sweep.cells])
+    assert option in summary(sweep.path)
+    if sweep.name in RECORDED:
+        assert (len(sweep.cells), sweep.identity, digest([*map(everything, sweep.cells)])) == RECORDED[sweep.name]
+    if scale:
+        assert sweep.name == f"{name}-{scale}"
+        assert load_sweep(sweep.name).identity == sweep.identity  # by its former name
+
+
+def test_a_scale_replaces_whole_keys_of_its_sweep_and_leaves_others(tmp_path):
+    text = """
+set: {model.dim: 24, train.epochs: 3}
+grid: {model.depth: [1, 2], run.seed: [0]}
+prune: [{keep: [0.5]}]
+scales:
+  small: {set: {train.epochs: 1}, prune: null}
+  twice: {also: [{run.seed: [1]}], prune: []}
+"""
+    path = write_sweep(tmp_path, text)
+    full, small, twice = (load_sweep(path, scale=scale) for scale in (None, "small", "twice"))
+    assert [sweep.name for sweep in (full, small, twice)] == ["mine", "mine-small", "mine-twice"]
+    assert whats(full) == whats(small) == whats(twice)[:2]
+    dims = [
+        [(cell.loaded.recipe.model.dim, cell.loaded.recipe.train.epochs) for cell in s.cells] for s in (full, small)
+    ]
+    assert dims == [[(24, 3)] * 2, [(12, 1)] * 2]
+    assert [len(sweep.cells[0].prune) for sweep in (full, small, twice)] == [1, 1, 0]
+    assert whats(twice) == [(1, 0), (2, 0), (1,)]
+
+
+def test_what_is_wrong_with_a_scale_is_one_line_with_its_name(tmp_path):
+    path = write_sweep(tmp_path, "grid: {run.seed: [0]}\nscales: {cpu: {set: {train.epochs: 0}}}\n")
+    load_sweep(path)
+    with pytest.raises(RecipeError, match=r"^\S+mine\.yaml: scale cpu: set\.train\.epochs: found 0, must be"):
+        load_sweep(path, scale="cpu")
+    with pytest.raises(UsageError, match=r"^--scale of mine: unknown scale 'gpu': did you mean 'cpu'\? known: cpu; "):
+        load_sweep(path, scale="gpu")
+    with pytest.raises(UsageError, match=r"^unknown sweep 'quickstart-cpu'"):
+        load_sweep("quickstart-cpu")
+    write_sweep(tmp_path, "grid: {run.seed: [0]}\nscales: {../cpu: {}}\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: scales\.\.\./cpu\.\[key\]: found '\.\./cpu', "):
+        load_sweep(path)
 
 
 def test_a_measurement_for_some_depths_leaves_the_others_alone(tmp_path):

@@ -22,13 +22,13 @@ _RULE = (
 
 #: The sweep that makes an experiment's runs.
 _SWEEPS = {
-    "I1": "samples-cpu",
-    "I2": "sparsify-cpu",
-    "I3": "magnitude-cpu",
-    "I4": "magnitude-cpu",
-    "I5": "spurious-cpu",
-    "I6": "starts-cpu",
-    "I7": "noise-cpu",
+    "I1": "samples",
+    "I2": "sparsify",
+    "I3": "magnitude",
+    "I4": "magnitude",
+    "I5": "spurious",
+    "I6": "starts",
+    "I7": "noise",
 }
 
 
@@ -133,4 +133,4 @@ def _missing(claim: Claim, runs_dir: Path) -> str:
     here = f"{runs_dir}: nothing here that it reads ({claim.reads})"
     if claim.laboratory:
         return f"{here}; `tokenprune theory --help` shows what makes it"
-    return f"{here}; `tokenprune sweep {_SWEEPS[claim.experiment]}` makes it"
+    return f"{here}; `tokenprune sweep {_SWEEPS[claim.experiment]} --scale cpu` makes it"

@@ -51,6 +51,13 @@ def _sweeps(*_: object) -> Offers:
     return [(name, summary(path)) for name, path in shipped_recipes("sweeps").items()]
 
 
+def _scales(ctx: typer.Context, _: str) -> Offers:
+    from tokenprune.recipe.sweep import scales_of
+
+    source = ctx.params.get("sweep") or ctx.params.get("recipe") or ctx.args[0]  # not parsed before a lone `--scale`
+    return [(scale, "") for scale in scales_of(source)]
+
+
 def _keys(ctx: typer.Context, incomplete: str) -> Offers:
     from tokenprune.recipe import THEORY_RECIPES, Recipe
     from tokenprune.recipe.document import keys
@@ -90,6 +97,15 @@ RECIPE_HELP = "A YAML file, or the name of a shipped recipe."
 RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=completion(_recipes))]
 SweepArgument = Annotated[
     str, typer.Argument(help="A YAML file, or the name of a shipped sweep.", autocompletion=completion(_sweeps))
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="NAME",
+        help="A scale of the sweep, such as cpu (default: the full sweep).",
+        autocompletion=completion(_scales),
+    ),
 ]
 RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=completion(_recipes))]
 TheoryRecipe = Annotated[

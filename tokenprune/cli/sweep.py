@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tokenprune.cli.interrupt import Interrupted, at_once
-from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, SweepArgument, as_options, overrides
+from tokenprune.cli.options import (
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    RunsDir,
+    Scale,
+    Set,
+    SweepArgument,
+    as_options,
+    overrides,
+)
 
 if TYPE_CHECKING:
     from tokenprune.recipe.sweep import LoadedSweep
@@ -26,6 +37,7 @@ class Launcher(StrEnum):
 
 def sweep(
     sweep: SweepArgument,
+    scale: Scale = None,
     settings: Set = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -58,13 +70,13 @@ def sweep(
         from tokenprune.cli.cells import cells
         from tokenprune.recipe.only import chosen
 
-    loaded = _load(sweep, settings, device)
+    loaded = _load(sweep, scale, settings, device)
     runs = chosen(loaded, only) if only else None
     if dry_run:
         show_sweep.dry_run(loaded, sweeps.overview(loaded, runs_dir, data_dir, runs), as_json=as_json)
         return
     options = _slurm_options(slurm, launcher)
-    place: dict[str, object] = {"--runs-dir": runs_dir, "--data-dir": data_dir}
+    place: dict[str, object] = {"--scale": scale, "--runs-dir": runs_dir, "--data-dir": data_dir}
     begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume, only=runs)
     if not quiet:
         _say_edit(begun, sweep)
@@ -91,12 +103,12 @@ def sweep(
         raise typer.Exit(UNFINISHED)
 
 
-def _load(source: str, settings: list[str] | None, device: str | None) -> "LoadedSweep":
+def _load(source: str, scale: str | None, settings: list[str] | None, device: str | None) -> "LoadedSweep":
     from tokenprune.recipe import RecipeError
     from tokenprune.recipe.sweep import load_sweep
 
     try:
-        return load_sweep(source, overrides(settings, device=device))
+        return load_sweep(source, overrides(settings, device=device), scale)
     except RecipeError as error:
         raise RecipeError(as_options(str(error), device=device)) from None
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tokenprune.recipe.grid import Measure, Scale, Sweep
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.section import Section, is_section
-from tokenprune.recipe.sweep import Measure, Sweep
 from tokenprune.recipe.theory import THEORY_RECIPES
 
 HEAD = """# Recipes: every key
@@ -150,7 +150,8 @@ def _allowed(annotation: Any, metadata: list[Any]) -> str:
     if origin is tuple:
         return f"list of: {_allowed(arguments[0], [])}"
     if origin is dict:
-        return "keys and values" if arguments[1] is Any else "keys, each with a list of values"
+        words = {Any: "keys and values", Scale: "names, each with keys of a sweep"}
+        return words.get(arguments[1], "keys, each with a list of values")
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return "keys below"
     if origin in (Union, types.UnionType):

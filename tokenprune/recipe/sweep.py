@@ -1,20 +1,19 @@
 """Many trainings from one file: a base recipe, a grid over its keys, and what is pruned after each training."""
 
 import copy
-import itertools
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from tokenprune.errors import UsageError, first_of, shortened
+from tokenprune.errors import UsageError, first_of, shortened, unknown
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
+from tokenprune.recipe.grid import Measure, Sweep
 from tokenprune.recipe.load import (
     Loaded,
     RecipeError,
@@ -28,48 +27,11 @@ from tokenprune.recipe.load import (
     set_key,
     without_effect,
 )
-from tokenprune.recipe.schema import SITES, Evaluate, Recipe
-from tokenprune.recipe.section import Ratio, Section, Sited
+from tokenprune.recipe.schema import Evaluate, Recipe
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN
-
-#: More could not be trained, and would take long to list.
-_CELLS = 10_000
-
-Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
-Grid = dict[str, Values]
-
-
-class Measure(Sited):
-    """Curves of each trained model, as `tokenprune prune` makes them; keys left out are as in `evaluate`."""
-
-    methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
-        None, description="pruners to compare; `all` among them means every one that is known"
-    )
-    keep: Annotated[tuple[Ratio, ...], Field(strict=False, min_length=1)] | None = Field(
-        None, description="kept-token ratios"
-    )
-    site: str | None = Field(None, description=SITES)
-    depths: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = Field(
-        None, description="only of models of these depths, for sites that shallower ones lack; null for all"
-    )
-    seeds: int | None = Field(None, ge=1, description="draws of a random pruner")
-    finetune_epochs: int | None = Field(None, ge=0, description="epochs of training at each ratio first")
-
-
-class Sweep(Section):
-    """What `tokenprune sweep` runs: a cell for every combination of the grid's values."""
-
-    base: str = Field(description="the recipe that every cell changes: a path, or the name of a shipped one")
-    set: dict[str, Any] = Field(default_factory=dict, description="keys of the recipe, dotted, that all cells change")
-    grid: Grid = Field(default_factory=dict, description="keys of the recipe, dotted, each with a list of values")
-    also: Annotated[tuple[Grid, ...], Field(strict=False)] = Field(
-        (), description="further grids, each crossed by itself, for designs that are not one product"
-    )
-    prune: Annotated[tuple[Measure, ...], Field(strict=False)] = Field(
-        (), description="what is measured after each training, a curve per method and entry"
-    )
+from tokenprune.shipped import shipped_recipes
 
 
 @dataclass(frozen=True)
@@ -92,7 +54,7 @@ class Cell:
 class LoadedSweep:
     """A sweep with its cells, pretraining first, then in the order of its grids.
 
-    identity: of what its cells run and measure.
+    name: its file's, then the scale's (`noise-cpu`). identity: of what its cells run and measure.
     """
 
     name: str
@@ -104,35 +66,58 @@ class LoadedSweep:
 
 def is_sweep(source: str | Path) -> bool:
     """Whether a recipe file is one of `tokenprune sweep`."""
-    path = find_recipe(source)
+    path, _ = _find(source, "")
     tree = read_yaml(read_text(path), str(path), [])
     return isinstance(tree, dict) and "base" in tree
 
 
-def load_sweep(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSweep:
-    """Read a sweep and make its cells; `overrides` (`a.b=c`) join its `set`.
+def scales_of(source: str | Path) -> tuple[str, ...]:
+    """Names of a sweep's scales. Raises UsageError, RecipeError."""
+    path = find_recipe(source, "sweeps")
+    return tuple(parse_recipe(read_text(path), str(path), kind=Sweep).scales)
+
+
+def load_sweep(source: str | Path, overrides: Sequence[str] = (), scale: str | None = None) -> LoadedSweep:
+    """Read a sweep and make its cells; `overrides` (`a.b=c`) join its `set`. scale: one of its `scales`.
 
     Raises RecipeError that lists, with the dotted path, everything that is wrong with the sweep and any cell;
-    UsageError where there is no such file.
+    UsageError where there is no such file or scale.
     """
-    path = find_recipe(source, "sweeps")
-    text = read_text(path)
-    sweep = parse_recipe(text, str(path), kind=Sweep)
+    path, scale = _find(source, "sweeps", scale)
+    text, place, name = read_text(path), str(path), path.stem
+    sweep = parse_recipe(text, place, kind=Sweep)
+    if scale is not None:
+        if scale not in sweep.scales:
+            raise UsageError(f"--scale of {name}: {unknown('scale', scale, sweep.scales)}; without it: the full sweep")
+        sweep, place, name = sweep.at(scale), f"{path}: scale {scale}", f"{name}-{scale}"
     base = _base(sweep.base, path)
     fixed = {f"set.{key}": (key, value) for key, value in sweep.set.items()}
     for override in overrides:
         key, value = set_key(override, Recipe)
         fixed[f"--set {override}"] = (key, value)
-    problems = _grids(sweep, path, [key for key, _ in fixed.values()])
+    problems = sweep.problems([key for key, _ in fixed.values()])
     if problems:
-        raise RecipeError("\n".join(f"{path}: {problem}" for shown in first_of(problems) for problem in shown))
-    found = _Problems(str(path))
-    cells = [cell for where, what in _points(sweep) if (cell := _cell(base, sweep, where, what, fixed, found))]
+        raise RecipeError("\n".join(f"{place}: {problem}" for shown in first_of(problems) for problem in shown))
+    found = _Problems(place)
+    cells = [cell for where, what in sweep.points() if (cell := _cell(base, sweep, where, what, fixed, found))]
     found.of_twins(cells)
     found.raise_if_any()
     named = (*_pretrainings(cells), *_labelled(cells))
     identity = digest([[cell.run, [spec.model_dump(mode="json") for spec in cell.prune]] for cell in named])
-    return LoadedSweep(path.stem, path, text, named, identity)
+    return LoadedSweep(name, path, text, named, identity)
+
+
+def _find(source: str | Path, kind: str, scale: str | None = None) -> tuple[Path, str | None]:
+    """A recipe's file, and the scale. `noise-cpu` is scale cpu of `noise`: a sweep of its own until it was a scale."""
+    try:
+        return find_recipe(source, kind), scale
+    except UsageError:
+        folder, _, name = str(source).rpartition("/")
+        shipped = shipped_recipes("sweeps") if (folder or kind) == "sweeps" else {}
+        first, _, last = name.rpartition("-")
+        if scale is None and first in shipped and last in scales_of(shipped[first]):
+            return shipped[first], last
+        raise
 
 
 def _base(base: str, sweep: Path) -> Loaded[Recipe]:
@@ -147,35 +132,6 @@ def _base(base: str, sweep: Path) -> Loaded[Recipe]:
         raise
     except UsageError as error:
         raise RecipeError(f"{sweep}: base: {error}") from None
-
-
-def _grids(sweep: Sweep, path: Path, fixed: Sequence[str]) -> list[str]:
-    """Problems of the grids themselves, before cells are made."""
-    if not sweep.grid and not sweep.also:
-        return ["grid: empty: name at least one key of the recipe with its values, such as run.seed: [0, 1, 2]"]
-    cells = sum(math.prod(map(len, grid.values())) for _, grid in _places(sweep))
-    if cells > _CELLS:
-        return [f"grid: {cells:,} cells; a sweep has at most {_CELLS:,}"]
-    problems = [f"also.{i}: empty" for i, grid in enumerate(sweep.also) if not grid]
-    for where, grid in _places(sweep):
-        problems += [
-            f"{where}.{shortened(key)}: also in set, which would not change anything" for key in grid if key in fixed
-        ]
-    return problems
-
-
-def _places(sweep: Sweep) -> Iterator[tuple[str, Grid]]:
-    if sweep.grid:
-        yield "grid", sweep.grid
-    for i, grid in enumerate(sweep.also):
-        yield f"also.{i}", grid
-
-
-def _points(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every combination of values with its grid's place in the file; the last key varies fastest."""
-    for where, grid in _places(sweep):
-        for values in itertools.product(*grid.values()):
-            yield where, dict(zip(grid, values, strict=True))
 
 
 def _cell(

@@ -1,0 +1,97 @@
+"""The keys of a sweep's file, its scales, and the points of its grids."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tokenprune.errors import shortened
+from tokenprune.recipe.schema import SITES
+from tokenprune.recipe.section import Ratio, Section, Sited
+
+#: More could not be trained, and would take long to list.
+_CELLS = 10_000
+
+Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
+Grid = dict[str, Values]
+
+
+class Measure(Sited):
+    """Curves of each trained model, as `tokenprune prune` makes them; keys left out are as in `evaluate`."""
+
+    methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="pruners to compare; `all` among them means every one that is known"
+    )
+    keep: Annotated[tuple[Ratio, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="kept-token ratios"
+    )
+    site: str | None = Field(None, description=SITES)
+    depths: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="only of models of these depths, for sites that shallower ones lack; null for all"
+    )
+    seeds: int | None = Field(None, ge=1, description="draws of a random pruner")
+    finetune_epochs: int | None = Field(None, ge=0, description="epochs of training at each ratio first")
+
+
+Grids = Annotated[tuple[Grid, ...], Field(strict=False)]
+Measures = Annotated[tuple[Measure, ...], Field(strict=False)]
+
+
+class Scale(Section):
+    """A version of a sweep for other hardware: each key given here replaces the sweep's key as a whole."""
+
+    base: str | None = None
+    set: dict[str, Any] | None = None
+    grid: Grid | None = None
+    also: Grids | None = None
+    prune: Measures | None = None
+
+
+class Sweep(Section):
+    """What `tokenprune sweep` runs: a cell for every combination of the grid's values."""
+
+    base: str = Field(description="the recipe that every cell changes: a path, or the name of a shipped one")
+    set: dict[str, Any] = Field(default_factory=dict, description="keys of the recipe, dotted, that all cells change")
+    grid: Grid = Field(default_factory=dict, description="keys of the recipe, dotted, each with a list of values")
+    also: Grids = Field((), description="further grids, each crossed by itself, for designs that are not one product")
+    prune: Measures = Field((), description="what is measured after each training, a curve per method and entry")
+    scales: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Scale] = Field(
+        default_factory=dict,
+        description="for `--scale NAME`: each key given there replaces the sweep's key of that name as a whole",
+    )
+
+    def at(self, scale: str) -> "Sweep":
+        """This sweep with the keys of one of its scales."""
+        given = {name: getattr(self.scales[scale], name) for name in Scale.model_fields}
+        return self.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+    def grids(self) -> Iterator[tuple[str, Grid]]:
+        """Every grid, after its place in the file."""
+        if self.grid:
+            yield "grid", self.grid
+        for i, grid in enumerate(self.also):
+            yield f"also.{i}", grid
+
+    def points(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every combination of values, after its grid's place in the file; the last key varies fastest."""
+        for where, grid in self.grids():
+            for values in itertools.product(*grid.values()):
+                yield where, dict(zip(grid, values, strict=True))
+
+    def problems(self, fixed: Sequence[str]) -> list[str]:
+        """What is wrong with the grids themselves. fixed: keys that all cells change."""
+        if not self.grid and not self.also:
+            return ["grid: empty: name at least one key of the recipe with its values, such as run.seed: [0, 1, 2]"]
+        cells = sum(math.prod(map(len, grid.values())) for _, grid in self.grids())
+        if cells > _CELLS:
+            return [f"grid: {cells:,} cells; a sweep has at most {_CELLS:,}"]
+        problems = [f"also.{i}: empty" for i, grid in enumerate(self.also) if not grid]
+        for where, grid in self.grids():
+            problems += [
+                f"{where}.{shortened(key)}: also in set, which would not change anything"
+                for key in grid
+                if key in fixed
+            ]
+        return problems
