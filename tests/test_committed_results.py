@@ -35,7 +35,7 @@ def test_every_run_is_read(rebuilt: tuple[Path, Report]) -> None:
     folder, report = rebuilt
     packed = gzip.decompress((folder / "runs.jsonl.gz").read_bytes())
     results = sum("run" in json.loads(line) for line in packed.splitlines())
-    assert len(report.trained) + len(report.laboratory.runs) == results > 0
+    assert len(report.runs) + len(report.laboratory.runs) == results > 0
     assert [problem for problem in report.problems if "have no seal" not in problem] == []
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from tokenprune import pipeline, report, training
 from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
+from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import Evaluate, Loaded, parse_recipe
 from tokenprune.report.collect import collect
 from tokenprune.runs import RunFolder
@@ -153,7 +154,7 @@ def test_seeds_that_saw_different_images_are_not_pooled(tmp_path: Path, what: st
     (problem,) = problems
     assert "different images under one name" in problem
     assert "3 runs aaaaaaaa, 1 run cccccccc" in problem
-    found = [v for v in judge(studies(runs)) if v.claim == "magnitude-beats-random"]
+    found = [v for v in judge(studies(runs), CLAIMS) if v.claim == "magnitude-beats-random"]
     assert sorted(v.n for v in found) == [1, 3]
     assert len({run.result.family for run in runs}) == 2
 
@@ -166,7 +167,7 @@ def test_tables_name_the_images_of_runs_that_saw_others(tmp_path: Path) -> None:
         console.print(table)
     text = " ".join(console.export_text().split())
     for mark in ("aaaaaaaa", "cccccccc"):
-        assert f", images {mark}: accuracy in % at each keep ratio" in text
+        assert f", images {mark} Test accuracy in % at each keep ratio" in text
         assert f"-s{'ac'.index(mark[0])}, images {mark}" in text
 
 
@@ -177,8 +178,8 @@ def test_arms_that_saw_different_images_are_not_compared(tmp_path: Path) -> None
             overrides = ["pruner.name=oracle", "pruner.keep_ratio=0.6"]
             run = make_run(folder, seed=seed, accuracy=0.6 + seed / 90, overrides=overrides, kept_relevance=0.9)
             see(run, source=pruned * 64)
-        found = [v.verdict for v in judge(studies(read_runs(folder)[0])) if v.claim == "sparsified-training-helps"]
-        return found[0] if found else None
+        found = {v.claim: v.verdict for v in judge(studies(read_runs(folder)[0]), CLAIMS)}
+        return found.get("sparsified-training-helps")
 
     assert verdict(tmp_path / "same", "a") == "supported"
     assert verdict(tmp_path / "other", "b") in (None, "undecided")

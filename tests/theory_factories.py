@@ -9,6 +9,7 @@ import yaml
 
 from tokenprune import runs
 from tokenprune.claims import judge, laboratory_studies
+from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import THEORY_RECIPES, PhaseRecipe
 from tokenprune.runs import (
     AttentionResult,
@@ -141,7 +142,7 @@ def _known(recipe: object, name: str, seed: int, models: int) -> dict:
 
 
 def judged(*results):
-    return judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)))
+    return judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)), CLAIMS)
 
 
 def only(*results, number, variant=None):

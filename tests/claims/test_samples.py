@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from trained import SIZES, judged, samples, train
 
-from tokenprune.claims.samples import exponent, rising, samples_needed
+from tokenprune.claims import read_runs, studies
+from tokenprune.claims.samples import exponent, images_needed, over_samples, rising, samples_needed
 from tokenprune.statistics import t_test
+
+
+def needed(runs_dir: Path) -> dict[float, float]:
+    """Images for the middle target, by alpha_*."""
+    (group,) = over_samples(studies(read_runs(runs_dir)[0]))
+    found = images_needed(group)
+    assert found is not None
+    return dict(zip(found.alphas, found.at_middle, strict=True))
 
 
 @pytest.mark.parametrize(("power", "verdict"), [(2, "supported"), (-2, "refuted")])
@@ -19,7 +28,7 @@ def test_i1_finds_the_exponent_of_a_law(tmp_path: Path, power: int, verdict: str
     (found,) = judged(tmp_path, "fewer-samples")
     assert found.values == pytest.approx(dict.fromkeys(range(3), power), abs=1e-6)
     assert (found.verdict, found.unit, found.experiment, found.site) == (verdict, "exponent", "I1", "before:0")
-    assert found.details["needed"] == pytest.approx({0.5: 1000, 1.0: 250 if power > 0 else 4000})
+    assert needed(tmp_path) == pytest.approx({0.5: 1000, 1.0: 250 if power > 0 else 4000})
     assert found.published == "N >= Omega(alpha_*^-2) (slides)"
     assert len(found.evidence) == 18
 
@@ -109,7 +118,7 @@ def test_i1_finds_no_exponent_where_accuracy_does_not_rise_with_n(tmp_path: Path
     samples(tmp_path, lambda n, alpha: 0.4, {1.0: 0.5, 0.5: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
     assert found.values == dict.fromkeys(range(3), 0.0)
-    assert found.details["needed"] == pytest.approx({0.5: 1000, 1.0: 1000})
+    assert needed(tmp_path) == pytest.approx({0.5: 1000, 1.0: 1000})
 
 
 @pytest.mark.parametrize("curve", [(0.25, 0.33, 0.41), (0.3, 0.3, 0.3)])

@@ -8,9 +8,10 @@ import pytest
 import theory_factories as make
 from theory_factories import judged, only
 
-from tokenprune.claims import CLAIMS, judge
+from tokenprune.claims import judge
 from tokenprune.claims.judge import outcome
 from tokenprune.claims.published import PHASE_VIT
+from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import load_theory_recipe
 from tokenprune.statistics import holm
 
@@ -24,7 +25,7 @@ def power(exponent, middle=150):
 
 def test_the_claims_of_the_shallow_vit_come_first_in_order():
     assert [claim.experiment for claim in CLAIMS if claim.laboratory][:7] == [f"T{n}" for n in range(1, 8)]
-    assert judge([]) == []
+    assert judge([], CLAIMS) == []
 
 
 @pytest.mark.parametrize(
@@ -280,8 +281,9 @@ def test_judging_imports_no_torch():
         "import sys; sys.path.insert(0, 'tests')\n"
         "import theory_factories as make\n"
         "from tokenprune.claims import judge, laboratory_studies\n"
+        "from tokenprune.experiments import CLAIMS\n"
         "result = make.phase(lambda value: 20 * value)\n"
-        "assert judge(laboratory_studies([('run', result)]))\n"
+        "assert judge(laboratory_studies([('run', result)]), CLAIMS)\n"
         "assert not {'torch', 'timm'} & set(sys.modules), 'torch'\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

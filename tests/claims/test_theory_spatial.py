@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
+from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import SpatialRecipe
 from tokenprune.runs import SpatialResult, TheoryFolder, save_result
 
@@ -51,7 +52,7 @@ def spatial(
 
 
 def judged(*results: SpatialResult) -> dict[tuple[str, str | None], Verdict]:
-    found = judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)))
+    found = judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)), CLAIMS)
     return {(verdict.experiment, verdict.variant): verdict for verdict in found}
 
 

@@ -9,6 +9,7 @@ from factories import make_run
 from scipy import stats
 
 from tokenprune.claims import judge, read_runs, studies, trends
+from tokenprune.experiments import CLAIMS
 from tokenprune.statistics import holm, slope
 
 
@@ -21,7 +22,7 @@ def attention(runs_dir: Path, rises: dict[int, list[float]]) -> None:
 def test_the_trend_is_a_line_through_single_seeds_over_the_logarithm_of_depth(tmp_path: Path) -> None:
     rises = {1: [0.1, 0.12, 0.11], 2: [0.14, 0.13, 0.15], 6: [0.2, 0.16, 0.21]}
     attention(tmp_path, rises)
-    found = trends(judge(studies(read_runs(tmp_path)[0])))
+    found = trends(judge(studies(read_runs(tmp_path)[0]), CLAIMS))
     (trend,) = (trend for trend in found if trend.claim == "attention-concentrates")
     x = np.concatenate([[math.log2(depth)] * len(by_seed) for depth, by_seed in rises.items()])
     y = np.concatenate(list(rises.values()))
@@ -39,7 +40,11 @@ def test_trends_are_adjusted_over_all_of_their_claim(tmp_path: Path) -> None:
             for seed, off in enumerate((-spread, 0, spread)):
                 rise = 0.1 + 0.02 * math.log2(depth) + off
                 make_run(tmp_path, depth=depth, seed=seed, epochs=epochs, attention=(0.4, 0.4 + rise))
-    found = [each for each in trends(judge(studies(read_runs(tmp_path)[0]))) if each.claim == "attention-concentrates"]
+    found = [
+        each
+        for each in trends(judge(studies(read_runs(tmp_path)[0]), CLAIMS))
+        if each.claim == "attention-concentrates"
+    ]
     assert len(found) == 2
     assert [each.p_adjusted for each in found] == pytest.approx(holm([each.p for each in found]))
     assert any(each.p_adjusted > each.p for each in found)
@@ -55,7 +60,7 @@ def test_trends_are_adjusted_over_all_of_their_claim(tmp_path: Path) -> None:
 )
 def test_fewer_than_three_seeds_at_three_depths_have_no_trend(tmp_path: Path, rises: dict[int, list[float]]) -> None:
     attention(tmp_path, rises)
-    (found,) = trends(judge(studies(read_runs(tmp_path)[0])))
+    (found,) = trends(judge(studies(read_runs(tmp_path)[0]), CLAIMS))
     assert (found.slope, found.low, found.high, found.p, found.depths) == (None, None, None, None, tuple(rises))
 
 

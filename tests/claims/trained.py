@@ -7,6 +7,7 @@ from pathlib import Path
 from factories import make_run
 
 from tokenprune.claims import Verdict, judge, read_runs, studies
+from tokenprune.experiments import CLAIMS
 
 SIZES = (250, 1000, 4000)
 
@@ -24,7 +25,7 @@ def train(
 def judged(runs_dir: Path, claim: str) -> list[Verdict]:
     runs, problems = read_runs(runs_dir)
     assert problems == []
-    return [verdict for verdict in judge(studies(runs)) if verdict.claim == claim]
+    return [verdict for verdict in judge(studies(runs), CLAIMS) if verdict.claim == claim]
 
 
 def samples(

@@ -10,11 +10,12 @@ from run_command import run
 from theory_factories import phase, save
 
 from tokenprune import claims
+from tokenprune.experiments import CLAIMS
 from tokenprune.recipe.sweep import scales_of
 
 
 def _every_claim() -> list[str]:
-    return [claim.id for claim in claims.CLAIMS]
+    return [claim.id for claim in CLAIMS]
 
 
 @pytest.mark.parametrize("claim", _every_claim())
@@ -30,7 +31,7 @@ def test_a_verdict_comes_with_its_numbers_and_the_runs_behind_it(tmp_path: Path,
     for seed in range(3):
         methods = {"magnitude": {1.0: 0.6, 0.5: 0.58 + 0.001 * seed}, "random": {1.0: 0.6, 0.5: 0.5}}
         make_run(tmp_path, seed=seed, methods=methods)
-    verdicts = claims.judge(claims.studies(claims.read_runs(tmp_path)[0]))
+    verdicts = claims.judge(claims.studies(claims.read_runs(tmp_path)[0]), CLAIMS)
     expected = next(v for v in verdicts if v.claim == "magnitude-beats-random")
     found = json.loads(run(capsys, "explain", "magnitude-beats-random", "--runs-dir", tmp_path, "--json").out)
     (judged,) = found["judged"]
@@ -62,7 +63,7 @@ def test_published_numbers_stand_with_their_mark_and_effects_with_their_trend(tm
 
 
 def test_without_runs_the_sweep_that_makes_them_is_named(tmp_path: Path, capsys) -> None:
-    for claim in claims.CLAIMS:
+    for claim in CLAIMS:
         shown = " ".join(run(capsys, "explain", claim.id, "--runs-dir", tmp_path).out.split())
         if claim.laboratory:
             assert "`tokenprune theory --help` shows what makes it" in shown

@@ -15,6 +15,7 @@ from theory_factories import phase, save
 
 from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
+from tokenprune.experiments import CLAIMS
 from tokenprune.runs import RunFolder, all_runs, find_run, theory_runs
 from tokenprune.runs.pack import pack, unpack
 from tokenprune.runs.results import right
@@ -44,7 +45,8 @@ def test_report_explain_and_ls_say_the_same_of_both(runs_dir, tmp_path, capsys):
     assert said[packed] == [text.replace(str(kept), str(packed)) for text in said[kept]]
     assert read_runs(packed)[1] == []
     of_both = [
-        [verdict.model_dump(exclude={"todo"}) for verdict in judge(studies(read_runs(at)[0]))] for at in (kept, packed)
+        [verdict.model_dump(exclude={"todo"}) for verdict in judge(studies(read_runs(at)[0]), CLAIMS)]
+        for at in (kept, packed)
     ]
     assert of_both[0] == of_both[1]
 

@@ -1,9 +1,9 @@
 """Verdicts with chosen numbers, for tests of what shows them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from tokenprune.claims import CLAIMS, Verdict
+from tokenprune.claims import Verdict
+from tokenprune.experiments import CLAIMS
 from tokenprune.statistics import mean_interval
 
 CLAIM = {claim.id: claim for claim in CLAIMS if not claim.laboratory}
@@ -20,7 +20,6 @@ def verdict(
     family: str = "fa111111",
     evidence: Sequence[str] = (),
     methods: Sequence[str] = (),
-    details: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """effects: one per seed; none where nothing was measured."""
     effect, low, high = mean_interval(effects) if effects else (None, None, None)
@@ -55,28 +54,5 @@ def verdict(
         todo=None if outcome != "undecided" else "tokenprune train --recipe shallow --seed 3",
         evidence=tuple(evidence),
         values=dict(enumerate(effects)),
-        details=dict(details or {}),
+        details={},
     )
-
-
-def arm(
-    method: str,
-    keep: float,
-    alpha: float | None,
-    accuracy: Sequence[float],
-    *,
-    samples: int = 4000,
-    start: str = "scratch",
-    groups: Mapping[str, Sequence[float]] | None = None,
-) -> dict[str, Any]:
-    """As a verdict's details hold it. accuracy, groups: a value per seed."""
-    return {
-        "method": method,
-        "keep": keep,
-        "alpha": alpha,
-        "samples": samples,
-        "start": start,
-        "accuracy": dict(enumerate(accuracy)),
-        "groups": {name: dict(enumerate(values)) for name, values in groups.items()} if groups else None,
-        "runs": [f"{method}-{keep:g}-{samples}-{start}-s{seed}" for seed in range(len(accuracy))],
-    }

@@ -1,74 +1,100 @@
 """Figures of the experiments: what is plotted are the compared models' means, and what was published says so."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
-from tests.report.judged import arm, verdict
+from tests.factories import make_run
+from tokenprune.claims import TrainedStudy, read_runs, studies
 from tokenprune.claims.published import SPURIOUS
-from tokenprune.report import experiments
-from tokenprune.report.arms import Arm, Experiment
-from tokenprune.report.arms import experiments as found_in
-from tokenprune.report.style import Drawing, style
+from tokenprune.drawing.style import Drawing, style
+from tokenprune.experiments import EXPERIMENTS, arms
 from tokenprune.statistics import mean_interval
 
 SEEDS = (0.40, 0.42, 0.47)
 GROUPS = {"bird, plants": (0.5, 0.6, 0.7), "bird, scenery": (0.6, 0.5, 0.4)}
 
 
-def drawn(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> tuple[Figure, Drawing]:
-    """The figure before it is rendered, and what is said of it."""
+def train(
+    folder: Path, accuracy: Sequence[float], *changes: str, method: str = "none", keep: float = 1.0, **facts: Any
+):
+    """A run per seed. groups: an accuracy by seed."""
+    groups = facts.pop("groups", {})
+    pruner = [f"pruner.name={method}", f"pruner.keep_ratio={keep}"] if method != "none" else []
+    for seed, each in enumerate(accuracy):
+        of_seed = {name: values[seed] for name, values in groups.items()} or None
+        make_run(folder, seed=seed, accuracy=each, overrides=[*pruner, *changes], groups=of_seed, **facts)
+
+
+def found(folder: Path) -> list[TrainedStudy]:
+    runs, problems = read_runs(folder)
+    assert problems == []
+    return studies(runs)
+
+
+def drawn(folder: Path, number: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Figure, Drawing]]:
+    """The experiment's figures before they are rendered, and what is said of them."""
     seen: list[Figure] = []
-    monkeypatch.setattr(experiments, "render", lambda figure: (seen.append(figure), ("", b""))[1])
-    draw = experiments.experiment_figure(experiment)
-    assert draw is not None
+    monkeypatch.setattr(arms, "render", lambda figure: (seen.append(figure), ("", b""))[1])
+    (experiment,) = (each for each in EXPERIMENTS if each.number == number)
     with style():
-        drawing = draw()
-    return seen[0], drawing
-
-
-def of(claim: str, arms: list[dict[str, Any]], depth: int = 1, **details: Any) -> Experiment:
-    (found,) = found_in([verdict(claim, depth, site="before:0", details={"arms": arms, **details})], [])
-    return found
+        drawings = [draw() for draw in experiment.figures(found(folder), [])]
+    return list(zip(seen, drawings, strict=True))
 
 
 def lines(figure: Figure, panel: int = 0) -> dict[tuple[Any, ...], list[float]]:
     """y in percent by x, of every line of data."""
-    found = {}
+    known = {}
     for line in figure.axes[panel].lines:
         if len(line.get_xdata()) > 1 and line.get_transform() == figure.axes[panel].transData:
-            found[tuple(round(float(x), 6) for x in line.get_xdata())] = [float(y) for y in line.get_ydata()]
-    return found
+            known[tuple(round(float(x), 6) for x in line.get_xdata())] = [float(y) for y in line.get_ydata()]
+    return known
 
 
-def test_accuracy_over_samples_has_a_line_per_alpha_and_the_samples_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    arms = [
-        arm(method, keep, alpha, [accuracy + samples / 1e5 for accuracy in SEEDS], samples=samples)
-        for method, keep, alpha in (("oracle", 0.6, 0.95), ("none", 1.0, 0.66))
-        for samples in (4000, 256)
+def test_accuracy_over_samples_has_a_line_per_alpha_and_the_samples_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle's curve is that of all tokens at a fourth of N, so a fourth of the images is needed."""
+    by_n = {250: 0.30, 1000: 0.40, 4000: 0.50, 16000: 0.60}
+    for n in (250, 1000, 4000):
+        few = (f"data.train_size={n}", f"train.epochs={24_000 // n}")
+        train(tmp_path, [by_n[n]] * 3, *few, relevant_share=0.25)
+        train(tmp_path, [by_n[4 * n]] * 3, *few, method="oracle", keep=0.5, relevant_share=0.25, kept_relevance=0.5)
+        train(tmp_path, SEEDS, *few, method="random", keep=0.5, relevant_share=0.25, kept_relevance=0.25)
+    ((figure, drawing),) = drawn(tmp_path, "I1", monkeypatch)
+    ax = figure.axes[0]
+    curves = [line for line in ax.lines if len(line.get_xdata()) == 3]
+    assert [list(map(float, line.get_ydata())) for line in curves] == [
+        pytest.approx([30, 40, 50]),
+        pytest.approx([40, 50, 60]),
     ]
-    arms += [arm("oracle", 0.3, 1.0, SEEDS), arm("random", 0.6, 0.66, SEEDS)]  # of one N; of no alpha of its own
-    figure, drawing = drawn(of("fewer-samples", arms, needed={0.66: 2000.0, 0.95: 1000.0}), monkeypatch)
-    (ax,) = [ax for ax in figure.axes if ax.get_visible()]
-    curves = [line for line in ax.lines if len(line.get_xdata()) == 2]
-    assert [list(line.get_xdata()) for line in curves] == [[256, 4000], [256, 4000]]
-    for line in curves:
-        assert list(line.get_ydata()) == pytest.approx([43 + 0.256, 43 + 4.0])
+    assert all(list(line.get_xdata()) == [250, 1000, 4000] for line in curves)
     assert ax.get_xscale() == "log"
-    assert [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1] == [2000, 1000]
+    needed = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+    assert needed == pytest.approx([1000, 250])
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["α* 0.66 (all tokens)", "α* 0.95 (oracle, keep 0.6)"]
-    assert "N needed at α* 0.95: 1,000" in drawing.alt
+    assert names == ["α* 0.25 (all tokens)", "α* 0.50 (oracle, keep 0.5)"]
+    assert "N needed at depth 1, α* 0.50: 250" in drawing.alt
+    (table,) = EXPERIMENTS[0].tables(found(tmp_path), [])
+    assert [row[1:] for row in table.rows] == [
+        (0.25, pytest.approx(1000), 3),
+        (0.5, pytest.approx(250), 3),
+    ]
 
 
-@pytest.mark.parametrize("claim", ["sparsified-training-helps", "dropping-noise-helps"])
-def test_trained_ratios_are_lines_and_all_tokens_a_level(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    arms = [arm("none", 1.0, 0.66, SEEDS)]
-    arms += [arm("magnitude", keep, 0.7, [keep * accuracy for accuracy in SEEDS]) for keep in (0.9, 0.3)]
-    figure, drawing = drawn(of(claim, arms), monkeypatch)
-    found = lines(figure)
-    assert found[30.0, 90.0] == pytest.approx([0.3 * 43, 0.9 * 43])
+@pytest.mark.parametrize(("number", "changes"), [("I2", []), ("I7", ["data.noise_tokens=0.5"])])
+def test_trained_ratios_are_lines_and_all_tokens_a_level(
+    number: str, changes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = [*changes, "data.train_size=4000"]
+    train(tmp_path, SEEDS, *size)
+    for keep in (0.9, 0.3):
+        train(tmp_path, [keep * each for each in SEEDS], *size, method="magnitude", keep=keep, kept_relevance=0.7)
+    ((figure, drawing),) = drawn(tmp_path, number, monkeypatch)
+    assert lines(figure)[30.0, 90.0] == pytest.approx([0.3 * 43, 0.9 * 43])
     (level,) = (line for line in figure.axes[0].lines if line.get_linestyle() == ":")
     assert list(level.get_ydata()) == pytest.approx([43, 43])
     bars = {tuple(y for _, y in bar) for each in figure.axes[0].collections[:1] for bar in each.get_segments()}
@@ -77,26 +103,35 @@ def test_trained_ratios_are_lines_and_all_tokens_a_level(claim: str, monkeypatch
     assert "4,000 training images" in drawing.title
 
 
-def test_groups_stand_over_alpha_beside_what_was_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    arms = [arm("none", 1.0, 0.66, SEEDS, groups=GROUPS), arm("oracle", 0.6, 0.95, SEEDS, groups=GROUPS)]
-    figure, drawing = drawn(of("sparsification-cures-spurious", arms), monkeypatch)
-    drawn_lines = [[float(y) for y in line.get_ydata()] for line in figure.axes[0].lines]
+def test_groups_stand_over_alpha_beside_what_was_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spurious = "data.scene=spurious"
+    train(tmp_path, SEEDS, spurious, groups=GROUPS)
+    train(tmp_path, SEEDS, spurious, method="oracle", keep=0.6, kept_relevance=0.95, groups=GROUPS)
+    train(tmp_path, SEEDS, spurious, method="magnitude", keep=0.6, kept_relevance=0.7, groups=GROUPS)
+    ((figure, drawing),) = drawn(tmp_path, "I5", monkeypatch)
     worst = 100 * (0.5 + 0.5 + 0.4) / 3  # of each seed's worst group: not the worst group's mean, 50
-    assert sorted(line[0] for line in drawn_lines) == pytest.approx(sorted([60, 50, worst, 43]))
+    of_oracle = [[float(y) for y in line.get_ydata()] for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert sorted(line[0] for line in of_oracle) == pytest.approx(sorted([60, 50, worst, 43]))
+    (alone,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) == 1)
+    assert (float(alone.get_xdata()[0]), float(alone.get_ydata()[0])) == pytest.approx((0.7, worst))  # magnitude's
     published = [list(line.get_ydata()) for line in figure.axes[1].lines]
     assert published == [pytest.approx([100 * y for y in curve.y]) for curve in SPURIOUS.values()]
     assert "slides, read off axes" in figure.axes[1].get_title("left")
     assert drawing.caption.count("slides, read off axes") == len(SPURIOUS)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {name for name in names if "start from" in name} == {f"paper, {curve.name}" for curve in SPURIOUS.values()}
-
-
-def test_starts_stand_below_one_another_with_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    arms = [
-        arm("none", 1.0, 0.66, [accuracy + 0.01 * place for accuracy in SEEDS], start=start)
-        for place, start in enumerate(("noisy 0.4", "cifar100", "scratch", "noisy 0.1"))
+    (table,) = next(each for each in EXPERIMENTS if each.number == "I5").tables(found(tmp_path), [])
+    assert [(row[1], row[5].value) for row in table.rows] == [
+        (name, pytest.approx(worst / 100)) for name in ("all tokens", "oracle", "magnitude")
     ]
-    figure, _ = drawn(of("start-from-cifar100-helps", arms), monkeypatch)
+
+
+def test_starts_stand_below_one_another_with_every_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = (["start.source=cifar10", "start.noise=0.4"], ["start.source=cifar100"], [])
+    starts += (["start.source=cifar10", "start.noise=0.1"],)
+    for place, start in enumerate(starts):
+        train(tmp_path, [accuracy + 0.01 * place for accuracy in SEEDS], *start)
+    ((figure, _),) = drawn(tmp_path, "I6", monkeypatch)
     ax = figure.axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["scratch", "cifar100", "noisy 0.1", "noisy 0.4"]
     means = {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1}
@@ -105,22 +140,15 @@ def test_starts_stand_below_one_another_with_every_seed(monkeypatch: pytest.Monk
     assert [40, 42, 47] in [pytest.approx(each) for each in seeds]
 
 
-def test_claims_of_one_experiment_share_their_figure_and_depths_are_its_panels() -> None:
-    arms = [arm("none", 1.0, 0.66, SEEDS), arm("magnitude", 0.6, 0.7, SEEDS)]
-    verdicts = [
-        verdict(claim, depth, site="before:0", details={"arms": arms})
-        for claim in ("sparsified-training-helps", "sparsified-magnitude-beats-random")
-        for depth in (1, 4)
-    ]
-    other = verdict("sparsified-training-helps", site="before:1", details={"arms": arms})
-    first, second = found_in([*verdicts, other, verdict("attention-concentrates")], [])
-    assert [panel.depth for panel in first.panels] == [1, 4]
-    assert [len(panel.arms) for panel in first.panels] == [2, 2]
-    assert experiments.figure_name(first) != experiments.figure_name(second)
-
-
-def test_the_worst_group_is_each_seeds_own() -> None:
-    found = Arm(**arm("none", 1.0, 0.66, SEEDS, groups=GROUPS))
-    assert found.worst is not None
-    assert found.worst.value == pytest.approx((0.5 + 0.5 + 0.4) / 3)
-    assert found.worst.low == pytest.approx(mean_interval([0.5, 0.5, 0.4])[1])
+def test_depths_are_the_panels_of_one_figure_and_sites_have_figures_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for depth in (2, 4):
+        train(tmp_path, SEEDS, depth=depth)
+        train(tmp_path, SEEDS, method="magnitude", keep=0.6, kept_relevance=0.7, depth=depth)
+    train(tmp_path, SEEDS, "pruner.site=before:1", method="magnitude", keep=0.6, kept_relevance=0.7, depth=2)
+    (first, drawing), (second, other) = drawn(tmp_path, "I2", monkeypatch)
+    assert [ax.get_title("left") for ax in first.axes] == ["depth 2", "depth 4"]
+    assert [ax.get_title("left") for ax in second.axes] == ["depth 2"]
+    assert (drawing.family, drawing.where) == (other.family, "site before:0")
+    assert drawing.name != other.name

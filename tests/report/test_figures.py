@@ -5,10 +5,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from tests.factories import make_run
-from tokenprune.report import figures
-from tokenprune.report.collect import collect
-from tokenprune.report.series import Curves, Interval
-from tokenprune.report.style import style
+from tokenprune.claims import read_runs
+from tokenprune.drawing.numbers import Interval
+from tokenprune.drawing.style import style
+from tokenprune.experiments import curves as figures
+from tokenprune.experiments.series import Curves, measured
+from tokenprune.experiments.series import curves as curves_of
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Curves:
     for depth, seed, lost in ((1, 0, 0.0), (1, 1, 0.1), (1, 2, 0.2), (2, 0, 0.1)):
         curve = {1.0: 0.6, 0.5: 0.5 - lost, 0.2: 0.45 - lost}
         make_run(folder, depth=depth, seed=seed, accuracy=0.6, methods={"magnitude": curve}, examples=False)
-    (found,) = collect(folder).curves
+    (found,) = curves_of(measured(read_runs(folder)[0]))
     return found
 
 

@@ -14,13 +14,13 @@ from tests.report.judged import CLAIM, verdict
 from tokenprune import report
 from tokenprune.claims import Verdict, trends
 from tokenprune.claims.accuracy import Condition
-from tokenprune.report.behind import in_short
+from tokenprune.drawing.style import style
+from tokenprune.experiments.series import Conditions
 from tokenprune.report.collect import collect
 from tokenprune.report.conclusion import sentences
 from tokenprune.report.matrix import SIGNS, Matrix, matrix
 from tokenprune.report.matrix_figure import matrix_figure
-from tokenprune.report.series import Group
-from tokenprune.report.style import style
+from tokenprune.report.page import in_short
 from tokenprune.statistics import slope
 
 DEPTHS = (1, 2, 4, 6, 8, 12)
@@ -99,14 +99,12 @@ def test_every_verdict_has_a_cell_and_an_anchor_of_its_own() -> None:
 def test_families_alike_are_told_apart_by_their_number_of_images(tmp_path: Path) -> None:
     for images in (256, 1024):
         make_run(tmp_path, overrides=[f"data.train_size={images}"], epochs=1, attention=None, relevant_share=None)
-    trained = collect(tmp_path).trained
+    studies = collect(tmp_path).studies
     verdicts = [
-        verdict("sparsified-training-helps", family=run.result.family).model_copy(
-            update={"setting": run.result.setting}
-        )
-        for run in trained
+        verdict("sparsified-training-helps", family=study.family).model_copy(update={"setting": study.setting})
+        for study in studies
     ]
-    found = matrix(verdicts, [], trained)
+    found = matrix(verdicts, [], studies)
     assert [row.beside for row in found.rows] == [("1,024 images",), ("256 images",)]
 
 
@@ -256,7 +254,7 @@ def test_a_depth_that_was_not_measured_joins_the_row_of_its_family() -> None:
 @pytest.mark.parametrize(("epochs", "said"), [(1, ", 1 epoch of fine-tuning"), (2, ", 2 epochs of fine-tuning")])
 def test_one_epoch_is_not_epochs(epochs: int, said: str) -> None:
     assert str(Condition("before:0", epochs, 1000)).endswith(said)
-    assert f"{said} at each ratio" in Group("f", "before:0", epochs, "fp32", "cpu").describe()
+    assert f"{said} at each ratio" in Conditions("f", "before:0", epochs, "fp32", "cpu").describe()
 
 
 def test_a_claim_of_several_rows_says_in_short_where_it_holds() -> None:

@@ -16,11 +16,12 @@ from rich.console import Console
 
 from tests.factories import make_prune, make_run, rewrite, without_speeds
 from tokenprune import report, statistics
+from tokenprune.drawing.numbers import Interval, over_seeds
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.experiments.mosaic import greyed
+from tokenprune.experiments.series import curves, measured
 from tokenprune.report import build
 from tokenprune.report.collect import collect
-from tokenprune.report.mosaic import greyed
-from tokenprune.report.series import Interval, over_seeds
 
 RATIOS = (1.0, 0.7, 0.3)
 
@@ -116,7 +117,7 @@ def test_report_json_is_as_json_and_holds_all_runs_and_verdicts(written: tuple[r
     assert data == json.loads(json.dumps(report.as_json(found)))
     assert data["schema_version"] == 1
     assert {run["run"]: run["test_accuracy"] for run in data["runs"]} == {
-        run.folder: run.result.test_accuracy for run in found.trained
+        run.folder.name: run.result.test_accuracy for run in found.runs
     }
     assert len(data["claims"]) == len(found.verdicts) == len(rows(out / "claims.csv"))
     assert [environment["device"] for environment in data["environments"]] == ["cpu"]
@@ -126,7 +127,7 @@ def test_report_json_is_as_json_and_holds_all_runs_and_verdicts(written: tuple[r
 def test_seeds_are_the_replicates_of_a_band_and_one_seed_has_its_own_interval(
     written: tuple[report.Report, Path],
 ) -> None:
-    shallow, deep = written[0].curves[0].panels
+    shallow, deep = curves(measured(written[0].runs))[0].panels
     mark = next(line for line in shallow.lines if line.name == "random").marks[-1]
     mean, low, high = statistics.mean_interval([0.62 - 0.07, 0.625 - 0.07, 0.63 - 0.07])
     assert (mark.seeds, mark.draws) == (3, 3)
@@ -197,7 +198,7 @@ def test_figures_of_an_earlier_report_go_and_a_users_own_stay(runs_dir: Path, tm
     own = {"accuracy-mine.svg", "accuracy-mine.png", "notes.txt"}
     for name in own:
         (figures / name).write_text("mine")
-    shallow = [run.folder for run in collect(runs_dir).trained if run.result.model.depth == 1]
+    shallow = [run.folder.name for run in collect(runs_dir).runs if run.result.model.depth == 1]
     before = {path.name for path in figures.iterdir()}
     found = report.write(runs_dir, tmp_path, runs=shallow)
     after = {path.name for path in figures.iterdir()}
@@ -206,7 +207,7 @@ def test_figures_of_an_earlier_report_go_and_a_users_own_stay(runs_dir: Path, tm
 
 
 def test_an_earlier_report_stays_whole_where_a_new_one_cannot_be_written(runs_dir: Path, tmp_path: Path) -> None:
-    shallow = [run.folder for run in collect(runs_dir).trained if run.result.model.depth == 1]
+    shallow = [run.folder.name for run in collect(runs_dir).runs if run.result.model.depth == 1]
     report.write(runs_dir, tmp_path, runs=shallow)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -231,14 +232,14 @@ def test_a_report_json_of_others_removes_nothing_elsewhere(tmp_path: Path, name:
     assert (tmp_path / "out" / "outside.png").exists()
 
 
-@pytest.mark.parametrize(("most", "said"), [(1, ["figures: only 1 of 2 mosaics are drawn"]), (2, [])])
-def test_mosaics_that_are_not_drawn_are_told(
+@pytest.mark.parametrize(("most", "said"), [(4, ["figures: only 4 of 5 figures of I3 are drawn"]), (5, [])])
+def test_figures_that_are_not_drawn_are_named(
     runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, said: list[str]
 ) -> None:
-    monkeypatch.setattr(build, "_MOSAICS", most)
+    monkeypatch.setattr(build, "_MOST", most)
     found = report.write(runs_dir, tmp_path)
     assert [problem.partition(";")[0] for problem in found.problems] == said
-    assert sum(name.startswith("mosaic-") for name in found.figures) == most
+    assert sum(name.startswith("mosaic-") for name in found.figures) == most - 3
 
 
 def test_terminal_table_fits_80_columns_and_says_it_all(written: tuple[report.Report, Path]) -> None:
@@ -249,8 +250,8 @@ def test_terminal_table_fits_80_columns_and_says_it_all(written: tuple[report.Re
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    for run in found.trained:
-        assert run.folder in text
+    for run in found.runs:
+        assert run.folder.name in text
     for verdict in found.verdicts:
         assert re.search(rf"{verdict.claim}\b", text)
     for word in ("refuted", "undecided", "magnitude", "44.0", "62.00"):
@@ -302,7 +303,7 @@ def test_missing_numbers_are_dashes_and_null_never_zero(tmp_path: Path) -> None:
 def test_runs_without_prunes_make_a_report_that_says_so(tmp_path: Path) -> None:
     make_run(tmp_path / "runs")
     found = report.write(tmp_path / "runs", tmp_path / "out")
-    assert found.measured == ()
+    assert measured(found.runs) == []
     assert "tokenprune prune" in Page((tmp_path / "out" / "index.html").read_text()).text
     names = {path.name.partition("-")[0] for path in (tmp_path / "out" / "figures").glob("*.png")}
     assert names == {"attention", "claims"}
@@ -318,8 +319,8 @@ def test_damaged_things_are_named_and_left_out(runs_dir: Path, tmp_path: Path) -
         path.write_bytes(path.read_bytes()[:100])
     make_run(tmp_path / "runs", seed=7, finished=False)
     found = report.write(tmp_path / "runs", tmp_path / "out")
-    assert cut.name not in {run.folder for run in found.trained}
-    assert {m.prune.method for m in found.measured if m.folder == torn.name} == {"random", "oracle"}
+    assert cut.name not in {run.folder.name for run in found.runs}
+    assert {m.prune.method for m in measured(found.runs) if m.folder == torn.name} == {"random", "oracle"}
     text = "\n".join(found.problems)
     for name in (f"{cut.name}/result.json", f"{torn.name}/prune/magnitude", f"{whole.name}/prune", "not finished"):
         assert name in text
@@ -334,8 +335,8 @@ def test_curves_never_mix_sites_precisions_or_options(tmp_path: Path) -> None:
     make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.2}, options={"power": 2})
     found = collect(tmp_path / "runs")
     seen = {
-        (c.group.site, c.group.precision, line.name): [mark.accuracy.value for mark in line.marks]
-        for c in found.curves
+        (c.conditions.site, c.conditions.precision, line.name): [mark.accuracy.value for mark in line.marks]
+        for c in curves(measured(found.runs))
         for line in c.panels[0].lines
     }
     assert seen == {
@@ -348,7 +349,7 @@ def test_curves_never_mix_sites_precisions_or_options(tmp_path: Path) -> None:
 
 def test_only_the_named_runs_are_reported(runs_dir: Path, tmp_path: Path) -> None:
     name = min(path.name for path in runs_dir.iterdir())
-    assert [run.folder for run in collect(runs_dir, [name]).trained] == [name]
+    assert [run.folder.name for run in collect(runs_dir, [name]).runs] == [name]
     with pytest.raises(UsageError, match="did you mean 'shallow-"):
         report.write(runs_dir, tmp_path / "out", runs=[name[:-1]])
 

@@ -193,13 +193,13 @@ def test_both_kinds_of_runs_make_two_pages_that_lead_to_each_other(runs_dir: Pat
     assert "index.html" in theory.loads
     assert not any(name.startswith("theory-") for name in index.ids)
     assert "theory-attention" in theory.ids
-    alone = report.write(tmp_path / "runs", tmp_path / "out", runs=[found.trained[0].folder])
+    alone = report.write(tmp_path / "runs", tmp_path / "out", runs=[found.runs[0].folder.name])
     assert not alone.laboratory
     assert {path.name for path in (tmp_path / "out").iterdir()}.isdisjoint({"theory.html", "theory.csv"})
     assert not list((tmp_path / "out" / "figures").glob("theory-*"))
     assert "theory.html" not in Page((tmp_path / "out" / "index.html").read_text()).loads
     named = report.write(tmp_path / "runs", tmp_path / "out", runs=[found.laboratory.runs[0][0].name])
-    assert named.trained == ()
+    assert named.runs == ()
     assert not (tmp_path / "out" / "index.html").exists()
     with pytest.raises(UsageError, match="did you mean 'attention-"):
         report.write(tmp_path / "runs", tmp_path / "out", runs=["attention-0"])

@@ -13,6 +13,7 @@ from factories import make_run, rewrite
 
 from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
+from tokenprune.experiments import CLAIMS
 from tokenprune.runs import RunFolder
 from tokenprune.runs.results import right
 
@@ -109,7 +110,7 @@ def test_epochs_that_are_gone_are_named_and_decide_nothing_in_silence(tmp_path: 
     assert problems == [
         f"{first.path}/metrics.jsonl: damaged: 0 epochs instead of 4: the epochs of {first.name} are not used"
     ]
-    (verdict,) = [verdict for verdict in judge(studies(found)) if verdict.claim == "attention-concentrates"]
+    (verdict,) = [verdict for verdict in judge(studies(found), CLAIMS) if verdict.claim == "attention-concentrates"]
     assert (verdict.verdict, verdict.n) == ("undecided", 2)
 
 
@@ -237,7 +238,7 @@ def test_hostile_records_are_named_and_the_rest_goes_on(tmp_path, kind):
     found, problems = read_runs(tmp_path)
     assert two.name in {each.folder.name for each in found}
     assert any(str(one.path) in line for line in problems)
-    judge(studies(found))
+    judge(studies(found), CLAIMS)
 
 
 def test_a_folder_whose_name_is_no_text_is_named(tmp_path):

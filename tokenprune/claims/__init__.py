@@ -1,10 +1,8 @@
 """Statements of the theory, what the runs say of them, and how surely."""
 
-from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim, Finding, Verdict
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.evidence import RunData, read_runs
-from tokenprune.claims.explain import Explanation, explain
 from tokenprune.claims.judge import judge
 from tokenprune.claims.published import Published
 from tokenprune.claims.study import Study, TrainedStudy, studies
@@ -13,10 +11,8 @@ from tokenprune.claims.theory.study import LaboratoryStudy, laboratory_studies
 from tokenprune.claims.trend import Trend, trends
 
 __all__ = [
-    "CLAIMS",
     "Claim",
     "Estimate",
-    "Explanation",
     "Finding",
     "LaboratoryStudy",
     "Published",
@@ -25,7 +21,6 @@ __all__ = [
     "TrainedStudy",
     "Trend",
     "Verdict",
-    "explain",
     "judge",
     "laboratory_studies",
     "read_runs",

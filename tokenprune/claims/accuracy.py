@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tokenprune.claims import commands
 from tokenprune.claims.claim import Finding
@@ -66,7 +66,6 @@ class _Effect:
     keep: Sequence[float]
     lacking: str | None = None
     unknowable: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 #: A method's points in each run that has some of all methods, by seed, methods in order.
@@ -120,7 +119,6 @@ def irrelevant_removed(study: TrainedStudy) -> list[Finding]:
         known = {ratio: share for ratio, share in recall.items() if share is not None}
         if known != recall:
             return _Effect({}, "", [], UNKNOWN, unknowable=True)
-        details = {"relevant_recall": {f"{ratio:g}": share for ratio, share in recall.items()}}
         enough = [ratio for ratio, share in known.items() if share >= RECALL]
         if not enough:
             most = max(known)
@@ -129,11 +127,11 @@ def irrelevant_removed(study: TrainedStudy) -> list[Finding]:
                 f"no measured ratio below 1 keeps {RECALL:.0%} of the relevant area "
                 f"({most:g} keeps {known[most]:.1%}); add ratio {add:g}"
             )
-            return _Effect({}, "", [add], lacking, details=details)
+            return _Effect({}, "", [add], lacking)
         ratio = min(enough)
         values = {seed: fmean(point.difference for point in points.by_ratio[ratio]) for seed, points in oracle.items()}
         what = f"accuracy of oracle less the unpruned model's at keep ratio {ratio:g}, which keeps {known[ratio]:.1%}"
-        return _Effect(values, f"{what} of the relevant area", [ratio], details=details)
+        return _Effect(values, f"{what} of the relevant area", [ratio])
 
     return _findings(study, ("oracle",), effect)
 
@@ -143,8 +141,7 @@ def _over_ratios(
 ) -> _Effect:
     """The mean over ratios; by_ratio: an effect for each, by seed."""
     values = {seed: fmean(effects) for seed, effects in by_ratio.items() if effects}
-    details = {"per_ratio": [fmean(effects) for effects in zip(*by_ratio.values(), strict=True)]}
-    return _Effect(values, what + _over(ratios), ratios, lacking, details=details)
+    return _Effect(values, what + _over(ratios), ratios, lacking)
 
 
 def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_Measured], _Effect]) -> list[Finding]:
@@ -173,7 +170,6 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
                     todo=None if at.unknowable else "\n".join(map(alike, again)) or None,
                     more=None if at.unknowable else partial(commands.further, runs, alike=alike),
                     evidence=tuple(name for points in measured.values() for each in points for name in each.evidence),
-                    details={"keep": list(at.keep), **at.details},
                 )
             )
     return found

@@ -37,10 +37,5 @@ def concentration(study: TrainedStudy) -> list[Finding]:
             lacking=lacking,
             more=None if lacking else partial(commands.further, study.runs),
             evidence=tuple(evidence),
-            details={
-                "blocks": [fmean(block) for block in zip(*shifts.values(), strict=True)],
-                "before": fmean(starts) if starts else None,
-                "uniform": share,
-            },
         )
     ]

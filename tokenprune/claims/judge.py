@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 from tokenprune.claims import units
-from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim, Estimate, Finding, Outcome, Support, Verdict
 from tokenprune.claims.study import Study
 from tokenprune.errors import counted
@@ -36,7 +35,7 @@ _TIE = 1e-9
 _OF_ACCURACY = ("accuracy", units.EXPONENT)
 
 
-def judge(studies: Sequence[Study], claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+def judge(studies: Sequence[Study], claims: Sequence[Claim]) -> list[Verdict]:
     """A verdict per claim, setting, site and variant; claims in their order, then family, depth, setting."""
     columns: dict[tuple[bool, int], list[Study]] = {}
     for study in studies:

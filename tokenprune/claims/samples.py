@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from statistics import fmean, linear_regression
 
 from tokenprune.claims.accuracy import UNKNOWN
 from tokenprune.claims.claim import Finding
-from tokenprune.claims.study import SAMPLES, Pruned, TrainedStudy, pruned
+from tokenprune.claims.study import SAMPLES, Group, TrainedStudy, pruned
 from tokenprune.claims.training import finding, shared
 
 #: Train sizes: the smallest, the largest, and one at least whose accuracy is a target.
@@ -24,13 +24,54 @@ def fewer_samples(found: Sequence[TrainedStudy]) -> list[Finding]:
 
     Those at its train sizes but the smallest and the largest, so that a curve above it and one below are clipped alike.
     """
-    findings = []
+    return [_finding(group) for group in over_samples(found)]
+
+
+def over_samples(found: Sequence[TrainedStudy]) -> list[Group]:
+    """Settings that differ in pruner and N, each N trained at one length; none without an oracle or of a single N."""
+    groups = []
     for group in pruned(found, SAMPLES):
-        cells = _cells(group)
-        one_length = tuple(setting for row in cells.values() for setting in row.values())
+        one_length = tuple(setting for row in _cells(group).values() for setting in row.values())
         if group.of("oracle") and len({setting.samples for setting in one_length}) > 1:
-            findings.append(_finding(replace(group, settings=one_length), cells))
-    return findings
+            groups.append(replace(group, settings=one_length))
+    return groups
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Images needed by a group's curves of accuracy over N, a curve for each alpha_*.
+
+    alphas: rising. samples: N that all curves have. by_seed: a row per target accuracy, N needed at each alpha_*.
+    """
+
+    alphas: tuple[float, ...]
+    samples: tuple[int, ...]
+    arms: tuple[TrainedStudy, ...]
+    by_seed: Mapping[int, Sequence[Sequence[float]]]
+
+    @property
+    def at_middle(self) -> list[float]:
+        """N needed for the middle target at each alpha_*, geometric mean over seeds."""
+        rows = [rows[(len(rows) - 1) // 2] for rows in self.by_seed.values()]
+        return [math.exp(fmean(map(math.log, column))) for column in zip(*rows, strict=True)]
+
+
+def images_needed(group: Group) -> Needed | None:
+    """None where no two alpha_* are known on the same three N."""
+    curves = [row for row in _cells(group).values() if len(row) >= _SIZES]
+    samples = sorted(set.intersection(*map(set, curves))) if curves else []
+    arms = tuple(row[n] for row in curves for n in samples)
+    if len(samples) < _SIZES or any(arm.alpha is None for arm in arms):
+        return None
+    by_alpha = sorted(((fmean(row[n].alpha or 0 for n in samples), row) for row in curves), key=itemgetter(0))
+    alphas = tuple(alpha for alpha, _ in by_alpha)
+    if alphas[-1] - alphas[0] < _SAME:
+        return None
+    by_seed = {}
+    for seed in shared(arm.accuracy for arm in arms):
+        by_row = [rising([row[n].accuracy[seed] for n in samples]) for _, row in by_alpha]
+        by_seed[seed] = [[samples_needed(samples, curve, target) for curve in by_row] for target in by_row[0][1:-1]]
+    return Needed(alphas, tuple(samples), arms, by_seed)
 
 
 def exponent(needed: Sequence[float], alphas: Sequence[float]) -> float:
@@ -72,7 +113,7 @@ def rising(accuracy: Sequence[float]) -> list[float]:
 _Cells = dict[tuple[str, float], dict[int, TrainedStudy]]
 
 
-def _cells(group: Pruned) -> _Cells:
+def _cells(group: Group) -> _Cells:
     """Of several trainings on as many images, the length that most settings share; of those the longest."""
     there = group.of("none", "oracle")
     common = {length: sum(_length(setting) == length for setting in there) for length in map(_length, there)}
@@ -86,43 +127,29 @@ def _length(setting: TrainedStudy) -> tuple[object, ...]:
     return tuple(setting.science[key] for key in SAMPLES)
 
 
-def _finding(group: Pruned, cells: _Cells) -> Finding:
-    curves = [row for row in cells.values() if len(row) >= _SIZES]
-    samples = sorted(set.intersection(*map(set, curves))) if curves else []
-    arms = [row[n] for row in curves for n in samples]
-    there = {n: setting for row in cells.values() for n, setting in row.items()}
-    if len(there) < _SIZES:
-        missing = [*_missing(group, cells), *_between(cells, there)]
-        return finding(group, group.of("none", "oracle"), {}, "", "needs three train sizes", missing=missing)
-    lacking = "no two alpha_* were trained on the same three numbers of images"
-    if len(samples) < _SIZES:
-        return finding(group, group.of("none", "oracle"), {}, "", lacking, missing=_missing(group, cells))
-    if any(arm.alpha is None for arm in arms):
+def _finding(group: Group) -> Finding:
+    cells, arms = _cells(group), group.of("none", "oracle")
+    if len({setting.samples for setting in arms}) < _SIZES:
+        missing = [*_missing(group, cells), *_between(cells)]
+        return finding(group, arms, {}, "", "needs three train sizes", missing)
+    needed = images_needed(group)
+    if needed is None and any(arm.alpha is None for arm in arms):
         return finding(group, (), {}, "", UNKNOWN)
-    by_alpha = sorted(((fmean(row[n].alpha or 0 for n in samples), row) for row in curves), key=itemgetter(0))
-    alphas = [alpha for alpha, _ in by_alpha]
-    if alphas[-1] - alphas[0] < _SAME:
-        return finding(group, group.of("none", "oracle"), {}, "", lacking, missing=_missing(group, cells))
-    needed: dict[int, list[list[float]]] = {}  # by seed: a row per target, N at each alpha
-    for seed in shared(arm.accuracy for arm in arms):
-        by_row = [rising([row[n].accuracy[seed] for n in samples]) for _, row in by_alpha]
-        needed[seed] = [[samples_needed(samples, curve, target) for curve in by_row] for target in by_row[0][1:-1]]
-    values = {seed: fmean(exponent(row, alphas) for row in rows) for seed, rows in needed.items()}
-    targets = len(samples) - 2
+    if needed is None:
+        lacking = "no two alpha_* were trained on the same three numbers of images"
+        return finding(group, arms, {}, "", lacking, _missing(group, cells))
+    alphas, samples, targets = needed.alphas, needed.samples, len(needed.samples) - 2
+    values = {seed: fmean(exponent(row, alphas) for row in rows) for seed, rows in needed.by_seed.items()}
     at_one = f"for the accuracy that alpha_* {alphas[0]:.2f} has at N {samples[1]:,}"
     over = f"mean over {targets} target accuracies" if targets > 1 else at_one
     what = (
         f"exponent k in N ~ alpha_*^-k, alpha_* {alphas[0]:.2f} to {alphas[-1]:.2f}, "
         f"N {samples[0]:,} to {samples[-1]:,}, {over}"
     )
-    middle = [rows[(targets - 1) // 2] for rows in needed.values()]
-    at_middle = {
-        alpha: _geometric_mean(column) for alpha, column in zip(alphas, zip(*middle, strict=True), strict=False)
-    }
-    return finding(group, arms, values, what, needed=at_middle)
+    return finding(group, needed.arms, values, what)
 
 
-def _missing(group: Pruned, cells: _Cells) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
+def _missing(group: Group, cells: _Cells) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
     """What fills the table of methods and train sizes."""
     table = {("none", 1.0): {}, **cells}
     there = {n: setting for row in cells.values() for n, setting in row.items()}
@@ -134,14 +161,11 @@ def _missing(group: Pruned, cells: _Cells) -> list[tuple[TrainedStudy, tuple[str
     return found
 
 
-def _between(cells: _Cells, there: Mapping[int, TrainedStudy]) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
+def _between(cells: _Cells) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
     """A third train size in every row: in the middle of the two, and as long trained as lies in the middle."""
+    there = {n: setting for row in cells.values() for n, setting in row.items()}
     (few, first), (many, second) = sorted(there.items())
     middle = [math.sqrt(first.science[key] * second.science[key]) for key in SAMPLES[1:]]
     values = (round(math.sqrt(few * many)), round(middle[0]), round(middle[1], 3))
     change = tuple(f"{key}={value:g}" for key, value in zip(SAMPLES, values, strict=True))
     return [(next(iter(row.values())), change) for row in cells.values()]
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(fmean(map(math.log, values)))

@@ -21,7 +21,8 @@ class Study(Protocol):
     laboratory: whether they are of the theory laboratory, not trained models. folders: names of the runs. setting: a
     digest of what they share; family: of the same without the depth. recipe: its name. title: the setting in words.
     models: how many were trained. depth: blocks of the model. guesses: why a model's accuracy says nothing; None
-    where it is above chance. place: where it stands among others; those of one place stay in their order.
+    where it is above chance. place: where it stands among others; those of one place stay in their order. size: images
+    and epochs; zeros in the laboratory.
     """
 
     @property
@@ -44,6 +45,8 @@ class Study(Protocol):
     def guesses(self) -> str | None: ...
     @property
     def place(self) -> tuple[Any, ...]: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
 
     def differences(self, other: Any) -> str:
         """What is otherwise in `other`, in words."""
@@ -118,6 +121,11 @@ class TrainedStudy:
         """N: training images."""
         return self.runs[0].result.data.train_count
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Training images, and epochs on them."""
+        return self.samples, _epochs(self)
+
     @cached_property
     def alpha(self) -> float | None:
         """alpha_* of the tokens that are kept in test, mean over seeds; None where relevance is unknown."""
@@ -167,30 +175,26 @@ class TrainedStudy:
         kept = {k: value for k, value in self.science.items() if k not in vary and not k.startswith(sections)}
         return json.dumps(kept, sort_keys=True)
 
-    def as_arm(self) -> dict[str, Any]:
-        """For a verdict's details."""
-        return {
-            "method": self.method,
-            "keep": self.keep,
-            "alpha": self.alpha,
-            "samples": self.samples,
-            "start": self.start,
-            "accuracy": self.accuracy,
-            "groups": self.groups,
-            "runs": [run.folder.name for run in self.runs],
-        }
-
 
 @dataclass(frozen=True)
-class Pruned:
-    """Settings that differ in their pruner, which works at one site, and in the keys that were asked for.
+class Group:
+    """Settings of one depth that are compared: they differ in their pruner, or in the keys that were asked for.
 
-    variant: the site, with what else places the pruner, in words.
+    site: of the pruner; None where nobody prunes. variant: the site, with what else places the pruner, in words.
     """
 
-    site: str
+    site: str | None
     variant: str
     settings: tuple[TrainedStudy, ...]
+
+    @property
+    def subject(self) -> TrainedStudy:
+        """The setting that findings are about."""
+        return self.base or self.settings[0]
+
+    @property
+    def depth(self) -> int:
+        return self.subject.depth
 
     def of(self, *methods: str) -> list[TrainedStudy]:
         return [setting for setting in self.settings if setting.method in methods]
@@ -218,7 +222,7 @@ def alike(found: Sequence[TrainedStudy], vary: Collection[str]) -> list[list[Tra
     return list(groups.values())
 
 
-def pruned(found: Sequence[TrainedStudy], vary: Collection[str] = ()) -> list[Pruned]:
+def pruned(found: Sequence[TrainedStudy], vary: Collection[str] = ()) -> list[Group]:
     """Groups, each with one site, of settings that differ in their pruner and in `vary`; none where nobody prunes."""
     groups = []
     for group in alike([setting for setting in found if setting.science], ("pruner", *vary)):
@@ -228,7 +232,7 @@ def pruned(found: Sequence[TrainedStudy], vary: Collection[str] = ()) -> list[Pr
                 sites.setdefault(_placed(setting.science), []).append(setting)
         whole = [setting for setting in group if setting.method == "none"]
         groups += [
-            Pruned(arms[0].science["pruner.site"], variant, tuple(whole + sorted(arms, key=_order)))
+            Group(arms[0].science["pruner.site"], variant, tuple(whole + sorted(arms, key=_order)))
             for variant, arms in sorted(sites.items())
         ]
     return groups

@@ -10,7 +10,7 @@ from tokenprune.claims.accuracy import UNKNOWN
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.commands import Need
 from tokenprune.claims.estimate import Estimate
-from tokenprune.claims.study import Pruned, TrainedStudy, largest, pruned
+from tokenprune.claims.study import Group, TrainedStudy, largest, pruned
 from tokenprune.recipe import kept
 
 _NO_BASE = "no run was trained without a pruner"
@@ -31,15 +31,18 @@ def spurious(setting: TrainedStudy) -> bool:
 
 
 def grouped(
-    find: Callable[[Pruned], list[Finding]], images: Callable[[TrainedStudy], bool]
+    find: Callable[[Group], list[Finding]], images: Callable[[TrainedStudy], bool]
 ) -> Callable[[Sequence[TrainedStudy]], list[Finding]]:
-    """A claim's `find` from one that reads settings which differ in their pruner, of such images, on the most."""
-    return lambda found: [
-        each for group in pruned(largest([setting for setting in found if images(setting)])) for each in find(group)
-    ]
+    """A claim's `find` from one that reads such a group."""
+    return lambda found: [finding for group in groups_of(images)(found) for finding in find(group)]
 
 
-def against_none(group: Pruned, method: str) -> list[Finding]:
+def groups_of(images: Callable[[TrainedStudy], bool]) -> Callable[[Sequence[TrainedStudy]], list[Group]]:
+    """Settings which differ in their pruner, of such images, on the most of them."""
+    return lambda found: pruned(largest([setting for setting in found if images(setting)]))
+
+
+def against_none(group: Group, method: str) -> list[Finding]:
     """Accuracy with `method` at the measured ratio nearest alpha_* of all tokens, less that without a pruner.
 
     Of two ratios as near, the larger.
@@ -57,10 +60,10 @@ def against_none(group: Pruned, method: str) -> list[Finding]:
     relevant = None if arm.alpha is None else kept(arm.keep, patches) / patches * arm.alpha / alpha
     keeps = "" if relevant is None else f" (which keeps {relevant:.0%} of the relevant area)"
     what = f"accuracy trained and tested with {method} at keep ratio {arm.keep:g}{keeps} less that with all tokens"
-    return [finding(group, (base, arm), difference(arm.accuracy, base.accuracy), what, keep=arm.keep)]
+    return [finding(group, (base, arm), difference(arm.accuracy, base.accuracy), what)]
 
 
-def magnitude_against_random(group: Pruned) -> list[Finding]:
+def magnitude_against_random(group: Group) -> list[Finding]:
     """Accuracy with magnitude less that with random, trained and tested so, mean over their common ratios."""
     magnitude, random = group.of("magnitude"), group.of("random")
     if not magnitude and not random:
@@ -76,10 +79,10 @@ def magnitude_against_random(group: Pruned) -> list[Finding]:
     over = f"at keep ratio {ratios[0]:g}" if len(ratios) == 1 else f"mean over {len(ratios)} keep ratios"
     what = f"accuracy trained and tested with magnitude less that with random, {over}"
     arms = [arm for pair in pairs for arm in pair]
-    return [finding(group, arms, mean_by_seed(by_ratio), what, keep=ratios)]
+    return [finding(group, arms, mean_by_seed(by_ratio), what)]
 
 
-def worst_group(group: Pruned) -> list[Finding]:
+def worst_group(group: Group) -> list[Finding]:
     """Accuracy of the worst group of test images at the largest alpha_* less at the smallest, by the oracle."""
     arms, base = group.of("none", "oracle"), group.base
     if not group.of("oracle"):
@@ -91,43 +94,35 @@ def worst_group(group: Pruned) -> list[Finding]:
     known = {arm: {seed: min(found.values()) for seed, found in _by_seed(arm).items()} for arm in arms}
     ordered = sorted(arms, key=lambda arm: arm.alpha or 0)
     least, most = ordered[0], ordered[-1]
-    seeds = shared(known.values())
     values = difference(known[most], known[least])
     what = f"accuracy of the worst group at alpha_* {most.alpha:.2f} less that at {least.alpha:.2f}"
-    worst = [
-        {
-            "alpha": arm.alpha,
-            "accuracy": fmean(arm.accuracy[seed] for seed in seeds),
-            "worst": fmean(known[arm][seed] for seed in seeds),
-        }
-        for arm in ordered
-        if seeds
-    ]
-    return [finding(group, (least, most), values, what, worst=worst)]
+    return [finding(group, (least, most), values, what)]
 
 
 def finding(
-    group: Pruned,
+    group: Group,
     arms: Sequence[TrainedStudy],
     values: Mapping[int, float],
     what: str,
     lacking: str | None = None,
     missing: Sequence[tuple[TrainedStudy, tuple[str, ...]]] = (),
-    **details: Any,
+    variant: str | None = None,
 ) -> Finding:
-    """About the group's base. arms: the settings compared. missing: settings to train, as changes of those there."""
+    """About the group's subject. arms: the settings compared. missing: settings to train, as changes of those there.
+
+    variant: the group's, if not given.
+    """
     needs = (*needed(arms), *(Need(arm.runs[0], overrides) for arm, overrides in missing))
     return Finding(
-        subject=group.base or group.settings[0],
+        subject=group.subject,
         what=what,
         estimate=Estimate.of_seeds(values),
         lacking=lacking if lacking or values else "no seed was trained in all the settings compared",
         site=group.site,
-        variant=group.variant,
+        variant=variant or group.variant or None,
         images=group.settings[0].runs[0].result.test_count,
         more=partial(commands.in_all, needs, len(values)) if needs else None,
         evidence=tuple(dict.fromkeys(name for study in arms or group.settings for name in study.folders)),
-        details={**details, "arms": [study.as_arm() for study in group.settings]},
     )
 
 

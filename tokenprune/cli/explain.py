@@ -22,10 +22,10 @@ def explain(
     """
     from dataclasses import asdict
 
-    from tokenprune import claims
     from tokenprune.cli import show
+    from tokenprune.experiments.explain import explain as explained
 
-    found = claims.explain(claim, runs_dir)
+    found = explained(claim, runs_dir)
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
     if as_json:

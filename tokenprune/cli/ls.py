@@ -151,6 +151,6 @@ def _measurements() -> list[dict[str, Any]]:
 
 
 def _claims() -> list[dict[str, Any]]:
-    from tokenprune import claims
+    from tokenprune.experiments import CLAIMS
 
-    return [{"of": claim.experiment, "claim": claim.id, "statement": claim.statement} for claim in claims.CLAIMS]
+    return [{"of": claim.experiment, "claim": claim.id, "statement": claim.statement} for claim in CLAIMS]

@@ -81,7 +81,7 @@ def _runs(ctx: typer.Context, _: str) -> Offers:
 
 
 def _claims(*_: object) -> Offers:
-    from tokenprune.claims import CLAIMS
+    from tokenprune.experiments import CLAIMS
 
     return [(claim.id, claim.statement) for claim in CLAIMS]
 

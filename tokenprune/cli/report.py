@@ -49,10 +49,10 @@ def report(
     if as_json:
         show.json(reports.as_json(found))
     elif as_csv:
-        print((out / ("points.csv" if found.trained else "theory.csv")).read_text(encoding="utf-8"), end="")
+        print((out / ("points.csv" if found.runs else "theory.csv")).read_text(encoding="utf-8"), end="")
     else:
         show.tables(reports.table(found))
-    pages = [*(["index.html"] if found.trained else []), *(["theory.html"] if found.laboratory else [])]
+    pages = [*(["index.html"] if found.runs else []), *(["theory.html"] if found.laboratory else [])]
     print(f"written: {', '.join(str(out / page) for page in pages)}", file=sys.stderr)
     outcomes = [each.verdict for each in found.verdicts] + [each.verdict for each in found.laboratory.verdicts]
     if strict and "refuted" in outcomes:

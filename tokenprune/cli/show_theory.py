@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenprune import claims, complexity
 from tokenprune.cli import show
+from tokenprune.experiments import CLAIMS
 from tokenprune.runs import (
     AttentionResult,
     PhaseResult,
@@ -24,7 +25,7 @@ _AXES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma", "confusion": "
 def result(folder: TheoryFolder, *, as_json: bool) -> None:
     """Tables of a result, and the verdicts of its claims."""
     found = folder.theory_result()
-    verdicts = claims.judge(claims.laboratory_studies([(folder.name, found)]))
+    verdicts = claims.judge(claims.laboratory_studies([(folder.name, found)]), CLAIMS)
     if as_json:
         show.json(
             {

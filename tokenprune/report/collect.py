@@ -1,41 +1,36 @@
 """Everything that a folder of runs holds, read once; what is damaged or unfinished is named and left out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tokenprune.claims import RunData, TrainedStudy, Trend, Verdict, judge, read_runs, studies, trends
 from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import Schedule
 from tokenprune.report import environment, theory
 from tokenprune.report.matrix import Matrix, matrix
-from tokenprune.report.series import Curves, Measured, Trained, curves
-from tokenprune.runs import RunFolder, all_runs, theory_runs
-from tokenprune.statistics import wilson
+from tokenprune.runs import all_runs, theory_runs
 
 
 @dataclass(frozen=True)
 class Report:
     """What all runs of a folder say together.
 
-    folders: of the finished training runs, in the order of `trained`. attention: (epoch, share per block) by folder
-    name. environments: environment.json by folder name. problems: a line for each thing that could not be used.
-    trends: of the verdicts over depth. matrix: verdicts and trends as they are shown.
-    curves: of all that was measured. laboratory: what `tokenprune theory` left. figures: names of those drawn, none
-    before they are.
+    runs: the finished trainings, with the curves that are shown. studies: these by setting, as they are judged.
+    environments: environment.json by folder name. trends: of the verdicts over depth. matrix: verdicts and trends as
+    they are shown. problems: a line for each thing that could not be used. laboratory: what `tokenprune theory` left.
+    figures: names of those drawn, none before they are.
     """
 
-    folders: tuple[RunFolder, ...]
-    trained: tuple[Trained, ...]
-    measured: tuple[Measured, ...]
-    attention: dict[str, list[tuple[int, tuple[float, ...]]]]
+    runs: tuple[RunData, ...]
+    studies: tuple[TrainedStudy, ...]
     environments: dict[str, dict[str, Any]]
     verdicts: tuple[Verdict, ...]
     trends: tuple[Trend, ...]
     matrix: Matrix
     problems: tuple[str, ...]
-    curves: tuple[Curves, ...]
     laboratory: theory.Laboratory
     figures: tuple[str, ...] = ()
 
@@ -66,55 +61,46 @@ def collect(
             f"`tokenprune theory phase` one of the laboratory, --runs-dir looks elsewhere{because}"
         )
     environments, unread = environment.read_all(run.folder for run in runs if run.environment)
-    measured = tuple(
-        Measured(run.folder.name, run.result, prune, path.name, point)
-        for run in runs
-        for path, prune in run.prunes
-        for point in prune.points
-    )
     at = [str(Schedule.parse(site)) for site in sites] if sites else None
     by = list(methods) if methods else None
-    shown = tuple(_chosen(measured, at, by))
-    trained = tuple(map(_trained, runs))
-    verdicts = tuple(verdict for verdict in judge(studies(runs)) if _is_of(verdict, at, by))
+    judged = studies(runs)
+    verdicts = tuple(verdict for verdict in judge(judged, CLAIMS) if _is_of(verdict, at, by))
     found_trends = tuple(trends(verdicts))
+    shown = _shown(runs, at, by)
     return Report(
-        folders=tuple(run.folder for run in runs),
-        trained=trained,
-        measured=shown,
-        attention={
-            run.folder.name: [(e.epoch, e.attention_on_relevant) for e in run.epochs if e.attention_on_relevant]
-            for run in runs
-        },
+        runs=tuple(shown),
+        studies=tuple(studies(shown)),
         environments={run.folder.name: environments.get(run.folder.name, {}) for run in runs},
         verdicts=verdicts,
         trends=found_trends,
-        matrix=matrix(verdicts, found_trends, trained),
+        matrix=matrix(verdicts, found_trends, judged),
         problems=(*problems, *unread, *laboratory.problems),
-        curves=tuple(curves(shown)),
         laboratory=laboratory,
     )
 
 
-def _trained(run: RunData) -> Trained:
-    words = TrainedStudy((run,))
-    bounds = wilson(run.result.test_correct, run.result.test_count)
-    return Trained(
-        run.folder.name, run.result, *bounds, words.title, words.start, run.epochs[-1].step if run.epochs else 0
-    )
-
-
-def _chosen(measured: Iterable[Measured], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[Measured]:
-    found = list(measured)
-    for kind, names, of in (
-        ("site", sites, lambda m: m.prune.written_site),
-        ("method", methods, lambda m: m.prune.method),
+def _shown(runs: Iterable[RunData], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[RunData]:
+    """The runs with those of their curves that were asked for. Raises UsageError for a site or method of none."""
+    found = list(runs)
+    prunes = [prune for run in found for _, prune in run.prunes]
+    for kind, names, known in (
+        ("site", sites, {prune.written_site for prune in prunes}),
+        ("method", methods, {prune.method for prune in prunes}),
     ):
         for name in names or ():
-            if name not in (known := {of(each) for each in found}):
+            if name not in known:
                 raise unknown(f"measured {kind}", name, known)
-        found = [each for each in found if names is None or of(each) in names]
-    return found
+    return [
+        replace(
+            run,
+            prunes=[
+                (path, prune)
+                for path, prune in run.prunes
+                if (sites is None or prune.written_site in sites) and (methods is None or prune.method in methods)
+            ],
+        )
+        for run in found
+    ]
 
 
 def _is_of(verdict: Verdict, sites: Sequence[str] | None, methods: Sequence[str] | None) -> bool:

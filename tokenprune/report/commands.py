@@ -8,7 +8,6 @@ from typing import Any
 from tokenprune.claims import RunData
 from tokenprune.claims import commands as own
 from tokenprune.report.collect import Report
-from tokenprune.report.series import Trained
 from tokenprune.runs import PruneResult
 
 
@@ -31,8 +30,8 @@ class Commands:
 
     def __init__(self, report: Report) -> None:
         self._environments = report.environments
-        self._runs = {run.folder: (folder, run) for folder, run in zip(report.folders, report.trained, strict=True)}
-        self._prunes = {(m.folder, m.prune_id): m.prune for m in report.measured}
+        self._runs = {run.folder.name: run for run in report.runs}
+        self._prunes = {(run.folder.name, path.name): prune for run in report.runs for path, prune in run.prunes}
         self._trains: dict[str, str | None] = {}
 
     def of(self, evidence: Iterable[str]) -> str:
@@ -49,23 +48,23 @@ class Commands:
         either = [f"# {'the sweep' if len(sweeps) == 1 else 'the sweeps'}, or run by run:"] if sweeps and lines else []
         return "\n".join([*sweeps, *either, *self._loops(lines)])
 
-    def all_of(self, runs: Sequence[Trained]) -> str:
+    def all_of(self, runs: Sequence[RunData]) -> str:
         """What trained and pruned these runs."""
-        names = {run.folder for run in runs}
+        names = {run.folder.name for run in runs}
         prunes = [f"{run}/prune/{prune}" for run, prune in self._prunes if run in names]
-        return self.of([*(run.folder for run in runs), *prunes])
+        return self.of([*(run.folder.name for run in runs), *prunes])
 
     def _train(self, name: str) -> str | None:
         """As it was given; for a cell of a sweep its own."""
         if name not in self._trains:
             self._trains[name] = train_command(self._environments[name])
             if sweep_command(self._environments[name]):
-                self._trains[name], _ = own.train(self._data(name), self._runs[name][1].result.seed)
+                self._trains[name], _ = own.train(self._runs[name], self._runs[name].result.seed)
         return self._trains[name]
 
     def _prune(self, name: str, prune: PruneResult) -> str:
         return own.prune(
-            self._data(name),
+            self._runs[name],
             [prune.method],
             site=prune.written_site,
             keep=list(dict.fromkeys(point.keep_ratio for point in prune.points)),
@@ -74,15 +73,11 @@ class Commands:
             batch_size=prune.batch_size,
         )
 
-    def _data(self, name: str) -> RunData:
-        folder, run = self._runs[name]
-        return RunData(folder, run.result, [], [])
-
     def _loops(self, lines: Sequence[tuple[str, str]]) -> list[str]:
         """(run, command) as commands; those that differ by the seed alone as one loop of the shell."""
         loops: dict[str, dict[int, str]] = {}
         for run, line in lines:
-            seed = self._runs[run][1].result.seed
+            seed = self._runs[run].result.seed
             loops.setdefault(_without_seed(line, run, seed), {})[seed] = line
         found: list[str] = []
         for looped, by_seed in loops.items():

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from tokenprune.report.collect import Report
+from tokenprune.claims import RunData, TrainedStudy
+from tokenprune.drawing.numbers import DASH, percent, pretty
+from tokenprune.drawing.table import Column, Table
 from tokenprune.report.matrix import Matrix
-from tokenprune.report.numbers import percent
-from tokenprune.report.series import Trained
-from tokenprune.report.theory.words import pretty
 
 
 def sentences(matrix: Matrix) -> list[str]:
     """How much was decided, what holds, what does not. Empty where nothing was measured."""
-    supported, refuted, undecided = (matrix.told(verdict) for verdict in ("supported", "refuted", "undecided"))
+    supported, refuted, undecided = (matrix.judged(verdict) for verdict in ("supported", "refuted", "undecided"))
     count = len(supported) + len(refuted) + len(undecided)
     if not count:
         return []
@@ -29,32 +28,47 @@ def sentences(matrix: Matrix) -> list[str]:
     return said
 
 
-def models(report: Report) -> list[dict[str, str]]:
+def models(runs: Iterable[RunData]) -> Table:
     """By kind of images and depth, the models trained on all tokens or, where there is none, all of them."""
-    groups: dict[tuple[str, int], list[Trained]] = {}
-    for run in report.trained:
-        groups.setdefault((run.images, run.result.model.depth), []).append(run)
+    groups: dict[tuple[str, int], list[RunData]] = {}
+    for run in runs:
+        groups.setdefault((TrainedStudy((run,)).title, run.result.model.depth), []).append(run)
     rows = []
-    for (images, depth), runs in sorted(groups.items()):
-        whole = [run for run in runs if run.result.pruner == "none"] or runs
+    for (images, depth), found in sorted(groups.items(), key=lambda item: item[0]):
+        whole = [run for run in found if run.result.pruner == "none"] or found
+        results = [run.result for run in whole]
         rows.append(
-            {
-                "images": images,
-                "depth": str(depth),
-                "models": str(len(whole)),
-                "accuracy": _range([100 * run.result.test_accuracy for run in whole], ".1f"),
-                "steps": _range([run.steps for run in whole if run.steps], ",.0f"),
-                "train": _range([run.result.data.train_count for run in whole], ",d"),
-                "test": _range([run.result.test_count for run in whole], ",d"),
-                "chance": percent(1 / min(len(run.result.data.classes) for run in whole)),
-            }
+            (
+                images,
+                depth,
+                len(whole),
+                _range([100 * result.test_accuracy for result in results], ".1f"),
+                1 / min(len(result.data.classes) for result in results),
+                _range([run.epochs[-1].step for run in whole if run.epochs], ",.0f"),
+                _range([result.data.train_count for result in results], ",d"),
+                _range([result.test_count for result in results], ",d"),
+            )
         )
-    return rows
+    return Table(
+        "The models that this is about",
+        "The models that this is about: those trained on all tokens, where there are any. Accuracy on test images in "
+        "%, from the worst model to the best.",
+        (
+            Column("Images", look="word"),
+            Column("Depth"),
+            Column("Models"),
+            Column("Accuracy"),
+            Column("Chance", percent),
+            Column("Steps"),
+            Column("Training images"),
+            Column("Test images"),
+        ),
+        tuple(rows),
+    )
 
 
-def _range(values: Iterable[float], form: str) -> str:
-    found: Sequence[float] = sorted(values)
-    if not found:
-        return "–"
-    first, last = f"{found[0]:{form}}", f"{found[-1]:{form}}"
+def _range(values: Sequence[float], form: str) -> str:
+    if not values:
+        return DASH
+    first, last = f"{min(values):{form}}", f"{max(values):{form}}"
     return first if first == last else f"{first} to {last}"

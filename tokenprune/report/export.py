@@ -1,17 +1,16 @@
 """The report as data: CSV files and one JSON value. A missing number is an empty cell, or null."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from tokenprune.experiments.series import Measured, measured
 from tokenprune.report.collect import Report
 from tokenprune.report.environment import different
-from tokenprune.report.series import Measured
 from tokenprune.report.theory.rows import as_json as laboratory_as_json
 from tokenprune.runs import SCHEMA
+from tokenprune.statistics import wilson
 
 _POINT_FIRST = (
     "run",
@@ -63,19 +62,20 @@ def as_json(
 def run_rows(report: Report) -> list[dict[str, Any]]:
     """A row per finished run: its result, with the interval of its accuracy and where its attention went."""
     rows = []
-    for trained in report.trained:
-        result = trained.result.model_dump(mode="json", exclude={"schema_version"})
+    for run in report.runs:
+        result = run.result.model_dump(mode="json", exclude={"schema_version"})
         model, data = result.pop("model"), result.pop("data")
-        attention = report.attention[trained.folder]
+        attention = [epoch.attention_on_relevant for epoch in run.epochs if epoch.attention_on_relevant]
+        low, high = wilson(run.result.test_correct, run.result.test_count)
         rows.append(
             {
-                "run": trained.folder,
+                "run": run.folder.name,
                 "recipe": result.pop("name"),
                 **result,
-                "test_accuracy_low": trained.low,
-                "test_accuracy_high": trained.high,
-                "attention_on_relevant_first": list(attention[0][1]) if attention else None,
-                "attention_on_relevant_last": list(attention[-1][1]) if attention else None,
+                "test_accuracy_low": low,
+                "test_accuracy_high": high,
+                "attention_on_relevant_first": list(attention[0]) if attention else None,
+                "attention_on_relevant_last": list(attention[-1]) if attention else None,
                 **{f"model_{key}": value for key, value in model.items()},
                 **{f"data_{key}": value for key, value in data.items()},
             }
@@ -85,7 +85,7 @@ def run_rows(report: Report) -> list[dict[str, Any]]:
 
 def point_rows(report: Report) -> list[dict[str, Any]]:
     """A row per run x method x draw x ratio, with all that was measured and under what identity."""
-    return [_point(measured) for measured in report.measured]
+    return list(map(_point, measured(report.runs)))
 
 
 def claim_rows(report: Report) -> list[dict[str, Any]]:
@@ -94,12 +94,11 @@ def claim_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def claim_table(report: Report) -> list[dict[str, Any]]:
-    """The same for CSV: the trend beside each verdict; without compared models and what theory.csv has."""
+    """The same for CSV, with the trend beside each verdict."""
     trends = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in report.trends}
     rows = []
     for verdict in (*report.verdicts, *report.laboratory.verdicts):
-        row = verdict.model_dump(mode="json", exclude={"details"} if verdict.of == "trials" else set())
-        row["details"] = {key: value for key, value in row.get("details", {}).items() if key != "arms"}
+        row = verdict.model_dump(mode="json", exclude={"details"})
         trend = trends.get((verdict.claim, verdict.family, verdict.site, verdict.variant))
         row |= {f"trend_{name}": getattr(trend, name) if trend else None for name in _TREND}
         rows.append(row)
@@ -119,21 +118,11 @@ def to_json(value: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def to_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows of the same keys as CSV; lists are joined by `;`."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(rows[0])
-        writer.writerows(map(_cell, row.values()) for row in rows)
-    return text.getvalue()
-
-
-def _point(measured: Measured) -> dict[str, Any]:
-    run, prune = measured.run, measured.prune
-    point = measured.point.model_dump(mode="json")
+def _point(found: Measured) -> dict[str, Any]:
+    run, prune = found.run, found.prune
+    point = found.point.model_dump(mode="json")
     identity = (
-        measured.folder,
+        found.folder,
         run.name,
         run.family,
         run.setting,
@@ -141,7 +130,7 @@ def _point(measured: Measured) -> dict[str, Any]:
         run.seed,
         run.pruner,
         run.keep_ratio,
-        measured.prune_id,
+        found.prune_id,
         prune.method,
         prune.options,
         prune.written_site,
@@ -156,11 +145,3 @@ def _point(measured: Measured) -> dict[str, Any]:
         point.pop("seed"),
     )
     return {**dict(zip(_POINT_FIRST, identity, strict=True)), **point}
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return ";".join(str(part) for part in value)
-    if isinstance(value, dict):
-        return json.dumps(value, sort_keys=True) if value else ""
-    return value

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tokenprune import files
+from tokenprune.drawing.style import Drawing
 from tokenprune.errors import counted
 from tokenprune.report.environment import different
-from tokenprune.report.style import Drawing
 from tokenprune.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ def template(name: str) -> "Template":
     """Of tokenprune/report, escaping what it is given."""
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    ).get_template(name)
+    )
+    environment.globals["zip"] = zip
+    return environment.get_template(name)
 
 
 def figure(drawing: Drawing) -> dict[str, Any]:

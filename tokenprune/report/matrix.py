@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenprune.claims import CLAIMS, Claim, Trend, Verdict
+from tokenprune.claims import Claim, Study, Trend, Verdict
 from tokenprune.claims.judge import LEVEL, side
 from tokenprune.claims.units import EXPONENT
-from tokenprune.report.numbers import DASH, effect, effect_bounds, p_value
-from tokenprune.report.series import Interval, Trained
-from tokenprune.report.style import slug
+from tokenprune.drawing.numbers import DASH, Interval, effect, effect_bounds, p_value
+from tokenprune.drawing.style import slug
+from tokenprune.experiments import CLAIMS
 
 #: A sign for each verdict, so that none is told by its colour alone.
 SIGNS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
@@ -20,18 +20,8 @@ NEAR = "~"
 #: A sign for each direction of a trend.
 ARROWS = {"rises": "↗", "falls": "↘"}
 
-EXPERIMENTS = {
-    "I1": "Samples needed",
-    "I2": "Training with fewer tokens",
-    "I3": "Is magnitude justified?",
-    "I4": "Does attention concentrate?",
-    "I5": "Spurious correlation",
-    "I6": "Where training starts",
-    "I7": "Noise tokens",
-}
-
-_CLAIMS = {claim.id: claim for claim in CLAIMS if not claim.laboratory}
-_ORDER = {claim.id: place for place, claim in enumerate(sorted(_CLAIMS.values(), key=lambda claim: claim.experiment))}
+_CLAIMS = {claim.id: claim for claim in CLAIMS}
+_ORDER = {claim.id: place for place, claim in enumerate(CLAIMS)}
 
 
 @dataclass(frozen=True)
@@ -122,14 +112,14 @@ class Matrix:
             found.setdefault(row.claim.experiment, {}).setdefault(row.claim.id, []).append(row)
         return [(name, [(rows[0].claim, rows) for rows in claims.values()]) for name, claims in found.items()]
 
-    def told(self, verdict: str) -> list[tuple[Row, Cell]]:
+    def judged(self, verdict: str) -> list[tuple[Row, Cell]]:
         return [(row, cell) for row in self.rows for cell in row.cells if cell and cell.judged.verdict == verdict]
 
 
-def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], trained: Iterable[Trained]) -> Matrix:
-    """All verdicts, those aside that compare nothing where others of their claim do. trained: the runs judged."""
+def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Iterable[Study]) -> Matrix:
+    """All verdicts, those aside that compare nothing where others of their claim do. studies: those judged."""
     shown, left_out = _compared(verdicts)
-    sizes = {run.result.setting: (run.result.data.train_count, run.result.epochs) for run in trained}
+    sizes = {study.setting: study.size for study in studies}
     depths = sorted({verdict.depth for verdict in shown})
     known = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in trends}
     lines = _lines(shown, sizes)
@@ -155,7 +145,10 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], trained: Iterab
             )
     said = {verdict.claim for verdict in verdicts}
     return Matrix(
-        tuple(depths), tuple(_once(rows)), tuple(left_out), tuple(claim for claim in _ORDER if claim not in said)
+        tuple(depths),
+        tuple(_once(rows)),
+        tuple(left_out),
+        tuple(claim.id for claim in CLAIMS if claim.id not in said and not claim.laboratory),
     )
 
 

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from tokenprune.drawing.numbers import DASH, pretty
+from tokenprune.drawing.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
 from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Cell, Matrix, Row
-from tokenprune.report.numbers import DASH
-from tokenprune.report.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
-from tokenprune.report.theory.words import pretty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -48,6 +48,7 @@ class LaboratoryStudy(Generic[Result]):
     depth: ClassVar[int] = 1
     guesses: ClassVar[None] = None
     place: ClassVar[tuple[Any, ...]] = ()
+    size: ClassVar[tuple[int, int]] = (0, 0)
     folders: tuple[str, ...]
     results: tuple[Result, ...]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
+from tokenprune.experiments import CLAIMS
 from tokenprune.report import environment
 from tokenprune.report.theory.settings import Case, cases
 from tokenprune.runs import TheoryFolder, TheoryResult
@@ -37,7 +38,7 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
     return Laboratory(
         tuple(runs),
         tuple(cases(runs)),
-        tuple(judge(studies)),
+        tuple(judge(studies, CLAIMS)),
         environments,
         (*problems, *unread),
     )

@@ -4,8 +4,9 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from tokenprune.claims import CLAIMS, Verdict
+from tokenprune.claims import Verdict
 from tokenprune.claims.judge import within
+from tokenprune.experiments import CLAIMS
 from tokenprune.report.numbers import p_value, plain
 from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.settings import Case, rank

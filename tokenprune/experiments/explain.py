@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenprune.claims import units
-from tokenprune.claims.catalogue import CLAIMS
 from tokenprune.claims.claim import Claim, Verdict
 from tokenprune.claims.evidence import read_runs
 from tokenprune.claims.judge import LEVEL, REPLICATES, judge
@@ -14,22 +13,12 @@ from tokenprune.claims.theory.evidence import read_theory
 from tokenprune.claims.theory.study import laboratory_studies
 from tokenprune.claims.trend import Trend, trends
 from tokenprune.errors import UsageError, unknown
+from tokenprune.experiments import CLAIMS, EXPERIMENTS
 
 _RULE = (
     f"Replicates are {{}}, at least {REPLICATES}; the 95 % interval must lie wholly inside (or outside) of what counts "
     f"as support, and p, adjusted by Holm over all findings of the claim, below {LEVEL:.0%}."
 )
-
-#: The sweep that makes an experiment's runs.
-_SWEEPS = {
-    "I1": "samples",
-    "I2": "sparsify",
-    "I3": "magnitude",
-    "I4": "magnitude",
-    "I5": "spurious",
-    "I6": "starts",
-    "I7": "noise",
-}
 
 
 @dataclass(frozen=True)
@@ -133,4 +122,5 @@ def _missing(claim: Claim, runs_dir: Path) -> str:
     here = f"{runs_dir}: nothing here that it reads ({claim.reads})"
     if claim.laboratory:
         return f"{here}; `tokenprune theory --help` shows what makes it"
-    return f"{here}; `tokenprune sweep {_SWEEPS[claim.experiment]} --scale cpu` makes it"
+    sweep = next(experiment.sweep for experiment in EXPERIMENTS if experiment.number == claim.experiment)
+    return f"{here}; `tokenprune sweep {sweep} --scale cpu` makes it"

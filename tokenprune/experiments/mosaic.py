@@ -5,15 +5,18 @@ Shapes: e images, p points (ratio by ratio), t patches, h x w pixels.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from tokenprune import files
+from tokenprune.claims import RunData
+from tokenprune.drawing.style import GREEN, RED, Drawing, blank, render, slug
+from tokenprune.drawing.table import spread
 from tokenprune.errors import TokenpruneError
-from tokenprune.report.style import GREEN, RED, Drawing, blank, render, slug
+from tokenprune.experiments.series import Conditions, by_method, curve_name
 
 EXAMPLES = "examples.npz"  # in a prune's folder
 _IMAGES, _RATIOS = 4, 6
@@ -79,17 +82,41 @@ def greyed(image: UInt8[np.ndarray, "h w 3"], kept: Bool[np.ndarray, " t"]) -> U
     return np.where(mask[:, :, None], image, faded.round()).astype(np.uint8)
 
 
-def mosaic(
-    depth: int, title: str, site: str, suffix: str, examples: Sequence[Examples], classes: Sequence[str]
-) -> Drawing:
-    """Methods down, ratios across, a block per image. All examples must show the same images. Inside `style()`.
+def mosaic(conditions: Conditions, suffix: str, runs: Sequence[RunData]) -> Drawing:
+    """Of the first run, by seed, whose examples can be read. Inside `style()`.
 
-    Raises ValueError if patches do not tile the images.
+    runs: of one depth, with examples under those conditions. Raises TokenpruneError where none of them can be read.
     """
+    problems: list[str] = []
+    for run in sorted(runs, key=lambda run: run.result.seed):
+        try:
+            examples = _examples(run, conditions)
+            return replace(_mosaic(run, conditions, suffix, examples), problems=tuple(problems))
+        except TokenpruneError as error:
+            problems.append(str(error))
+        except (ValueError, IndexError) as error:
+            problems.append(f"{run.folder.path}: no mosaic: {error}")
+    raise TokenpruneError("\n".join(problems))
+
+
+def _examples(run: RunData, conditions: Conditions) -> list[Examples]:
+    """Of the methods that were measured under those conditions and show the same images."""
+    found: list[Examples] = []
+    for path, prune in run.prunes:
+        if Conditions.of(run.result, prune) == conditions:
+            ratios, draws = [point.keep_ratio for point in prune.points], [point.seed for point in prune.points]
+            each = read_examples(path, curve_name(prune), ratios, draws)
+            if each is not None and (not found or each.same_images(found[0])):
+                found.append(each)
+    return sorted(found, key=lambda example: by_method(example.method))
+
+
+def _mosaic(run: RunData, conditions: Conditions, suffix: str, examples: Sequence[Examples]) -> Drawing:
+    """Methods down, ratios across, a block per image. Raises ValueError if patches do not tile the images."""
+    classes, depth = run.result.data.classes, run.result.model.depth
     shared = sorted(set.intersection(*(set(example.keep_ratio) for example in examples)), reverse=True)
-    layout = _Layout(_spread(shared, _RATIOS), len(examples), min(_IMAGES, len(examples[0].images)))
-    inches = layout.width * _DOTS / 160
-    figure = blank(inches, layout.height * _DOTS / 160)
+    layout = _Layout(spread(shared, _RATIOS), len(examples), min(_IMAGES, len(examples[0].images)))
+    figure = blank(layout.width * _DOTS / 160, layout.height * _DOTS / 160)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     canvas = np.zeros((layout.height, layout.width, 4), dtype=np.uint8)
@@ -120,14 +147,16 @@ def mosaic(
     svg, png = render(figure)
     return Drawing(
         slug("mosaic", suffix, f"depth-{depth}"),
-        f"What is left of test images: {title}, depth {depth}",
+        f"What is left of test images: {run.result.name}, depth {depth}",
         f"{layout.count} test images, the patches that each method removed greyed out. The true class stands above, "
         "the predicted one below (green: right; red ×: wrong). One trained model, the first draw of a random method; "
-        f"{site}.",
+        f"{conditions.describe()}.",
         "Test images with removed patches greyed out, methods down and keep ratios across. "
         + _say(examples, classes, layout.count),
         svg,
         png,
+        conditions.family,
+        conditions.site,
     )
 
 
@@ -174,10 +203,3 @@ def _say(examples: Sequence[Examples], classes: Sequence[str], count: int) -> st
         )
         for i in range(count)
     )
-
-
-def _spread(values: Sequence[float], most: int) -> list[float]:
-    """At most so many of the values, evenly, ends included."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]

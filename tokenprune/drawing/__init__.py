@@ -1,0 +1,1 @@
+"""How figures, tables and numbers look; what they show is decided elsewhere."""

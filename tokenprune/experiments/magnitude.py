@@ -1,0 +1,110 @@
+"""I3: trained models that are pruned; whether tokens of largest attention are the ones to keep."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from tokenprune.claims import Claim, RunData, Verdict
+from tokenprune.claims.accuracy import RECALL, compare, irrelevant_removed, relevance_kept
+from tokenprune.claims.published import PAPER
+from tokenprune.claims.study import TrainedStudy, each
+from tokenprune.claims.study import measured as with_curves
+from tokenprune.drawing.table import Table
+from tokenprune.experiments.curves import curve_figures, curve_table, styles_of, suffixes
+from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.mosaic import EXAMPLES, mosaic
+from tokenprune.experiments.series import Conditions, Curves, curves, measured
+
+_COROLLARY = f"{PAPER}, corollary: dropping label-irrelevant or very noisy tokens raises alpha_* and helps"
+
+
+def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
+    """Accuracy, computation and relevance of each group of curves; then images, of one run of each group and depth."""
+    found = _curves(studies)
+    styles = styles_of(line for group in found for panel in group.panels for line in panel.lines)
+    endings = suffixes(found)
+    figures: list[Figure] = []
+    for group, ending in zip(found, endings, strict=True):
+        figures += curve_figures(group, ending, styles)
+    for group, ending in zip(found, endings, strict=True):
+        by_depth: dict[int, list[RunData]] = {}
+        for run in (run for study in studies for run in study.runs):
+            if any(
+                Conditions.of(run.result, prune) == group.conditions and (path / EXAMPLES).is_file()
+                for path, prune in run.prunes
+            ):
+                by_depth.setdefault(run.result.model.depth, []).append(run)
+        figures += [partial(mosaic, group.conditions, ending, runs) for _, runs in sorted(by_depth.items())]
+    return figures
+
+
+def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:
+    found = _curves(studies)
+    return [curve_table(group, ending) for group, ending in zip(found, suffixes(found), strict=True)]
+
+
+def _curves(studies: Sequence[TrainedStudy]) -> list[Curves]:
+    return curves(measured(run for study in studies for run in study.runs))
+
+
+EXPERIMENT = Experiment(
+    "I3",
+    "Is magnitude justified?",
+    "magnitude",
+    (
+        Claim(
+            id="magnitude-beats-random",
+            experiment="I3",
+            name="magnitude beats random",
+            statement="Keeping the tokens of largest attention loses less accuracy than keeping random ones.",
+            source=f"{PAPER}, corollary on sparsification: what matters is which tokens are dropped",
+            reads="prune results of magnitude and random",
+            test="mean over common keep ratios below 1 of accuracy(magnitude) - accuracy(random, mean of draws) is "
+            "above 0",
+            unit="accuracy",
+            find=each(lambda study: compare(study, "magnitude", "random"), with_curves),
+        ),
+        Claim(
+            id="magnitude-keeps-relevant",
+            experiment="I3",
+            name="magnitude keeps relevant tokens",
+            statement="The tokens of largest attention are label-relevant more often than chance has it.",
+            source=f"{PAPER}, Proposition 2: attention concentrates on label-relevant tokens",
+            reads="prune results of magnitude",
+            test=(
+                "mean over keep ratios below 1 of the share of label-relevant area that magnitude keeps less the "
+                "share of tokens that it keeps is above 0"
+            ),
+            unit="share of relevant tokens",
+            find=each(relevance_kept, with_curves),
+        ),
+        Claim(
+            id="oracle-at-least-magnitude",
+            experiment="I3",
+            name="oracle at least magnitude",
+            statement="Keeping label-relevant tokens is at least as good as keeping the tokens of largest attention.",
+            source=f"{PAPER}, corollary: dropping label-irrelevant tokens raises alpha_*",
+            reads="prune results of oracle and magnitude",
+            test="mean over common keep ratios below 1 of accuracy(oracle) - accuracy(magnitude) is above -0.005",
+            unit="accuracy",
+            find=each(lambda study: compare(study, "oracle", "magnitude"), with_curves),
+            support=(-0.005, None),
+        ),
+        Claim(
+            id="removing-irrelevant-is-free",
+            experiment="I3",
+            name="removing irrelevant is free",
+            statement="Dropping label-irrelevant tokens costs nothing or helps.",
+            source=_COROLLARY,
+            reads="prune results of oracle",
+            test=(
+                f"at the smallest keep ratio below 1 at which the oracle keeps {RECALL:.0%} of the relevant area, "
+                "accuracy(oracle) - accuracy(unpruned) is above -0.01"
+            ),
+            unit="accuracy",
+            find=each(irrelevant_removed, with_curves),
+            support=(-0.01, None),
+        ),
+    ),
+    _figures,
+    _tables,
+)

@@ -1,0 +1,125 @@
+"""I2 and I7: models trained and tested with fewer tokens, of clean images and of images with noise tokens."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from tokenprune.claims import Claim, Verdict
+from tokenprune.claims.published import PAPER
+from tokenprune.claims.study import TrainedStudy
+from tokenprune.claims.training import against_none, clean, grouped, groups_of, magnitude_against_random, noisy
+from tokenprune.drawing import plots
+from tokenprune.drawing.style import INK, Drawing, looks
+from tokenprune.experiments.arms import Compared, by_keep, compared, drawing, mean
+from tokenprune.experiments.experiment import Experiment, Figure
+
+_COROLLARY = f"{PAPER}, corollary: dropping label-irrelevant or very noisy tokens raises alpha_* and helps"
+_NEAREST = "at the trained keep ratio nearest alpha_* of all tokens, trained and tested, less accuracy without a pruner"
+
+
+def _sparsified(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
+    return [partial(_ratios, "sparsified", found) for found in compared(studies, groups_of(clean))]
+
+
+def _noise(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
+    return [partial(_ratios, "noise", found) for found in compared(studies, groups_of(noisy))]
+
+
+def _ratios(name: str, found: Compared) -> Drawing:
+    """Accuracy of models trained and tested at each ratio, a line per method."""
+    methods = [method for method in found.methods if method != "none"]
+    look = {method: (*look, "-") for method, look in looks(methods).items()}
+    entries = [*((*look[method], method) for method in methods), (INK, "", ":", "all tokens")]
+    figure, (axes,) = plots.panels(found.titles, entries)
+    for ax, group in zip(axes, found.groups, strict=True):
+        for method in methods:
+            arms = by_keep(group, method)
+            plots.line(ax, [100 * arm.keep for arm in arms], [mean(arm) for arm in arms], look[method])
+        for arm in group.of("none"):
+            plots.level(ax, mean(arm))
+            plots.mark_alpha(ax, arm.alpha)
+    plots.label_outer(axes, "patch tokens kept in training and test, %", "test accuracy, %")
+    plots.percent_kept(axes)
+    return drawing(
+        name,
+        found,
+        figure,
+        "Accuracy of models trained and tested with fewer tokens",
+        "Test accuracy of models that are trained and tested at each share of patch tokens, a line per method. Dotted, "
+        "with its interval in grey: all tokens. The thin vertical mark α* is the label-relevant share of all tokens.",
+    )
+
+
+EXPERIMENT = Experiment(
+    "I2",
+    "Training with fewer tokens",
+    "sparsify",
+    (
+        Claim(
+            id="sparsified-training-helps",
+            experiment="I2",
+            name="oracle in training helps",
+            statement="Training and testing without label-irrelevant tokens raises accuracy.",
+            source=_COROLLARY,
+            reads="runs trained without a pruner and with oracle",
+            test=f"accuracy(oracle) {_NEAREST}, is above 0",
+            unit="accuracy",
+            find=grouped(lambda group: against_none(group, "oracle"), clean),
+        ),
+        Claim(
+            id="sparsified-by-magnitude-is-free",
+            experiment="I2",
+            name="magnitude in training is free",
+            statement="Training and testing with the tokens of largest attention costs nothing or helps.",
+            source=_COROLLARY,
+            reads="runs trained without a pruner and with magnitude",
+            test=f"accuracy(magnitude) {_NEAREST}, is above -0.01",
+            unit="accuracy",
+            find=grouped(lambda group: against_none(group, "magnitude"), clean),
+            support=(-0.01, None),
+        ),
+        Claim(
+            id="sparsified-magnitude-beats-random",
+            experiment="I2",
+            name="magnitude in training beats random",
+            statement="Trained and tested with them, tokens of largest attention give more accuracy than random ones.",
+            source=f"{PAPER}, corollary on sparsification: what matters is which tokens are dropped",
+            reads="runs trained with magnitude and with random",
+            test="mean over common keep ratios of accuracy(magnitude) - accuracy(random), trained and tested, is above "
+            "0",
+            unit="accuracy",
+            find=grouped(magnitude_against_random, clean),
+        ),
+    ),
+    _sparsified,
+)
+
+NOISE = Experiment(
+    "I7",
+    "Noise tokens",
+    "noise",
+    (
+        Claim(
+            id="dropping-noise-helps",
+            experiment="I7",
+            name="dropping noise helps",
+            statement="Where noise stands in for tokens, training and testing without it raises accuracy.",
+            source=_COROLLARY,
+            reads="runs of images with noise tokens, trained without a pruner and with oracle",
+            test=f"accuracy(oracle) {_NEAREST}, is above 0",
+            unit="accuracy",
+            find=grouped(lambda group: against_none(group, "oracle"), noisy),
+        ),
+        Claim(
+            id="magnitude-drops-noise",
+            experiment="I7",
+            name="magnitude drops noise",
+            statement="Where noise stands in for tokens, keeping those of largest attention raises accuracy.",
+            source=_COROLLARY,
+            reads="runs of images with noise tokens, trained without a pruner and with magnitude",
+            test=f"accuracy(magnitude) {_NEAREST}, is above 0",
+            unit="accuracy",
+            find=grouped(lambda group: against_none(group, "magnitude"), noisy),
+        ),
+    ),
+    _noise,
+)
