@@ -195,10 +195,10 @@ def lack_of_fit(law: Scaling, free: ColumnFit) -> LackOfFit | None:
     freedom = len(free.values) - 2
     if law.deviance is None or freedom < 1:
         return None
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     ratio = max(0.0, law.deviance - free.deviance)
-    return LackOfFit(ratio, freedom, float(chi2.sf(ratio, freedom)))
+    return LackOfFit(ratio, freedom, float(chdtrc(freedom, ratio)))
 
 
 def bounds(estimates: Float[Array, " d"]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -38,16 +38,15 @@ class Packed(type(Path())):  # type: ignore[misc]
         return self._content() is not None
 
     def is_dir(self, **options: Any) -> bool:
-        return not self.is_file() and any(True for _ in self.iterdir())
+        archive, inside = self._place()
+        return inside in _folders(archive)
 
     def exists(self, **options: Any) -> bool:
         return self.is_file() or self.is_dir()
 
     def iterdir(self) -> Iterator["Packed"]:
         archive, inside = self._place()
-        start = len(inside)
-        below = {name[start:].partition("/")[0] for name in _contents(archive) if name.startswith(inside)}
-        return (self / name for name in sorted(below))
+        return (self / name for name in _folders(archive).get(inside, ()))
 
     def glob(self, pattern: str, **options: Any) -> Iterator["Packed"]:
         """As pathlib does, for patterns without `**`."""
@@ -58,13 +57,12 @@ class Packed(type(Path())):  # type: ignore[misc]
 
     def _content(self) -> bytes | None:
         archive, inside = self._place()
-        return _contents(archive).get(inside.removesuffix("/"))
+        return _contents(archive).get(inside)
 
     def _place(self) -> tuple[Path, str]:
         """The packed file, and the path within it."""
         archive = next(path for path in (self, *self.parents) if path.name.endswith(ENDING))
-        inside = "/".join(self.parts[len(archive.parts) :])
-        return Path(str(archive)), inside + "/" if inside else ""
+        return Path(str(archive)), "/".join(self.parts[len(archive.parts) :])
 
 
 def folder(path: Path) -> Path:
@@ -115,10 +113,26 @@ def read(path: Path) -> dict[str, dict[str, bytes]]:
 
 
 def _contents(path: Path) -> Mapping[str, bytes]:
+    """Content by path within a packed file."""
+    return _known(path)[0]
+
+
+def _folders(path: Path) -> Mapping[str, Sequence[str]]:
+    """By path within a packed file, `""` for all of it: the sorted names in that folder."""
+    return _known(path)[1]
+
+
+def _known(path: Path) -> tuple[Mapping[str, bytes], Mapping[str, Sequence[str]]]:
     found = path.stat()
-    return _known(path, found.st_size, found.st_mtime_ns)
+    return _unpacked(path, found.st_size, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _known(path: Path, size: int, changed: int) -> Mapping[str, bytes]:
-    return {f"{run}/{name}": content for run, part in read(path).items() for name, content in part.items()}
+def _unpacked(path: Path, size: int, changed: int) -> tuple[Mapping[str, bytes], Mapping[str, Sequence[str]]]:
+    contents = {f"{run}/{name}": content for run, part in read(path).items() for name, content in part.items()}
+    folders: dict[str, set[str]] = {}
+    for name in contents:
+        while name:
+            name, _, last = name.rpartition("/")
+            folders.setdefault(name, set()).add(last)
+    return contents, {name: sorted(names) for name, names in folders.items()}
