@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tokenprune.drawing.table import to_csv
 from tokenprune.report.collect import Report, collect
-from tokenprune.report.export import claim_table, to_csv
+from tokenprune.report.export import claim_table
 from tokenprune.report.theory.rows import points
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
