@@ -14,6 +14,7 @@ from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
 from tokenprune.recipe.section import YOUNGER, Named, Ratio, Section, Sited, identifying
 from tokenprune.recipe.site import Schedule
+from tokenprune.recipe.timm_names import check_name
 
 SITES = "input (by attention of the last block), input:mean, input:rollout, before:BLOCKS or after:BLOCKS"
 
@@ -42,6 +43,13 @@ class Model(Section):
         description="key of that file which holds them; null: averaged ones, or the only ones, as timm reads it",
         json_schema_extra=YOUNGER,
     )
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.context != RECORDED:
+            check_name(value)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
