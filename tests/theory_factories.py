@@ -10,15 +10,13 @@ import yaml
 from tokenprune import runs
 from tokenprune.claims import judge, laboratory_studies
 from tokenprune.experiments import CLAIMS
-from tokenprune.recipe import THEORY_RECIPES, PhaseRecipe
-from tokenprune.runs import (
-    AttentionResult,
-    PhaseResult,
-    SparsifyResult,
-    TheoryFolder,
-    TheoryResult,
-    TimeResult,
-)
+from tokenprune.theory import experiment
+from tokenprune.theory.attention import AttentionResult
+from tokenprune.theory.folder import TheoryFolder
+from tokenprune.theory.phase import PhaseRecipe, PhaseResult
+from tokenprune.theory.result import TheoryResult
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.time import TimeResult
 
 #: Half of the trials succeed here, by axis value.
 Complexity = Callable[[float], float]
@@ -34,7 +32,7 @@ def phase(
     **sections: dict,
 ) -> PhaseResult:
     """From N50 by axis value, trials drawn with a logistic success in log N; or from successes by value, N."""
-    recipe = THEORY_RECIPES["phase"].model_validate({"experiment": "phase", **sections})
+    recipe = experiment("phase").recipe.model_validate({"experiment": "phase", **sections})
     assert isinstance(recipe, PhaseRecipe)
     grid, rng = recipe.grid, np.random.default_rng([seed, zlib.crc32(name.encode())])
     if counts is None:
@@ -44,11 +42,6 @@ def phase(
     loss = [[[0.0] * k + [0.7] * (grid.trials - k) for k in column] for column in counts]
     return PhaseResult(
         **_known(recipe, name, seed, grid.trials * len(grid.values) * len(recipe.samples)),
-        axis=grid.axis,
-        kind=recipe.model.kind,
-        values=grid.values,
-        samples=recipe.samples,
-        success=grid.success,
         loss=loss,
         error=loss,
     )
@@ -57,14 +50,13 @@ def phase(
 def attention(
     curves: Sequence[Sequence[float | None]], iterations: Sequence[int], *, seed: int = 0, **sections: dict
 ) -> AttentionResult:
-    sections["curve"] = {"trials": len(curves), **sections.get("curve", {})}
-    recipe = THEORY_RECIPES["attention"].model_validate({"experiment": "attention", **sections})
+    steps = {"iterations": iterations[-1], "every": iterations[1] - iterations[0]}
+    sections["curve"] = {"trials": len(curves), **steps, **sections.get("curve", {})}
+    recipe = experiment("attention").recipe.model_validate({"experiment": "attention", **sections})
     grown = [[1 + t for t in range(len(iterations))] for _ in curves]
     still = [[1.0 for _ in iterations] for _ in curves]
     return AttentionResult(
         **_known(recipe, "attention", seed, len(curves)),
-        step_size=recipe.science()["train"]["step_size"],
-        iterations=tuple(iterations),
         attention=curves,
         attention_relevant=curves,
         loss=still,
@@ -81,20 +73,14 @@ def sparsify(
     """successes: by method, and for "none"; by N."""
     methods = [method for method in successes if method != "none"]
     removal = {"methods": methods, "trials": trials, **removal}
-    recipe = THEORY_RECIPES["sparsify"].model_validate({"experiment": "sparsify", "removal": removal})
+    recipe = experiment("sparsify").recipe.model_validate({"experiment": "sparsify", "removal": removal})
     spec = recipe.science()["removal"]
     flat = {method: [[0.5] * trials for _ in spec["removed"]] for method in methods}
     return SparsifyResult(
         **_known(recipe, "sparsify", seed, 1),
-        tokens=recipe.science()["data"]["count"],
-        removed=spec["removed"],
-        curve_samples=spec["curve_samples"],
         loss=flat,
         accuracy=flat,
         relevant=flat,
-        samples=spec["samples"],
-        complexity_removed=spec["complexity_removed"],
-        success=spec["success"],
         complexity={
             method: [[0.0] * k + [None] * (trials - k) for k in counts] for method, counts in successes.items()
         },
@@ -103,16 +89,11 @@ def sparsify(
 
 def time(iterations: Callable[[float, float], Sequence[int | None]], *, seed: int = 0, **sections: dict) -> TimeResult:
     """iterations: of all trials, by eta, alpha_*."""
-    recipe = THEORY_RECIPES["time"].model_validate({"experiment": "time", **sections})
+    recipe = experiment("time").recipe.model_validate({"experiment": "time", **sections})
     spec = recipe.science()["convergence"]
     table = [[list(iterations(eta, alpha)) for alpha in spec["values"]] for eta in spec["step_sizes"]]
     return TimeResult(
         **_known(recipe, "time", seed, spec["trials"] * len(spec["values"]) * len(spec["step_sizes"])),
-        kind=recipe.science()["model"]["kind"],
-        values=spec["values"],
-        step_sizes=spec["step_sizes"],
-        limit=spec["iterations"],
-        success=spec["success"],
         iterations=table,
         iterations_to_no_error=table,
     )

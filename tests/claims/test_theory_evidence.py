@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -5,6 +6,7 @@ import theory_factories as make
 from factories import rewrite
 
 from tokenprune.claims import read_theory
+from tokenprune.identity import digest
 
 ATTENTION = [[0.5, 0.6, 0.7]] * 4
 
@@ -60,6 +62,11 @@ def _models(tree):
     tree["models"] += 1
 
 
+def _keys(tree):
+    del tree["recipe"]["grid"]
+    tree["setting"] = digest(tree["recipe"])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -68,6 +75,7 @@ def _models(tree):
         (_another, "its recipe is not that of setting"),
         (_axis, "axis: noise here, alpha in its recipe"),
         (_models, "models: 331 here, 330 in its recipe"),
+        (_keys, "its recipe lacks keys"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused(tmp_path, change, said):
@@ -79,6 +87,42 @@ def test_a_result_that_contradicts_itself_is_refused(tmp_path, change, said):
     assert len(problems) == 1
     assert said in problems[0]
     assert str(folder.path) in problems[0]
+
+
+def _of_another_method(tree):
+    tree["loss"]["magnitude"] = tree["loss"].pop("random")
+
+
+def _later(tree):
+    tree["iterations_to_no_error"][0][0][0] = tree["recipe"]["convergence"]["iterations"] + 1
+
+
+def _shorter(tree):
+    tree["key_norm"][2].pop()
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "said"),
+    [
+        (1, _shorter, "key_norm: 2 entries where 3 belong"),
+        (2, _of_another_method, "loss: ['magnitude'] where ['random'] belong"),
+        (3, _later, "iterations_to_no_error: 1601 is not possible"),
+    ],
+)
+def test_tables_of_every_experiment_have_the_shape_of_their_recipe(tmp_path, which, change, said):
+    rewrite(make.save(tmp_path, results()[which]).path / "result.json", change)
+    found, problems = read_theory(tmp_path)
+    assert (found, len(problems)) == ([], 1)
+    assert said in problems[0]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_older_files_also_hold_what_their_recipe_says(tmp_path, which):
+    result = results()[which]
+    folder = make.save(tmp_path, result)
+    rewrite(folder.path / "result.json", lambda tree: tree.update(result.model_dump(mode="json", exclude={"seal"})))
+    assert len((folder.path / "result.json").read_text()) > len(json.dumps(result.stored()))
+    assert folder.theory_result().model_copy(update={"files": {}, "seal": None}) == result
 
 
 def test_truncated_json_is_named(tmp_path):

@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from factories import rewrite
+from theory_factories import save
 
 from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
 from tokenprune.experiments import CLAIMS
-from tokenprune.recipe import SpatialRecipe
-from tokenprune.runs import SpatialResult, TheoryFolder, save_result
+from tokenprune.theory.spatial import SpatialRecipe, SpatialResult
 
 TRIALS = 40
 
@@ -17,7 +18,7 @@ def spatial(
     transfer: float, scratch: float, *, seed: int = 0, overlap: tuple[float, float] = (0.1, 0.9)
 ) -> SpatialResult:
     """From N50 of both arms, success being logistic in log N; association is `overlap` first and last, on average."""
-    recipe = SpatialRecipe.model_validate({"curve": {"trials": TRIALS}})
+    recipe = SpatialRecipe.model_validate({"curve": {"trials": TRIALS, "every": 600}})
     rng, samples = np.random.default_rng(seed), recipe.transfer.samples
 
     def arm(n50: float) -> list[list[float]]:
@@ -34,9 +35,6 @@ def spatial(
         models=TRIALS * (1 + 2 * len(samples)),
         seconds=1.0,
         device="cpu",
-        patches=recipe.data.patches,
-        set_size=recipe.data.set_size,
-        iterations=(0, recipe.curve.iterations),
         overlap=curves,
         exact=curves,
         loss=curves,
@@ -45,8 +43,6 @@ def spatial(
         constructed_exact=made,
         constructed_loss=made,
         constructed_accuracy=made,
-        samples=samples,
-        success=recipe.transfer.success,
         target_accuracy={"transfer": arm(transfer), "scratch": arm(scratch)},
     )
 
@@ -92,15 +88,12 @@ def test_association_is_judged_by_its_growth(overlap: tuple[float, float], said:
 
 
 def test_a_result_whose_numbers_cannot_be_is_not_read(tmp_path) -> None:
-    for seed, impossible in enumerate((0.97, 1.5)):
-        found = spatial(60, 960, seed=seed)
-        tree = found.model_dump(mode="json")
-        tree["target_accuracy"]["scratch"][0][0] = impossible
-        folder = TheoryFolder(tmp_path / "theory" / f"run-{seed}")
-        folder.path.mkdir(parents=True)
-        save_result(folder.path / "result.json", type(found).model_validate(tree))
-        folder.set_status("finished", 0, 0)
+    def impossible(tree: dict) -> None:
+        tree["target_accuracy"]["scratch"][0][0] = 1.5
+
+    good, bad = (save(tmp_path, spatial(60, 960, seed=seed)) for seed in range(2))
+    rewrite(bad.path / "result.json", impossible)
     read, problems = read_theory(tmp_path)
-    assert [folder.name for folder, _ in read] == ["run-0"]
+    assert [folder.name for folder, _ in read] == [good.name]
     assert len(problems) == 1
     assert "target_accuracy of scratch: 1.5 is not possible" in problems[0]

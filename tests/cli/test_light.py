@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tokenprune.theory import EXPERIMENTS
+
 HEAVY = ("torch", "timm", "torchvision", "scipy", "matplotlib", "pandas", "statsmodels")
 CODE = f"""
 import sys
@@ -45,6 +47,8 @@ def light(*arguments: str, **environment: str) -> str:
         ["ls", "measurements"],
         ["measure", "--help"],
         ["validate", "deep"],
+        ["validate", "theory/spatial"],
+        ["theory", "--help"],
     ],
     ids=" ".join,
 )
@@ -84,6 +88,14 @@ def test_completion(words, offered, tmp_path, monkeypatch):
     assert all(word.startswith(words.rpartition(" ")[2]) for word in out.split())
     assert "patterns" not in out  # made here, not downloaded
     assert "other" in words or "there-0-s0" not in out
+
+
+def test_results_of_the_laboratory_are_read_without_torch() -> None:
+    for words in (["ls", "runs", "--runs-dir", "docs/results/theory/runs.jsonl.gz"], ["theory", "time", "--help"]):
+        assert all(name in light(*words) for name in EXPERIMENTS)
+    code = "import sys, tokenprune.claims, tokenprune.report; from tokenprune import theory\n"
+    code += "[theory.experiment(name) for name in theory.EXPERIMENTS]; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_listing_recipes_loads_no_schema() -> None:

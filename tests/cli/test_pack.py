@@ -16,9 +16,10 @@ from theory_factories import phase, save
 from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
 from tokenprune.experiments import CLAIMS
-from tokenprune.runs import RunFolder, all_runs, find_run, theory_runs
-from tokenprune.runs.pack import pack, unpack
+from tokenprune.pack import pack, unpack
+from tokenprune.runs import RunFolder, all_runs, find_run
 from tokenprune.runs.results import right
+from tokenprune.theory.folder import theory_runs
 
 compressed = functools.partial(gzip.compress, mtime=0)
 CURVES = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}

@@ -7,7 +7,8 @@ import pytest
 from factories import make_run
 
 from tokenprune.errors import TokenpruneError
-from tokenprune.runs import RunFolder, TheoryFolder, check_resumable
+from tokenprune.runs import RunFolder, check_resumable
+from tokenprune.theory.folder import TheoryFolder
 
 
 def interrupted(runs_dir: Path, **how) -> RunFolder:

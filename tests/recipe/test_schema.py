@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from pydantic import Field, create_model
 
-from tokenprune.recipe import THEORY_RECIPES, Recipe, RecipeError, load_recipe, parse_recipe
+from tokenprune import theory
+from tokenprune.recipe import Recipe, RecipeError, load_recipe, parse_recipe
 from tokenprune.recipe.schema import RECORDED
 from tokenprune.recipe.section import YOUNGER, Section, identifying, is_section
+from tokenprune.theory.spatial import SpatialRecipe
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -109,7 +111,7 @@ def test_committed_runs_keep_their_names(folder):
     for setting, run in list(settings.items())[::10]:
         resolved = run["files"]["resolved.yaml"]
         experiment = resolved.partition("experiment: ")[2].partition("\n")[0]
-        kind = THEORY_RECIPES.get(experiment, Recipe)
+        kind = theory.experiment(experiment).recipe if experiment else Recipe
         found = parse_recipe(resolved, run["run"], kind=kind, context=RECORDED)
         assert found.setting() == setting
 
@@ -125,7 +127,7 @@ def grown(kind: type[Section], sections: list[str], name: str = "") -> type[Sect
     return create_model(kind.__name__, __base__=kind, **extra)
 
 
-@pytest.mark.parametrize("kind", [Recipe, THEORY_RECIPES["spatial"]])
+@pytest.mark.parametrize("kind", [Recipe, SpatialRecipe])
 def test_a_younger_key_counts_only_where_it_is_not_its_default(kind):
     sections: list[str] = []
     base = {} if kind is Recipe else {"experiment": kind.model_fields["experiment"].annotation.__args__[0]}

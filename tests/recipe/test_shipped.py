@@ -3,20 +3,11 @@
 import pytest
 
 from tokenprune.errors import UsageError
-from tokenprune.recipe import (
-    THEORY_RECIPES,
-    Recipe,
-    copy_recipe,
-    dump_recipe,
-    experiment_of,
-    find_recipe,
-    load_recipe,
-    load_theory_recipe,
-    parse_recipe,
-    summary,
-)
+from tokenprune.recipe import Recipe, copy_recipe, dump_recipe, find_recipe, load_recipe, parse_recipe, summary
 from tokenprune.recipe import shipped_recipes as shipped
 from tokenprune.recipe.document import keys
+from tokenprune.theory import experiment as named
+from tokenprune.theory.schema import experiment_of, load_theory_recipe
 
 
 def test_the_expected_ones_are_there():
@@ -68,7 +59,7 @@ def test_a_theory_recipe_is_valid_and_headed_by_its_command(name, tmp_path):
     loaded = load_theory_recipe(f"theory/{name}", experiment)
     assert f"# Run:  tokenprune theory {experiment}" in loaded.text
     assert 20 < len(summary(shipped("theory")[name])) <= 56  # a line of `ls recipes` at 80 columns
-    assert parse_recipe(dump_recipe(loaded.recipe), name, kind=THEORY_RECIPES[experiment]) == loaded.recipe
+    assert parse_recipe(dump_recipe(loaded.recipe), name, kind=named(experiment).recipe) == loaded.recipe
     assert copy_recipe(f"theory/{name}", tmp_path).name == f"{name}.yaml"
 
 

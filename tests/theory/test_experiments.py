@@ -13,12 +13,16 @@ import pytest
 import torch
 
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.recipe import AttentionRecipe, Loaded, TheoryRecipe, load_theory_recipe
-from tokenprune.recipe.theory import AttentionCurve, Descent, Shallow, Tokens
-from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, TheoryFolder, TimeResult
-from tokenprune.theory import theory_run
-from tokenprune.theory.attention import plan_attention
-from tokenprune.theory.experiments import plan_of
+from tokenprune.recipe import Loaded
+from tokenprune.theory import attention, phase
+from tokenprune.theory.attention import AttentionCurve, AttentionRecipe, AttentionResult
+from tokenprune.theory.folder import TheoryFolder
+from tokenprune.theory.phase import PhaseResult
+from tokenprune.theory.run import theory_run
+from tokenprune.theory.schema import TheoryRecipe, load_theory_recipe
+from tokenprune.theory.shallow import Descent, Shallow, Tokens
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.time import TimeResult
 
 PHASE = ("grid.trials=3", "grid.values=[4,9]", "grid.samples=[8,200]", "grid.test_samples=20", "run.threads=1")
 
@@ -49,7 +53,7 @@ def test_attention_before_training_is_the_closed_form(tmp_path: Path) -> None:
         curve=AttentionCurve(iterations=2, trials=1, test_samples=10),
     )
     with torch.inference_mode():
-        curves = plan_attention(recipe, 20).chunks[0].run(torch.device("cpu"))[0]
+        curves = attention.plan(recipe, 20).chunks[0].run(torch.device("cpu"))[0]
     relevant, confusion, other = 8, 2, 10
     e = math.e
     by_query = {
@@ -192,7 +196,7 @@ def test_chunks_of_another_run_are_refused(tmp_path: Path) -> None:
 def test_a_chunk_shrinks_to_the_memory_it_is_given() -> None:
     def most(*overrides: str) -> int:
         recipe = load_theory_recipe("phase-alpha", "phase", overrides).recipe
-        return max(chunk.models for chunk in plan_of(recipe, 20).chunks)
+        return max(chunk.models for chunk in phase.plan(recipe, 20).chunks)
 
     assert most() == 20
     assert most("run.memory=10") < 20

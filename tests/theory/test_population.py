@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tokenprune.recipe import Descent, Shallow, Tokens
 from tokenprune.theory import population
-from tokenprune.theory.population import BLOCK, ModelJob, descend, neurons, parameters, score, start
-from tokenprune.theory.removal import Removed
+from tokenprune.theory.jobs import BLOCK, ModelJob, Removed, neurons, parameters
+from tokenprune.theory.population import descend, score, start
+from tokenprune.theory.shallow import Descent, Shallow, Tokens
 
 CPU = torch.device("cpu")
 

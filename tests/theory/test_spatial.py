@@ -8,13 +8,13 @@ import torch
 from reference_spatial import association as slow_association
 from reference_spatial import gradients, loss, margin
 
-from tokenprune.recipe import Positional, RecipeError, SpatialPatches, SpatialRecipe, load_theory_recipe
-from tokenprune.runs import SpatialResult
-from tokenprune.theory.plan import ChunkPlan
+from tokenprune.recipe import RecipeError
 from tokenprune.theory.run import theory_run
+from tokenprune.theory.schema import load_theory_recipe
+from tokenprune.theory.spatial import Positional, SpatialPatches, SpatialRecipe, SpatialResult, plan
 from tokenprune.theory.spatial.data import direction, draw, partition
-from tokenprune.theory.spatial.experiment import constructed, plan_spatial, score
 from tokenprune.theory.spatial.network import PositionalViT, association
+from tokenprune.theory.spatial.training import constructed, score
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -37,13 +37,13 @@ def recipe(*overrides: str) -> SpatialRecipe:
     return loaded
 
 
-def result(plan: ChunkPlan) -> SpatialResult:
+def result(recipe: SpatialRecipe, most: int = 20) -> SpatialResult:
+    chunks = plan(recipe, most)
     with torch.inference_mode():
-        outputs = [chunk.run(CPU) for chunk in plan.chunks]
-    known = {"name": "x", "setting": "x", "seed": 0, "recipe": {}, "models": 0, "seconds": 0.0, "device": "cpu"}
-    found = plan.assemble(outputs)(**known)
-    assert isinstance(found, SpatialResult)
-    return found
+        outputs = [chunk.run(CPU) for chunk in chunks.chunks]
+    models = sum(chunk.models for chunk in chunks.chunks)
+    known = {"name": "x", "setting": recipe.setting(), "seed": 0, "recipe": recipe.science(), "models": models}
+    return SpatialResult(**known, seconds=0.0, device="cpu", **chunks.assemble(outputs))
 
 
 def networks(count: int, d: int, k: int, power: int) -> PositionalViT:
@@ -121,17 +121,14 @@ def test_exchanged_sets_generalise_as_well_without_any_association() -> None:
 
 def test_training_associates_and_association_transfers() -> None:
     found = result(
-        plan_spatial(
-            recipe(
-                "curve.trials=2",
-                "curve.iterations=300",
-                "curve.every=150",
-                "transfer.samples=[128]",
-                "data.patches=24",
-                "train.batch_size=64",
-                "transfer.iterations=200",
-            ),
-            20,
+        recipe(
+            "curve.trials=2",
+            "curve.iterations=300",
+            "curve.every=150",
+            "transfer.samples=[128]",
+            "data.patches=24",
+            "train.batch_size=64",
+            "transfer.iterations=200",
         )
     )
     for trial in range(2):
@@ -144,10 +141,9 @@ def test_training_associates_and_association_transfers() -> None:
 
 
 def test_a_trial_does_not_depend_on_its_chunk() -> None:
-    plan = plan_spatial(recipe(*SMALL), 20)
-    alone = plan_spatial(recipe(*SMALL), 1)
-    assert (len(plan.chunks), len(alone.chunks)) == (1, 3)
-    together, apart = result(plan), result(alone)
+    small = recipe(*SMALL)
+    assert [len(plan(small, most).chunks) for most in (20, 1)] == [1, 3]
+    together, apart = result(small, 20), result(small, 1)
     assert np.array(together.loss) == pytest.approx(np.array(apart.loss), rel=1e-4)
     assert together.target_accuracy == apart.target_accuracy
     assert together.iterations == (0, 10, 20, 24)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tokenprune.recipe import Tokens
-from tokenprune.theory.removal import Removed, remove
+from tokenprune.theory.jobs import Removed
+from tokenprune.theory.removal import remove
+from tokenprune.theory.shallow import Tokens
 from tokenprune.theory.tokens import CONFUSION, IRRELEVANT, RELEVANT, draw
 
 

@@ -13,7 +13,7 @@ from tokenprune.cli.options import DataDir, Json, RunsDir
 
 if TYPE_CHECKING:
     from tokenprune.errors import TokenpruneError
-    from tokenprune.runs import TheoryFolder
+    from tokenprune.theory.folder import TheoryFolder
 
 
 _Record = TypeVar("_Record")
@@ -95,7 +95,8 @@ def _datasets(data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def _runs(runs_dir: Path) -> list[dict[str, Any]]:
-    from tokenprune.runs import all_runs, theory_runs
+    from tokenprune.runs import all_runs
+    from tokenprune.theory.folder import theory_runs
 
     rows = []
     for run in all_runs(runs_dir):

@@ -59,10 +59,12 @@ def _scales(ctx: typer.Context, _: str) -> Offers:
 
 
 def _keys(ctx: typer.Context, incomplete: str) -> Offers:
-    from tokenprune.recipe import THEORY_RECIPES, Recipe
+    from tokenprune.recipe import Recipe
     from tokenprune.recipe.document import keys
+    from tokenprune.theory import EXPERIMENTS, experiment
 
-    known = list(keys(THEORY_RECIPES.get(ctx.command.name or "", Recipe)))  # below `theory` a verb is an experiment
+    name = ctx.params.get("experiment")
+    known = list(keys(experiment(name).recipe if name in EXPERIMENTS else Recipe))
     if "=" not in incomplete:
         return [(f"{key.path}=", key.description) for key in known]
     return [(f"{key.path}={value}", "") for key in known for value in key.choices]

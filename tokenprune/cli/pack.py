@@ -19,8 +19,8 @@ def pack(
 
     Example: tokenprune pack runs results/runs.jsonl.gz
     """
+    from tokenprune import pack as packing
     from tokenprune.errors import UsageError
-    from tokenprune.runs import pack as packing
     from tokenprune.runs.packed import ENDING
 
     if out.name.endswith(ENDING):

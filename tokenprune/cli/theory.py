@@ -10,14 +10,10 @@ import typer
 from tokenprune.cli.interrupt import Interrupted, loading
 from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, as_option, overrides, to_resume
 from tokenprune.errors import shortened
+from tokenprune.theory import EXPERIMENTS
+from tokenprune.theory import experiment as experiment_named
 
-
-class ExperimentName(StrEnum):
-    phase = "phase"
-    attention = "attention"
-    sparsify = "sparsify"
-    time = "time"
-    spatial = "spatial"
+ExperimentName = StrEnum("ExperimentName", {name: name for name in EXPERIMENTS})  # type: ignore[misc]
 
 
 class Axis(StrEnum):
@@ -30,25 +26,6 @@ class Axis(StrEnum):
 class Network(StrEnum):
     vit = "vit"
     cnn = "cnn"
-
-
-#: The key that an option is short for, by experiment.
-_KEYS = {
-    "--axis": {"phase": "grid.axis"},
-    "--model": {"phase": "model.kind"},
-    "--grid": {"phase": "grid.values"},
-    "--samples": {"phase": "grid.samples"},
-    "--iterations": {"attention": "curve.iterations"},
-    "--method": {"sparsify": "removal.methods"},
-    "--removed": {"sparsify": "removal.removed"},
-    "--trials": {
-        "phase": "grid.trials",
-        "attention": "curve.trials",
-        "sparsify": "removal.trials",
-        "time": "convergence.trials",
-        "spatial": "curve.trials",
-    },
-}
 
 
 def theory(
@@ -90,11 +67,6 @@ def theory(
 ) -> None:
     """Run one of the papers' synthetic experiments: thousands of small models as one batch.
 
-    phase: success over (alpha_*, noise, start or confusion; training samples). attention: attention on label-relevant
-    tokens, iteration by iteration. sparsify: test loss over tokens removed, and the samples needed before and after.
-    time: iterations to zero test loss over alpha_* and the step size. spatial: patch association, a solution without
-    it, and transfer (Jelassi et al., NeurIPS 2022).
-
     Example: tokenprune theory phase --axis noise
     """
     typed = {
@@ -111,8 +83,10 @@ def theory(
     name = recipe or (f"phase-{axis.value if axis else 'alpha'}" if experiment == "phase" else experiment.value)
     with loading(quiet, unchecked=True):
         from tokenprune.cli import show_theory
-        from tokenprune.recipe import RecipeError, load_theory_recipe
-        from tokenprune.runs import TheoryFolder, run_name
+        from tokenprune.recipe import RecipeError
+        from tokenprune.runs import run_name
+        from tokenprune.theory.folder import TheoryFolder
+        from tokenprune.theory.schema import load_theory_recipe
 
     short = {f"run.seed={seed}": "--seed", f"run.device={device}": "--device", **given}
     try:
@@ -130,7 +104,7 @@ def theory(
 
     with loading(quiet):
         from tokenprune.cli.progress import progress
-        from tokenprune.theory import theory_run  # torch: only once the recipe is checked
+        from tokenprune.theory.run import theory_run  # torch: only once the recipe is checked
 
     try:
         with progress(quiet) as reporter:
@@ -142,15 +116,22 @@ def theory(
     show_theory.result(run, as_json=as_json)
 
 
+_EXAMPLE = "Example: "
+theory.__doc__ = str(theory.__doc__).replace(
+    _EXAMPLE, " ".join(f"{name}: {what}." for name, what in EXPERIMENTS.items()) + f"\n\n    {_EXAMPLE}"
+)
+
+
 def _list(values: str | None) -> str | None:
     return None if values is None else f"[{values}]"
 
 
 def _set(option: str, value: object, experiment: str) -> str:
     """The override for `--set` of an option that is short for a key."""
-    key = _KEYS[option].get(experiment)
+    key = experiment_named(experiment).options.get(option)
     if key is None:
-        raise typer.BadParameter(f"{option} is an option of {' and '.join(_KEYS[option])}, not of {experiment}")
+        taking = [name for name in EXPERIMENTS if option in experiment_named(name).options]
+        raise typer.BadParameter(f"{option} is an option of {' and '.join(taking)}, not of {experiment}")
     if value == "[]":
         raise typer.BadParameter(f"{option} needs values, such as 4,6,8")
     return f"{key}={value}"

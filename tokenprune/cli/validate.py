@@ -24,8 +24,9 @@ def validate(
     """
     from tokenprune.cli import show
     from tokenprune.errors import UsageError
-    from tokenprune.recipe import dump_recipe, experiment_of, load_theory_recipe
+    from tokenprune.recipe import dump_recipe
     from tokenprune.recipe.sweep import is_sweep
+    from tokenprune.theory.schema import experiment_of, load_theory_recipe
 
     if is_sweep(recipe):
         identity: dict[str, Any] = _sweep(recipe, scale, settings or ())

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 from tokenprune.recipe.grid import Measure, Scale, Sweep
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.section import Section, is_section
-from tokenprune.recipe.theory import THEORY_RECIPES
+from tokenprune.theory import EXPERIMENTS
+from tokenprune.theory import experiment as experiment_named
 
 HEAD = """# Recipes: every key
 
@@ -83,7 +84,8 @@ def document() -> str:
     parts += [_row(key) for model, prefix in ((Sweep, ""), (Measure, "prune.")) for key in keys(model, prefix)]
     parts.append(THEORY)
     shown: list[tuple[str, type[BaseModel]]] = []
-    for experiment, recipe in THEORY_RECIPES.items():
+    for experiment in EXPERIMENTS:
+        recipe = experiment_named(experiment).recipe
         parts.append(f"\n## theory {experiment}\n")
         same = [name for name, field in recipe.model_fields.items() if (name, field.annotation) in shown]
         if same:

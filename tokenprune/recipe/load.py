@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from tokenprune import files
 from tokenprune.errors import UsageError, bounded, first_of, nearest, printable, shortened, unknown
 from tokenprune.recipe.schema import Recipe
-from tokenprune.recipe.theory import THEORY_RECIPES, TheoryRecipe
 from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml, written
 from tokenprune.runs import atomic, packed
 from tokenprune.shipped import KINDS, shipped_recipes
@@ -78,7 +77,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Loaded[Rec
                 raise RecipeError(f"{path}: a recipe of `tokenprune {verb}`, not of `tokenprune train`")
         overrides = [*_beside(tree, path.parent), *overrides]
     overrides = once(overrides)
-    return Loaded(parse_recipe(text, str(path), overrides), _name(path), text, overrides)
+    return Loaded(parse_recipe(text, str(path), overrides), recipe_name(path), text, overrides)
 
 
 def once(overrides: Sequence[str]) -> tuple[str, ...]:
@@ -109,31 +108,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def experiment_of(source: str | Path) -> str | None:
-    """Which experiment of the theory laboratory a recipe is for; None for a recipe of `tokenprune train`."""
-    path = find_recipe(source)
-    tree = read_yaml(read_text(path), str(path), [])
-    found = tree.get("experiment") if isinstance(tree, dict) else None
-    if found is not None and str(found) not in THEORY_RECIPES:
-        raise RecipeError(f"{path}: experiment: {unknown('experiment', str(found), THEORY_RECIPES)}")
-    return found
-
-
-def load_theory_recipe(source: str | Path, experiment: str, overrides: Sequence[str] = ()) -> Loaded[TheoryRecipe]:
-    """A recipe of the theory laboratory, for that experiment. Raises UsageError, RecipeError."""
-    path = find_recipe(source, "theory")
-    text = read_text(path)
-    tree = read_yaml(text, str(path), [])
-    found = tree.get("experiment", experiment) if isinstance(tree, dict) else experiment
-    if found != experiment:
-        raise RecipeError(
-            f"{path}: a recipe of `tokenprune theory {shortened(str(found))}`, not of `tokenprune theory {experiment}`"
-        )
-    overrides = once(overrides)
-    return Loaded(parse_recipe(text, str(path), overrides, THEORY_RECIPES[experiment]), _name(path), text, overrides)
-
-
-def _name(path: Path) -> str:
+def recipe_name(path: Path) -> str:
     """Name of a recipe's runs: its file's, or that of the run whose own copy it is."""
     run = re.fullmatch(r"(.+)-[0-9a-f]{8}-s\d+", path.absolute().parent.name)
     return run[1] if run and path.stem in ("recipe", "resolved") else path.stem

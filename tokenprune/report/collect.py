@@ -11,7 +11,8 @@ from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import Schedule
 from tokenprune.report import environment, theory
 from tokenprune.report.matrix import Matrix, matrix
-from tokenprune.runs import all_runs, theory_runs
+from tokenprune.runs import all_runs
+from tokenprune.theory.folder import theory_runs
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from tokenprune.runs import atomic
 from tokenprune.runs.atomic import Busy
 from tokenprune.runs.environment import describe
 from tokenprune.runs.folder import Progress, RunFolder, image_hashes, settle_prune
-from tokenprune.runs.laboratory import TheoryResult
 from tokenprune.runs.query import all_runs, check_resumable, find_run, latest_finished, run_name
 from tokenprune.runs.records import (
     SCHEMA,
@@ -19,37 +18,19 @@ from tokenprune.runs.records import (
     Values,
 )
 from tokenprune.runs.results import read_record, read_result, read_text, save_result
-from tokenprune.runs.spatial import SpatialResult
-from tokenprune.runs.theory import (
-    THEORY_RESULTS,
-    AttentionResult,
-    PhaseResult,
-    SparsifyResult,
-    TheoryFolder,
-    TimeResult,
-    theory_runs,
-)
 
 __all__ = [
     "SCHEMA",
-    "THEORY_RESULTS",
-    "AttentionResult",
     "Busy",
     "DataFacts",
     "Epoch",
     "MeasureResult",
     "ModelFacts",
-    "PhaseResult",
     "Progress",
     "PrunePoint",
     "PruneResult",
     "RunFolder",
-    "SparsifyResult",
-    "SpatialResult",
     "Status",
-    "TheoryFolder",
-    "TheoryResult",
-    "TimeResult",
     "TrainResult",
     "Values",
     "all_runs",
@@ -65,5 +46,4 @@ __all__ = [
     "run_name",
     "save_result",
     "settle_prune",
-    "theory_runs",
 ]

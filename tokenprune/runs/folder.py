@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import filelock
 
@@ -45,6 +45,9 @@ class RunFolder:
     A finished run that is trained again is kept until the new one is finished: that is a run folder of its own, `anew`,
     within it. As soon as its result is there it is the run, even before its files are moved up.
     """
+
+    #: Where such runs lie in the folder of runs.
+    place: ClassVar[str] = ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -237,6 +240,10 @@ class RunFolder:
         result = read_result(self._result, TrainResult, f"train it again with `{self.train_command('--force')}`")
         check_training(self.path, result)
         return result
+
+    def record(self) -> Result:
+        """The result of a run of any kind. Raises TokenpruneError if it is missing or damaged."""
+        return self.result()
 
     def changed(self, result: Result) -> dict[str, str]:
         """An error message for each file that is not the one its result belongs to, by name."""

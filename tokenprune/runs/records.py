@@ -43,6 +43,10 @@ class Result(Record):
     files: dict[str, Sha256] = {}
     seal: Sha256 | None = None
 
+    def stored(self) -> dict[str, Any]:
+        """What is written, without its seal."""
+        return self.model_dump(mode="json", exclude={"seal"})
+
 
 class Status(Record):
     """status.json"""

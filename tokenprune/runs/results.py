@@ -37,7 +37,7 @@ _DRAWS = 64
 def save_result(path: Path, result: Result, beside: Sequence[str] = (), *, indent: int | None = 2) -> None:
     """Write a result.json with its seal. beside: names of files in its folder that are part of it."""
     known = {name: files.sha256(path.parent / name) for name in beside if (path.parent / name).is_file()}
-    tree = result.model_copy(update={"files": known}).model_dump(mode="json", exclude={"seal"})
+    tree = result.model_copy(update={"files": known}).stored()
     atomic.write_json(path, tree | {"seal": _seal(tree)}, indent=indent)
 
 
@@ -219,5 +219,7 @@ def parse_record(path: Path, text: str, kind: type[_Record], remedy: str = _AGAI
         return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error" and not first["loc"]:
+            raise TokenpruneError(f"{path}: damaged: {first['ctx']['error']}; {remedy}") from None
         where = ".".join(shortened(str(part)) for part in first["loc"])
         raise TokenpruneError(f"{path}: not a {kind.__name__} record: {where}: {first['msg']}; {remedy}") from None

@@ -1,5 +1,29 @@
-"""The paper's synthetic experiments: its data model, its shallow ViT, many models trained as one batch."""
+"""The papers' synthetic experiments: thousands of small models trained as one batch, an experiment per file.
 
-from tokenprune.theory.run import theory_run
+An experiment is a module of this folder with an `EXPERIMENT`: its recipe, result, plan and tables. Importing it imports
+no torch; its plan does, where it trains.
+"""
 
-__all__ = ["theory_run"]
+import importlib
+from typing import TYPE_CHECKING
+
+from tokenprune.errors import unknown
+
+if TYPE_CHECKING:
+    from tokenprune.theory.base import Experiment
+
+EXPERIMENTS = {
+    "phase": "success over (alpha_*, noise, start or confusion; training samples)",
+    "attention": "attention on label-relevant tokens, iteration by iteration",
+    "sparsify": "test loss over tokens removed, and the samples needed before and after",
+    "time": "iterations to zero test loss over alpha_* and the step size",
+    "spatial": "patch association, a solution without it, and transfer (Jelassi et al., NeurIPS 2022)",
+}
+
+
+def experiment(name: str) -> "Experiment":
+    """Raises UsageError for an unknown name."""
+    if name not in EXPERIMENTS:
+        raise unknown("experiment", name, EXPERIMENTS)
+    found: Experiment = importlib.import_module(f"tokenprune.theory.{name}").EXPERIMENT
+    return found

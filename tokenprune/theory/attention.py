@@ -1,56 +1,99 @@
 """Attention on label-relevant tokens over training: Proposition 2 of Li et al. (ICLR 2023)."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from pydantic import Field, field_validator
 
-from tokenprune.recipe import AttentionRecipe
-from tokenprune.runs import AttentionResult
-from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.network import ShallowViT
-from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite
-from tokenprune.theory.population import Bags, ModelJob, descend, score, start, test_bags
+from tokenprune.theory.base import Experiment
+from tokenprune.theory.jobs import ModelJob, Place, grid_plan
+from tokenprune.theory.plan import ChunkPlan, Output, finite
+from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult, marks, measured
+from tokenprune.theory.schema import Trials
+from tokenprune.theory.shallow import Descent, Shallow, ShallowRecipe, Tokens, with_attention
+from tokenprune.theory.tables import Table, over_iterations
 
-_CURVES = (
-    "attention",
-    "attention_relevant",
-    "query_norm",
-    "query_norm_other",
-    "key_norm",
-    "key_norm_other",
-    "loss",
-)
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from tokenprune.theory.population import Bags
 
 #: Models of a chunk: few, since there is one cell only, and each core should get a part of it.
 AT_ONCE = 5
 
 
-def plan_attention(recipe: AttentionRecipe, most: int) -> ChunkPlan:
+class AttentionCurve(Trials):
+    """Attention on label-relevant tokens over the iterations."""
+
+    iterations: int = Field(400, ge=2, description="steps of SGD, each on fresh samples")
+    every: int = Field(10, ge=1, description="iterations between measurements")
+
+
+class AttentionRecipe(ShallowRecipe):
+    """`tokenprune theory attention`"""
+
+    experiment: Literal["attention"] = "attention"
+    data: Tokens = Field(default_factory=lambda: Tokens(relevant=0.5))
+    train: Descent = Field(default_factory=lambda: Descent(step_size=0.6))
+    curve: AttentionCurve = Field(default_factory=lambda: AttentionCurve())
+
+    @field_validator("model")
+    @classmethod
+    def _vit(cls, model: Shallow) -> Shallow:
+        return with_attention(model)
+
+
+_Curves = tuple[Numbers, ...]  # by trial, then iteration
+_SHAPE = ("trials", "iterations")
+
+
+class AttentionResult(TheoryResult):
+    """Norms are means over the two discriminative patterns, and over the others."""
+
+    experiment: Literal["attention"] = "attention"
+    models: Annotated[int, FromRecipe("curve.trials", stored=True)]
+    step_size: Annotated[float, FromRecipe("train.step_size")]
+    trials: Annotated[int, FromRecipe("curve.trials")]
+    iterations: Annotated[tuple[int, ...], FromRecipe(measured)]
+    attention: Annotated[_Curves, Shape(_SHAPE, most=1)]  # summed over relevant tokens, mean over queries and samples
+    attention_relevant: Annotated[_Curves, Shape(_SHAPE, most=1)]  # the same, queries of label-relevant tokens only
+    loss: Annotated[_Curves, Shape(_SHAPE)]  # test hinge loss
+    query_norm: Annotated[_Curves, Shape(_SHAPE)]  # |W_Q mu_j|, discriminative patterns
+    query_norm_other: Annotated[_Curves, Shape(_SHAPE)]
+    key_norm: Annotated[_Curves, Shape(_SHAPE)]
+    key_norm_other: Annotated[_Curves, Shape(_SHAPE)]
+
+    @property
+    def lost(self) -> int:
+        return sum(curve[-1] is None for curve in self.loss)
+
+
+#: In the order in which a chunk measures them.
+_CURVES = ("attention", "attention_relevant", "query_norm", "query_norm_other", "key_norm", "key_norm_other", "loss")
+
+
+def plan(recipe: AttentionRecipe, most: int) -> ChunkPlan:
     """A chunk trains some of the trials and measures them on the way; every step sees fresh samples."""
-    curve = recipe.curve
-    samples = curve.iterations * recipe.train.batch_size
-    jobs = [
-        ModelJob(recipe.data, recipe.model, samples, curve.test_samples, (recipe.run.seed, trial))
-        for trial in range(curve.trials)
-    ]
-    size = chunk_size(jobs[0], recipe, min(most, AT_ONCE))
-    chunks = [Chunk(partial(_curves, recipe, part), len(part), len(part)) for part in chunked(jobs, size)]
-    return ChunkPlan(chunks, partial(_assemble, recipe))
+    trials = [(trial,) for trial in range(recipe.curve.trials)]
+    return grid_plan(recipe, [trials], _job, _train, _assemble, most=min(most, AT_ONCE), cell=1)
 
 
-def marks(recipe: AttentionRecipe) -> tuple[int, ...]:
-    """Iterations with a measurement: the first, every so many, and the last."""
-    last = recipe.curve.iterations
-    return tuple(sorted({*range(0, last + 1, recipe.curve.every), last}))
+def _job(recipe: AttentionRecipe, trial: int) -> ModelJob:
+    samples = recipe.curve.iterations * recipe.train.batch_size
+    return ModelJob(recipe.data, recipe.model, samples, recipe.curve.test_samples, (recipe.run.seed, trial))
 
 
-def _curves(recipe: AttentionRecipe, jobs: Sequence[ModelJob], device: torch.device) -> Output:
+def _train(recipe: AttentionRecipe, places: Sequence[Place], device: "torch.device") -> Output:
     """By trial, curve and iteration."""
-    network, bags, at = start(jobs, device), test_bags(jobs, device), set(marks(recipe))
-    assert isinstance(network, ShallowViT)
+    import torch
+
+    from tokenprune.theory.population import descend, score, start, test_bags
+
+    jobs = [_job(recipe, *place) for place in places]
+    network, bags = start(jobs, device), test_bags(jobs, device)
+    at = marks(recipe.curve.iterations, recipe.curve.every)
     found = [
         torch.cat([_measure(network, bags, recipe.data.patterns), score(network, bags)[:, :1]], 1)
         for done in descend(network, jobs, recipe.train, device)
@@ -59,8 +102,10 @@ def _curves(recipe: AttentionRecipe, jobs: Sequence[ModelJob], device: torch.dev
     return finite(torch.stack(found, 2))
 
 
-def _measure(network: ShallowViT, bags: Bags, patterns: int) -> Float[Tensor, "m 6"]:
+def _measure(network: Any, bags: "Bags", patterns: int) -> "Float[Tensor, 'm 6']":
     """Attention on label-relevant tokens over all queries and over label-relevant ones; norms of W_Q and W_K."""
+    import torch
+
     reached = torch.einsum("mbqk,mbk->mbq", network.attention(bags.tokens), bags.relevant)
     relevant = (reached * bags.relevant).sum((1, 2)) / bags.relevant.sum((1, 2))
     norms = [
@@ -71,12 +116,26 @@ def _measure(network: ShallowViT, bags: Bags, patterns: int) -> Float[Tensor, "m
     return torch.stack([reached.mean((1, 2)), relevant, *norms], 1)
 
 
-def _assemble(recipe: AttentionRecipe, outputs: list[Output]) -> MakeResult:
-    trials = [trial for output in outputs for trial in output]
-    curves = {name: [trial[index] for trial in trials] for index, name in enumerate(_CURVES)}
-    return partial(
-        AttentionResult,
-        step_size=recipe.train.step_size,
-        iterations=marks(recipe),
-        **curves,
-    )
+def _assemble(recipe: AttentionRecipe, found: dict[Place, Any]) -> dict[str, Any]:
+    return {name: [curves[index] for curves in found.values()] for index, name in enumerate(_CURVES)}
+
+
+def tables(found: AttentionResult) -> Iterator[Table]:
+    curves = {
+        "attention": found.attention,
+        "test loss": found.loss,
+        "|W_Q mu|": found.query_norm,
+        "others": found.query_norm_other,
+        "|W_K mu|": found.key_norm,
+        "others ": found.key_norm_other,
+    }
+    yield over_iterations("attention on label-relevant tokens, mean over trials", found.iterations, curves)
+
+
+EXPERIMENT = Experiment(
+    recipe=AttentionRecipe,
+    result=AttentionResult,
+    plan=plan,
+    tables=tables,
+    options={"--iterations": "curve.iterations", "--trials": "curve.trials"},
+)

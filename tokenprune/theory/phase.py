@@ -1,41 +1,132 @@
 """Phase diagram: success over (alpha_*, noise, start or confusion; N), as in Li et al. (ICLR 2023)."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import torch
+from pydantic import Field, model_validator
 
-from tokenprune.recipe import PhaseRecipe
-from tokenprune.runs import PhaseResult
-from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite, gathered
-from tokenprune.theory.population import ModelJob, descend, score, start, test_bags
+from tokenprune.theory.base import Experiment
+from tokenprune.theory.jobs import ModelJob, Place, grid_plan
+from tokenprune.theory.plan import ChunkPlan, Output, finite
+from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult
+from tokenprune.theory.schema import Count, Trials
+from tokenprune.theory.shallow import Distinct, Shallow, ShallowRecipe, Tokens, reason
+from tokenprune.theory.tables import Table
+
+if TYPE_CHECKING:
+    import torch
+
+Axis = Literal["alpha", "noise", "start", "confusion"]
+_AXES = {"alpha": "alpha_*^-2", "noise": "tau", "start": "sigma", "confusion": "alpha_#"}
+
+#: As published for the ViT; for the CNN, which needs many more, in factors of two.
+_SAMPLES = {"vit": tuple(range(40, 401, 40)), "cnn": tuple(1600 * 2**step for step in range(7))}
 
 
-def plan_phase(recipe: PhaseRecipe, most: int) -> ChunkPlan:
+class PhaseGrid(Trials):
+    """Success over (axis value, N)."""
+
+    axis: Axis = Field("alpha", description="alpha, noise, start or confusion")
+    values: Annotated[tuple[float, ...], Distinct] = Field(
+        (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+        min_length=1,
+        strict=False,
+        description="alpha: alpha_*^-2; noise: tau; start: sigma, with delta twice that; confusion: alpha_#",
+    )
+    samples: Annotated[tuple[Count, ...] | None, Distinct] = Field(
+        None,
+        min_length=1,
+        strict=False,
+        description="N: training samples (null: 40, 80 .. 400 for a vit, as published; 1600, 3200 .. 102400 for a cnn)",
+    )
+    success: float = Field(1e-3, gt=0, description="test hinge loss below which a trial has succeeded (chosen)")
+
+
+class PhaseRecipe(ShallowRecipe):
+    """`tokenprune theory phase`"""
+
+    experiment: Literal["phase"] = "phase"
+    grid: PhaseGrid = Field(default_factory=lambda: PhaseGrid())
+
+    @model_validator(mode="after")
+    def _cells(self) -> Self:
+        problems = []
+        if min(self.samples) < self.train.batch_size:
+            problems.append(
+                f"grid.samples: N = {min(self.samples)} is smaller than train.batch_size {self.train.batch_size}"
+            )
+        for value in self.grid.values:
+            try:
+                self.at(value)
+            except ValueError as error:
+                problems.append(f"grid.values: {value:g} on axis {self.grid.axis}: {reason(error)}")
+                break  # the others are wrong alike
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """N of the rows."""
+        return self.grid.samples or _SAMPLES[self.model.kind]
+
+    def at(self, value: float) -> tuple[Tokens, Shallow]:
+        """Data and network of one column. Raises ValueError where the value is out of range."""
+        data, model = self.data.model_dump(), self.model.model_dump()
+        if self.grid.axis == "alpha":
+            if value < 1:
+                raise ValueError("alpha_*^-2 must be at least 1")
+            data["relevant"] = value**-0.5
+        elif self.grid.axis == "noise":
+            data["noise"] = float(value)
+        elif self.grid.axis == "confusion":
+            data["confusion"] = float(value)
+        else:
+            model["sigma"], model["delta"] = float(value), 2 * float(value)
+        return Tokens.model_validate(data), Shallow.model_validate(model)
+
+
+def _samples(recipe: dict[str, Any]) -> Sequence[int]:
+    found: Sequence[int] = recipe["grid"]["samples"] or _SAMPLES[recipe["model"]["kind"]]
+    return found
+
+
+def _models(recipe: dict[str, Any]) -> int:
+    grid = recipe["grid"]
+    return len(grid["values"]) * len(_samples(recipe)) * int(grid["trials"])
+
+
+class PhaseResult(TheoryResult):
+    experiment: Literal["phase"] = "phase"
+    models: Annotated[int, FromRecipe(_models, stored=True)]
+    axis: Annotated[Axis, FromRecipe("grid.axis")]
+    kind: Annotated[str, FromRecipe("model.kind")]
+    values: Annotated[tuple[float, ...], FromRecipe("grid.values")]  # alpha: alpha_*^-2
+    samples: Annotated[tuple[int, ...], FromRecipe(_samples)]  # N
+    success: Annotated[float, FromRecipe("grid.success")]  # test hinge loss below which a trial has succeeded
+    trials: Annotated[int, FromRecipe("grid.trials")]
+    loss: Annotated[tuple[tuple[Numbers, ...], ...], Shape(("values", "samples", "trials"))]  # test hinge loss
+    error: Annotated[tuple[tuple[Numbers, ...], ...], Shape(("values", "samples", "trials"), most=1)]  # test error
+
+    def successes(self) -> list[list[int]]:
+        """By value, N."""
+        return [[sum(x is not None and x < self.success for x in cell) for cell in column] for column in self.loss]
+
+    def diverged(self) -> list[list[int]]:
+        """By value, N."""
+        return [[sum(x is None for x in cell) for cell in column] for column in self.loss]
+
+    @property
+    def lost(self) -> int:
+        return sum(map(sum, self.diverged()))
+
+
+def plan(recipe: PhaseRecipe, most: int) -> ChunkPlan:
     """Cells of one N share a chunk where they fit; large N come first, so that the last chunks are short ones."""
-    chunks: list[Chunk] = []
-    places: list[Sequence[tuple[int, int, int]]] = []
-    samples = recipe.samples
-    for row in reversed(range(len(samples))):
-        cells = [
-            (column, row, trial) for column in range(len(recipe.grid.values)) for trial in range(recipe.grid.trials)
-        ]
-        jobs = {cell: _job(recipe, *cell) for cell in cells}
-        for part in chunked(cells, chunk_size(jobs[cells[0]], recipe, most)):
-            run = partial(train, recipe, [jobs[cell] for cell in part])
-            chunks.append(Chunk(run, len(part) / recipe.grid.trials, len(part)))
-            places.append(part)
-    return ChunkPlan(chunks, partial(_assemble, recipe, places))
-
-
-def train(recipe: PhaseRecipe, jobs: Sequence[ModelJob], device: torch.device) -> Output:
-    """[test loss, test error] of every model after its training; null where it diverged."""
-    network = start(jobs, device)
-    for _ in descend(network, jobs, recipe.train, device):
-        pass
-    return finite(score(network, test_bags(jobs, device)))
+    columns, trials = range(len(recipe.grid.values)), range(recipe.grid.trials)
+    rows = reversed(range(len(recipe.samples)))
+    groups = [[(column, row, trial) for column in columns for trial in trials] for row in rows]
+    return grid_plan(recipe, groups, _job, _train, _assemble, most=most, cell=len(trials))
 
 
 def _job(recipe: PhaseRecipe, column: int, row: int, trial: int) -> ModelJob:
@@ -44,11 +135,15 @@ def _job(recipe: PhaseRecipe, column: int, row: int, trial: int) -> ModelJob:
     return ModelJob(data, model, samples, recipe.grid.test_samples, (recipe.run.seed, column, samples, trial))
 
 
-def _assemble(
-    recipe: PhaseRecipe, places: Sequence[Sequence[tuple[int, int, int]]], outputs: list[Output]
-) -> MakeResult:
-    found = gathered(places, outputs)
+def _train(recipe: PhaseRecipe, places: Sequence[Place], device: "torch.device") -> Output:
+    """[test loss, test error] of every model after its training; null where it diverged."""
+    from tokenprune.theory.population import score, test_bags, trained
 
+    jobs = [_job(recipe, *place) for place in places]
+    return finite(score(trained(jobs, recipe.train, device), test_bags(jobs, device)))
+
+
+def _assemble(recipe: PhaseRecipe, found: dict[Place, Any]) -> dict[str, Any]:
     def table(which: int) -> Any:
         grid = recipe.grid
         return [
@@ -56,13 +151,35 @@ def _assemble(
             for column in range(len(grid.values))
         ]
 
-    return partial(
-        PhaseResult,
-        axis=recipe.grid.axis,
-        kind=recipe.model.kind,
-        values=recipe.grid.values,
-        samples=recipe.samples,
-        success=recipe.grid.success,
-        loss=table(0),
-        error=table(1),
-    )
+    return {"loss": table(0), "error": table(1)}
+
+
+def tables(found: PhaseResult) -> Iterator[Table]:
+    from tokenprune import complexity
+
+    successes = found.successes()
+    fit = complexity.columns(found.values, found.samples, successes, found.trials)
+    rows: list[list[str | None]] = [
+        [f"{count:,}", *(str(column[row]) for column in successes)]
+        for row, count in reversed(list(enumerate(found.samples)))
+    ]
+    below = [
+        bound or (None if middle is None else f"{middle:.3g}") for middle, bound in zip(fit.n50, fit.bound, strict=True)
+    ]
+    title = f"successes of {found.trials} ({found.kind}): training samples down, {_AXES[found.axis]} across"
+    yield Table(title, ["N", *(f"{value:g}" for value in found.values)], [*rows, ["N50", *below]])
+
+
+EXPERIMENT = Experiment(
+    recipe=PhaseRecipe,
+    result=PhaseResult,
+    plan=plan,
+    tables=tables,
+    options={
+        "--axis": "grid.axis",
+        "--model": "model.kind",
+        "--grid": "grid.values",
+        "--samples": "grid.samples",
+        "--trials": "grid.trials",
+    },
+)

@@ -1,52 +1,45 @@
-"""An experiment as chunks: models trained together, their outputs, and how these become a result."""
+"""An experiment as chunks: models trained together, their outputs, and how these become a result. No torch."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from tokenprune.runs import TheoryResult
-
-_Place = TypeVar("_Place", bound=Hashable)
+#: More models at once gain nothing on a CPU: they no longer fit into a core's cache. A GPU needs many.
+MODELS = 20
+MODELS_ON_GPU = 2000
 
 #: The output of a chunk, as JSON can hold it, with null for what is not finite.
 Output = Any
 
-
-class MakeResult(Protocol):
-    """Makes the typed result from fields of every run, such as name, setting and seconds, and its own part."""
-
-    def __call__(self, **known: Any) -> TheoryResult: ...
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class Chunk:
     """A piece of work that is done or not done. cells: how many cells of the experiment it finishes."""
 
-    run: Callable[[torch.device], Output]
+    run: "Callable[[torch.device], Output]"
     cells: float
     models: int
 
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """assemble: from the outputs of all chunks, in their order, to the result."""
+    """assemble: from the outputs of all chunks, in their order, to the fields of the result that they decide."""
 
     chunks: Sequence[Chunk]
-    assemble: Callable[[list[Output]], MakeResult]
+    assemble: Callable[[list[Output]], dict[str, Any]]
 
 
-def gathered(places: Sequence[Sequence[_Place]], outputs: Sequence[Sequence[Any]]) -> dict[_Place, Any]:
-    """Values of each model of a grid at its place, from the places and the outputs of every chunk."""
-    return {
-        place: found
-        for part, output in zip(places, outputs, strict=True)
-        for place, found in zip(part, output, strict=True)
-    }
+def chunked(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
-def finite(values: torch.Tensor) -> list[Any]:
+def finite(values: "torch.Tensor") -> list[Any]:
     """Nested lists of numbers with None for NaN and infinities."""
 
     def clean(value: Any) -> Any:

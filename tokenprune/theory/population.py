@@ -14,33 +14,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from tokenprune.recipe import Descent, Shallow, Tokens
+from tokenprune.theory.jobs import BLOCK, ModelJob, neurons
 from tokenprune.theory.network import PatchCNN, ShallowViT
-from tokenprune.theory.removal import Removed, remove
+from tokenprune.theory.removal import remove
+from tokenprune.theory.shallow import Descent
 from tokenprune.theory.tokens import RELEVANT, Samples, draw
 
 _STREAM = 0x7E0
 _TRAIN, _TEST, _START, _ORDER = range(4)
 
-#: Samples that are drawn at a time where each is used once: memory stays the same however many there are.
-BLOCK = 400
-
 Network = ShallowViT | PatchCNN
-
-
-@dataclass(frozen=True)
-class ModelJob:
-    """A model to be trained. `key` seeds everything random about it; jobs of one chunk share shapes and `samples`.
-
-    removed: tokens that leave every sample, in training and in test; None for all of them to stay.
-    """
-
-    data: Tokens
-    model: Shallow
-    samples: int
-    test_samples: int
-    key: tuple[int, ...]
-    removed: Removed | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +74,22 @@ def descend(network: Network, jobs: Sequence[ModelJob], spec: Descent, device: t
         yield done
 
 
+def trained(jobs: Sequence[ModelJob], spec: Descent, device: torch.device) -> Network:
+    """Networks after all steps."""
+    network = start(jobs, device)
+    for _ in descend(network, jobs, spec, device):
+        pass
+    return network
+
+
+def relevant(network: Network, bags: Bags) -> Float[Tensor, "m 1"]:
+    """Label-relevant share of the tokens that the network keeps."""
+    kept = bags.relevant
+    if isinstance(network, ShallowViT) and network.keep is not None:
+        kept = torch.take_along_dim(kept, network.kept(bags.tokens), 2)
+    return kept.mean((1, 2))[:, None]
+
+
 def score(network: Network, bags: Bags, at_once: int = 20) -> Float[Tensor, "m 2"]:
     """Mean test hinge loss and test error of every model, NaN both where it diverged.
 
@@ -101,16 +100,6 @@ def score(network: Network, bags: Bags, at_once: int = 20) -> Float[Tensor, "m 2
     loss = (1 - agree).clamp(min=0).mean(1)
     error = 1 - (agree > 0).to(agree.dtype).mean(1)
     return torch.stack([loss, torch.where(loss.isfinite(), error, torch.nan)], 1)
-
-
-def parameters(spec: Shallow, data: Tokens) -> int:
-    """Trained numbers of one ViT; the CNN has as many, but for rounding to whole neurons."""
-    value, key = spec.value_dim or data.dim, spec.key_dim or data.dim
-    return spec.neurons * value + value * data.dim + 2 * key * data.dim
-
-
-def neurons(spec: Shallow, data: Tokens) -> int:
-    return spec.neurons if spec.kind == "vit" else round(parameters(spec, data) / data.dim)
 
 
 def _rng(job: ModelJob, part: int, *more: int) -> np.random.Generator:

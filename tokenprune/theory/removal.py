@@ -1,22 +1,12 @@
 """Removal of tokens from samples before the network sees them."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from tokenprune.recipe import Removal
+from tokenprune.theory.jobs import Removed
 from tokenprune.theory.tokens import CONFUSION, IRRELEVANT, RELEVANT, Samples
 
 # Order in which kinds are removed as label-irrelevant: label-relevant ones only when no others are left.
 _ORDER = {IRRELEVANT: 0, CONFUSION: 1, RELEVANT: 2}
-
-
-@dataclass(frozen=True)
-class Removed:
-    """`count` tokens of every sample: random ones, label-irrelevant ones, or those with the largest noise."""
-
-    method: Removal
-    count: int
 
 
 def remove(samples: Samples, removed: Removed, rng: np.random.Generator) -> Samples:

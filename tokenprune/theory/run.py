@@ -11,11 +11,13 @@ import torch
 
 from tokenprune import files, hardware, runs
 from tokenprune.errors import TokenpruneError
-from tokenprune.recipe import Loaded, TheoryRecipe, dump_recipe
-from tokenprune.runs import TheoryFolder, TheoryResult, atomic, save_result
-from tokenprune.theory.chunks import MODELS, MODELS_ON_GPU
-from tokenprune.theory.experiments import plan_of
-from tokenprune.theory.plan import Chunk, ChunkPlan, Output
+from tokenprune.recipe import Loaded, dump_recipe
+from tokenprune.runs import atomic, save_result
+from tokenprune.theory import experiment
+from tokenprune.theory.folder import TheoryFolder
+from tokenprune.theory.plan import MODELS, MODELS_ON_GPU, Chunk, ChunkPlan, Output
+from tokenprune.theory.result import TheoryResult
+from tokenprune.theory.schema import TheoryRecipe
 
 
 class ChunkReporter(Protocol):
@@ -52,7 +54,8 @@ def theory_run(
         device = hardware.choose_device(recipe.run.device)
         on_gpu = device.type == "cuda"
         workers = 1 if on_gpu else recipe.run.threads or os.cpu_count() or 1
-        plan = plan_of(recipe, MODELS_ON_GPU if on_gpu else MODELS)
+        kind = experiment(recipe.experiment)
+        plan = kind.plan(recipe, MODELS_ON_GPU if on_gpu else MODELS)
         atomic.make_folder(here.path)
         if force:
             atomic.remove(here.chunks)
@@ -60,6 +63,7 @@ def theory_run(
         with here.watched(), _Journal(here.chunks, plan) as journal:
             _work(plan, journal, device, workers, reporter)
             result = _assembled(
+                kind.result,
                 plan,
                 journal,
                 name=loaded.name,
@@ -78,10 +82,10 @@ def theory_run(
     return folder
 
 
-def _assembled(plan: ChunkPlan, journal: "_Journal", **known: Any) -> TheoryResult:
+def _assembled(kind: type[TheoryResult], plan: ChunkPlan, journal: "_Journal", **known: Any) -> TheoryResult:
     """Raises TokenpruneError where an earlier process left complete lines of the wrong content."""
     try:
-        return plan.assemble(journal.outputs())(**known)
+        return kind.model_validate(known | plan.assemble(journal.outputs()))
     except (ValueError, KeyError, IndexError, TypeError):
         if not journal.resumed:
             raise

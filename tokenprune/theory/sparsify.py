@@ -4,57 +4,120 @@ Tokens leave every sample, in training and in test. Random, label-irrelevant and
 samples were made; by magnitude, the network's own attention at that step decides (`ShallowViT.keep`).
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import torch
+from pydantic import Field, model_validator
 
-from tokenprune.recipe import SparsifyRecipe
-from tokenprune.runs import SparsifyResult
-from tokenprune.theory.chunks import chunk_size, chunked
-from tokenprune.theory.network import ShallowViT
-from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite, gathered
-from tokenprune.theory.population import Bags, ModelJob, descend, score, start, test_bags
-from tokenprune.theory.removal import Removed
+from tokenprune.theory.base import Experiment
+from tokenprune.theory.jobs import ModelJob, Place, Removed, grid_plan
+from tokenprune.theory.plan import ChunkPlan, Output, finite
+from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult
+from tokenprune.theory.schema import Count, Trials
+from tokenprune.theory.shallow import Distinct, Removal, ShallowRecipe, Tokens, with_attention
+from tokenprune.theory.tables import Table, below, mean
 
-_Place = tuple[str, int, int, int]  # method, tokens removed, N, trial
+if TYPE_CHECKING:
+    import torch
 
 NONE = "none"
 
 
-def plan_sparsify(recipe: SparsifyRecipe, most: int) -> ChunkPlan:
+class Removals(Trials):
+    """Test loss over tokens removed, in training and test alike; and sample complexity before and after."""
+
+    methods: tuple[Removal, ...] = Field(
+        ("random", "irrelevant", "noisy", "magnitude"), min_length=1, strict=False, description="which tokens go"
+    )
+    removed: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(
+        (0, 4, 8, 12, 16, 20), min_length=1, strict=False, description="tokens removed from every sample"
+    )
+    curve_samples: int = Field(400, ge=1, description="N of the loss curve")
+    complexity_removed: int = Field(20, ge=1, description="tokens removed where sample complexity is compared")
+    samples: Annotated[tuple[Count, ...], Distinct] = Field(
+        (100, 140, 200, 280, 400, 560, 800, 1120, 1600, 2240, 3200),
+        min_length=1,
+        strict=False,
+        description="N: training samples",
+    )
+    success: float = Field(1e-3, gt=0, description="test hinge loss below which a trial has succeeded (chosen)")
+
+
+class SparsifyRecipe(ShallowRecipe):
+    """`tokenprune theory sparsify`"""
+
+    experiment: Literal["sparsify"] = "sparsify"
+    data: Tokens = Field(default_factory=lambda: Tokens(count=60, relevant=0.3, noisy_share=0.5, noisy=0.8))
+    removal: Removals = Field(default_factory=lambda: Removals())
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        most = max(*self.removal.removed, self.removal.complexity_removed)
+        if most >= self.data.count:
+            raise ValueError(
+                f"removal.removed: {most} of {self.data.count} tokens leaves none; data.count is the limit"
+            )
+        least = min(*self.removal.samples, self.removal.curve_samples)
+        if least < self.train.batch_size:
+            raise ValueError(f"removal.samples: N = {least} is smaller than train.batch_size {self.train.batch_size}")
+        if "magnitude" in self.removal.methods:
+            with_attention(self.model)
+        return self
+
+
+_Tables = dict[str, tuple[Numbers, ...]]
+_SHAPE = ("removed", "trials")
+
+
+class SparsifyResult(TheoryResult):
+    """Tables are by method; then by tokens removed or N, and trial."""
+
+    experiment: Literal["sparsify"] = "sparsify"
+    tokens: Annotated[int, FromRecipe("data.count")]  # L before removal
+    methods: Annotated[tuple[str, ...], FromRecipe("removal.methods")]
+    trials: Annotated[int, FromRecipe("removal.trials")]
+    removed: Annotated[tuple[int, ...], FromRecipe("removal.removed")]
+    curve_samples: Annotated[int, FromRecipe("removal.curve_samples")]  # N of the curves
+    loss: Annotated[_Tables, Shape(_SHAPE, keys="methods")]  # test hinge loss
+    accuracy: Annotated[_Tables, Shape(_SHAPE, most=1, keys="methods")]
+    relevant: Annotated[_Tables, Shape(_SHAPE, most=1, keys="methods")]  # alpha_* of tokens that stayed, test samples
+    samples: Annotated[tuple[int, ...], FromRecipe("removal.samples")]  # N where sample complexity is compared
+    complexity_removed: Annotated[int, FromRecipe("removal.complexity_removed")]
+    success: Annotated[float, FromRecipe("removal.success")]
+    complexity: Annotated[_Tables, Shape(("samples", "trials"), keys="compared")]  # test hinge loss, also of "none"
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        return (NONE, *self.methods)
+
+    @property
+    def lost(self) -> int:
+        # Where no token is removed, all methods have the same models.
+        cells = {cell for table in (*self.loss.values(), *self.complexity.values()) for cell in table}
+        return sum(loss is None for cell in cells for loss in cell)
+
+
+def plan(recipe: SparsifyRecipe, most: int) -> ChunkPlan:
     """Models of one method, one number of tokens and one N share chunks; large N come first."""
     spec = recipe.removal
     cells = dict.fromkeys(
         [(*_same(method, removed), spec.curve_samples) for method in spec.methods for removed in spec.removed]
         + [(*_same(method, spec.complexity_removed), n) for method in (NONE, *spec.methods) for n in spec.samples]
     )
-    chunks: list[Chunk] = []
-    places: list[list[_Place]] = []
-    for method, removed, samples in sorted(cells, key=lambda cell: -cell[2]):
-        cell = [(method, removed, samples, trial) for trial in range(spec.trials)]
-        jobs = [_job(recipe, *place) for place in cell]
-        size = chunk_size(jobs[0], recipe, most)
-        for part, trained in zip(chunked(cell, size), chunked(jobs, size), strict=True):
-            chunks.append(Chunk(partial(_train, recipe, trained), len(part) / spec.trials, len(part)))
-            places.append(list(part))
-    return ChunkPlan(chunks, partial(_assemble, recipe, places))
+    large_first = sorted(cells, key=lambda cell: -cell[2])
+    groups = [[(*cell, trial) for trial in range(spec.trials)] for cell in large_first]
+    return grid_plan(recipe, groups, _job, _train, _assemble, most=most, cell=spec.trials)
 
 
-def _train(recipe: SparsifyRecipe, jobs: Sequence[ModelJob], device: torch.device) -> Output:
+def _train(recipe: SparsifyRecipe, places: Sequence[Place], device: "torch.device") -> Output:
     """[test loss, test error, label-relevant share of the tokens that stayed in the test samples] of every model."""
-    network = start(jobs, device)
-    for _ in descend(network, jobs, recipe.train, device):
-        pass
-    bags = test_bags(jobs, device)
-    return finite(torch.cat([score(network, bags), _relevant(network, bags)], 1))
+    import torch
 
+    from tokenprune.theory.population import relevant, score, test_bags, trained
 
-def _relevant(network: object, bags: Bags) -> torch.Tensor:
-    kept = bags.relevant
-    if isinstance(network, ShallowViT) and network.keep is not None:
-        kept = torch.take_along_dim(bags.relevant, network.kept(bags.tokens), 2)
-    return kept.mean((1, 2))[:, None]
+    jobs = [_job(recipe, *place) for place in places]
+    network, bags = trained(jobs, recipe.train, device), test_bags(jobs, device)
+    return finite(torch.cat([score(network, bags), relevant(network, bags)], 1))
 
 
 def _same(method: str, removed: int) -> tuple[str, int]:
@@ -69,35 +132,51 @@ def _job(recipe: SparsifyRecipe, method: str, removed: int, samples: int, trial:
     return ModelJob(recipe.data, recipe.model, samples, recipe.removal.test_samples, key, gone)
 
 
-def _assemble(recipe: SparsifyRecipe, places: Sequence[Sequence[_Place]], outputs: list[Output]) -> MakeResult:
+def _assemble(recipe: SparsifyRecipe, found: dict[Place, Any]) -> dict[str, Any]:
     spec = recipe.removal
-    found = gathered(places, outputs)
 
-    def curve(method: str, which: int) -> list[list[float | None]]:
-        return [
-            [found[*_same(method, removed), spec.curve_samples, trial][which] for trial in range(spec.trials)]
-            for removed in spec.removed
-        ]
+    def cell(method: str, removed: int, samples: int, which: int) -> list[float | None]:
+        return [found[*_same(method, removed), samples, trial][which] for trial in range(spec.trials)]
 
-    def accuracy(method: str) -> list[list[float | None]]:
-        return [[None if error is None else 1 - error for error in cell] for cell in curve(method, 1)]
+    def curves(which: int) -> dict[str, list[list[float | None]]]:
+        return {
+            method: [cell(method, removed, spec.curve_samples, which) for removed in spec.removed]
+            for method in spec.methods
+        }
 
-    return partial(
-        SparsifyResult,
-        tokens=recipe.data.count,
-        removed=spec.removed,
-        curve_samples=spec.curve_samples,
-        loss={method: curve(method, 0) for method in spec.methods},
-        accuracy={method: accuracy(method) for method in spec.methods},
-        relevant={method: curve(method, 2) for method in spec.methods},
-        samples=spec.samples,
-        complexity_removed=spec.complexity_removed,
-        success=spec.success,
-        complexity={
-            method: [
-                [found[*_same(method, spec.complexity_removed), n, trial][0] for trial in range(spec.trials)]
-                for n in spec.samples
-            ]
+    return {
+        "loss": curves(0),
+        "accuracy": {
+            method: [[None if error is None else 1 - error for error in errors] for errors in table]
+            for method, table in curves(1).items()
+        },
+        "relevant": curves(2),
+        "complexity": {
+            method: [cell(method, spec.complexity_removed, n, 0) for n in spec.samples]
             for method in (NONE, *spec.methods)
         },
-    )
+    }
+
+
+def tables(found: SparsifyResult) -> Iterator[Table]:
+    rows = [
+        [str(removed), *(mean(table[row]) for table in found.loss.values())]
+        for row, removed in enumerate(found.removed)
+    ]
+    title = f"test loss, {found.tokens} tokens, {found.curve_samples} training samples"
+    yield Table(title, ["removed", *found.loss], rows)
+    rows = [
+        [f"{count:,}", *(below(table[row], found.success) for table in found.complexity.values())]
+        for row, count in enumerate(found.samples)
+    ]
+    title = f"successes of {found.trials}, {found.complexity_removed} tokens removed"
+    yield Table(title, ["N", *found.complexity], rows)
+
+
+EXPERIMENT = Experiment(
+    recipe=SparsifyRecipe,
+    result=SparsifyResult,
+    plan=plan,
+    tables=tables,
+    options={"--method": "removal.methods", "--removed": "removal.removed", "--trials": "removal.trials"},
+)

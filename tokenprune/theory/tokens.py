@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int8
 
-from tokenprune.recipe import Tokens
+from tokenprune.theory.shallow import Tokens
 
 # The label's pattern is its number, 0 or 1; exclusive or with CONFUSION gives the other's.
 RELEVANT, CONFUSION, IRRELEVANT = 0, 1, 2

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.study import LaboratoryStudy
-from tokenprune.runs import AttentionResult
 from tokenprune.statistics import mean_interval
+from tokenprune.theory.attention import AttentionResult
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.study import LaboratoryStudy
-from tokenprune.runs import TimeResult
+from tokenprune.theory.time import TimeResult
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.grid import wider
 from tokenprune.claims.theory.scaling import training_time
 from tokenprune.claims.theory.study import LaboratoryStudy
-from tokenprune.runs import SparsifyResult
+from tokenprune.theory.sparsify import SparsifyResult
 
 
 def after_removal(settings: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:

@@ -14,7 +14,7 @@ from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.published import EXPONENTS, PHASE_VIT
 from tokenprune.claims.theory.grid import wider
 from tokenprune.claims.theory.study import LaboratoryStudy
-from tokenprune.runs import PhaseResult
+from tokenprune.theory.phase import PhaseResult
 
 if TYPE_CHECKING:
     from tokenprune.complexity import Table

@@ -11,7 +11,7 @@ from typing import Any
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.study import LaboratoryStudy
-from tokenprune.runs import SpatialResult
+from tokenprune.theory.spatial import SpatialResult
 
 PAPER = "Jelassi, Sander & Li, Vision Transformers provably learn spatial structure, NeurIPS 2022"
 _ARMS = ("transfer", "scratch")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
+from tokenprune import theory
 from tokenprune.errors import counted
-from tokenprune.recipe import THEORY_RECIPES, load_theory_recipe, shipped_recipes
-from tokenprune.runs import TheoryResult
+from tokenprune.recipe import shipped_recipes
+from tokenprune.theory.result import TheoryResult
+from tokenprune.theory.schema import load_theory_recipe
 
 Result = TypeVar("Result", bound=TheoryResult)
 
@@ -131,7 +133,7 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 @cache
 def _defaults(experiment: str) -> dict[str, Any]:
-    return flat(THEORY_RECIPES[experiment].model_validate({"experiment": experiment}).science())
+    return flat(theory.experiment(experiment).recipe.model_validate({"experiment": experiment}).science())
 
 
 @cache

@@ -9,7 +9,8 @@ from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
 from tokenprune.experiments import CLAIMS
 from tokenprune.report import environment
 from tokenprune.report.theory.settings import Case, cases
-from tokenprune.runs import TheoryFolder, TheoryResult
+from tokenprune.theory.folder import TheoryFolder
+from tokenprune.theory.result import TheoryResult
 
 
 @dataclass(frozen=True)

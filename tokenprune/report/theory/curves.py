@@ -13,7 +13,9 @@ from tokenprune.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Draw
 from tokenprune.report.theory import layout, series
 from tokenprune.report.theory.settings import Case, names
 from tokenprune.report.theory.words import METHODS, lost, pretty, spread
-from tokenprune.runs import AttentionResult, SparsifyResult, TimeResult
+from tokenprune.theory.attention import AttentionResult
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.time import TimeResult
 
 #: Test losses below this are drawn at it: a logarithmic axis has no 0.
 _FLOOR = 1e-4

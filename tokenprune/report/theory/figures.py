@@ -12,7 +12,11 @@ from tokenprune.report.theory.series import Phase, on_published_grid, phase
 from tokenprune.report.theory.settings import Case, of
 from tokenprune.report.theory.spatial import spatial_figure
 from tokenprune.report.theory.words import AXES, KINDS
-from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, SpatialResult, TimeResult
+from tokenprune.theory.attention import AttentionResult
+from tokenprune.theory.phase import PhaseResult
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.spatial import SpatialResult
+from tokenprune.theory.time import TimeResult
 
 
 def figures(laboratory: Laboratory) -> list[Callable[[], Drawing]]:

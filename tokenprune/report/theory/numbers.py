@@ -20,7 +20,11 @@ from tokenprune.report.theory.settings import Case, names, of
 from tokenprune.report.theory.spatial import ARMS, BUILT
 from tokenprune.report.theory.verdicts import estimate
 from tokenprune.report.theory.words import AXES, KINDS, METHODS, lost, trials
-from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, SpatialResult, TimeResult
+from tokenprune.theory.attention import AttentionResult
+from tokenprune.theory.phase import PhaseResult
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.spatial import SpatialResult
+from tokenprune.theory.time import TimeResult
 
 
 @dataclass(frozen=True)

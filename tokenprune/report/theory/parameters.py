@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tokenprune import theory
 from tokenprune.claims.theory.study import flat
-from tokenprune.recipe import THEORY_RECIPES
 from tokenprune.recipe.section import Section
 from tokenprune.report.theory.numbers import Table
 from tokenprune.report.theory.settings import Case
@@ -18,7 +18,7 @@ def parameters(cases: Sequence[Case[Any]]) -> list[Table]:
     found = []
     for experiment in dict.fromkeys(case.setting.experiment for case in cases):
         firsts = {case.first.name: flat(case.first.recipe) for case in reversed(cases) if _is(case, experiment)}
-        described = dict(_described(THEORY_RECIPES[experiment]))
+        described = dict(_described(theory.experiment(experiment).recipe))
         rows = []
         for key in dict.fromkeys(key for recipe in firsts.values() for key in recipe if described.get(key)):
             text = described[key]

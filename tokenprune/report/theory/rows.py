@@ -10,7 +10,12 @@ from tokenprune.report.series import Interval
 from tokenprune.report.theory import series
 from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.settings import Case
-from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, SpatialResult, TheoryResult, TimeResult
+from tokenprune.theory.attention import AttentionResult
+from tokenprune.theory.phase import PhaseResult
+from tokenprune.theory.result import TheoryResult
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.spatial import SpatialResult
+from tokenprune.theory.time import TimeResult
 
 _ATTENTION = ("attention", "attention_relevant", "loss", "query_norm", "query_norm_other", "key_norm", "key_norm_other")
 _RUN = {"name", "setting", "seed", "recipe", "models", "seconds", "device"}

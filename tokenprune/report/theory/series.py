@@ -17,9 +17,12 @@ from tokenprune.claims.theory.scaling import training_time
 from tokenprune.complexity import ColumnFit, Line, Power, Scaling, columns, line, power_law
 from tokenprune.report.series import Interval
 from tokenprune.report.theory.settings import Case
-from tokenprune.runs import AttentionResult, PhaseResult, SparsifyResult, TimeResult
-from tokenprune.runs.laboratory import Numbers
 from tokenprune.statistics import mean_interval, wilson
+from tokenprune.theory.attention import AttentionResult
+from tokenprune.theory.phase import PhaseResult
+from tokenprune.theory.result import Numbers
+from tokenprune.theory.sparsify import SparsifyResult
+from tokenprune.theory.time import TimeResult
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
 
+from tokenprune import theory
 from tokenprune.claims.theory.study import LaboratoryStudy, flat, laboratory_studies, said
-from tokenprune.recipe import THEORY_RECIPES
-from tokenprune.runs import TheoryFolder, TheoryResult
+from tokenprune.theory.folder import TheoryFolder
+from tokenprune.theory.result import TheoryResult
 
 Result = TypeVar("Result", bound=TheoryResult)
 Other = TypeVar("Other", bound=TheoryResult)
@@ -97,7 +98,7 @@ def _counts(experiment: str, key: str) -> bool:
 
 @cache
 def _standard(experiment: str) -> dict[str, Any]:
-    return flat(THEORY_RECIPES[experiment].model_validate({"experiment": experiment}).science())
+    return flat(theory.experiment(experiment).recipe.model_validate({"experiment": experiment}).science())
 
 
 def _words(key: str, value: Any, standard: Any) -> str:

@@ -7,7 +7,7 @@ from tokenprune.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURP
 from tokenprune.report.theory import layout, series
 from tokenprune.report.theory.settings import Case, names
 from tokenprune.report.theory.words import spread
-from tokenprune.runs import SpatialResult
+from tokenprune.theory.spatial import SpatialResult
 
 ARMS = {"transfer": ("transferred attention", BLUE, "o"), "scratch": ("from scratch", ORANGE, "s")}
 BUILT = {

@@ -6,7 +6,7 @@ Shapes: n samples, d patches, k dimensions of a patch. Patches are rows.
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from tokenprune.recipe import SpatialPatches
+from tokenprune.theory.spatial import SpatialPatches
 
 
 def partition(spec: SpatialPatches, rng: np.random.Generator) -> Int64[np.ndarray, " d"]:

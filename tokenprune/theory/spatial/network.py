@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tokenprune.recipe import Positional
+from tokenprune.theory.spatial import Positional
 
 _Patches = Float[Tensor, "m b d k"]
 

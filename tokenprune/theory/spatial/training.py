@@ -1,4 +1,4 @@
-"""Association over training, a solution without it, and transfer: Jelassi, Sander & Li (NeurIPS 2022).
+"""Training on the source task and on target tasks, and networks constructed instead of trained.
 
 Shapes: m trials in work together, others as in `network`. A trial is independent of all others: its partition, its
 source and target tasks, their samples and initial weights come from generators seeded by its number.
@@ -6,18 +6,15 @@ source and target tasks, their samples and initial weights come from generators 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tokenprune.recipe import SpatialRecipe
-from tokenprune.runs import SpatialResult
-from tokenprune.theory.chunks import chunked
-from tokenprune.theory.plan import Chunk, ChunkPlan, MakeResult, Output, finite
+from tokenprune.theory.plan import Output, finite
+from tokenprune.theory.result import marks
+from tokenprune.theory.spatial import ARMS, BLOCK, SpatialRecipe
 from tokenprune.theory.spatial.data import direction, draw, partition
 from tokenprune.theory.spatial.network import PositionalViT, association
 
@@ -25,31 +22,10 @@ _STREAM = 0x5EA
 _PARTITION, _FEATURE, _START, _TRAIN, _TEST, _ORDER = range(6)
 _SOURCE = 0  # a target task is known by its N
 
-#: Trials in work together: more at once gain nothing on a CPU, and a kill loses one chunk.
-TRIALS = 4
-#: Steps whose samples are drawn at once where each is used once.
-BLOCK = 20
 #: A_ij of a constructed network where it attends; 0 elsewhere.
 STRENGTH = 12.0
 
-ARMS = ("transfer", "scratch")
 Batch = tuple[Float[Tensor, "m b d k"], Float[Tensor, "m b"]]
-
-
-def plan_spatial(recipe: SpatialRecipe, most: int) -> ChunkPlan:
-    """A chunk is a few trials with all of their tasks, since transfer needs their trained A."""
-    size = max(1, min(TRIALS, most, int(recipe.run.memory * 2**20 / memory(recipe))))
-    parts = list(chunked(range(recipe.curve.trials), size))
-    models = 1 + len(ARMS) * len(recipe.transfer.samples)
-    chunks = [Chunk(partial(_work, recipe, part), len(part), len(part) * models) for part in parts]
-    return ChunkPlan(chunks, partial(_assemble, recipe))
-
-
-def memory(recipe: SpatialRecipe) -> float:
-    """Bytes that a trial takes at its peak, roughly: samples, once more as they are drawn, and A with its gradient."""
-    data, batch = recipe.data, recipe.train.batch_size
-    samples = max(*recipe.transfer.samples, BLOCK * batch) + recipe.curve.test_samples
-    return 4 * data.patches * (samples * (2 * data.dim + 6) + 6 * data.patches)
 
 
 @dataclass(frozen=True)
@@ -150,7 +126,7 @@ def constructed(start: PositionalViT, sets: Float[Tensor, "m d"], features: Tens
     return found
 
 
-def _work(recipe: SpatialRecipe, trials: Sequence[int], device: torch.device) -> Output:
+def train(recipe: SpatialRecipe, trials: Sequence[int], device: torch.device) -> Output:
     """For each trial: its curves, constructed networks by name, accuracy on target tasks by arm and N."""
     source = Task(recipe, trials, _SOURCE, device)
     sets = source.stacked([source.sets(trial) for trial in trials])
@@ -160,7 +136,7 @@ def _work(recipe: SpatialRecipe, trials: Sequence[int], device: torch.device) ->
         name: finite(_measured(made, same, test))
         for name, made in constructed(network, sets, source.features()).items()
     }
-    points, curve = set(measured(recipe)), [_measured(network, same, test)]
+    points, curve = set(marks(recipe.curve.iterations, recipe.curve.every)), [_measured(network, same, test)]
     for done, (x, y) in enumerate(source.fresh(recipe.curve.iterations), start=1):
         network.step(x, y, recipe.train.step_size, recipe.train.attention_step_size)
         if done in points:
@@ -169,12 +145,6 @@ def _work(recipe: SpatialRecipe, trials: Sequence[int], device: torch.device) ->
         arm: [_target(recipe, trials, count, arm, network, device) for count in recipe.transfer.samples] for arm in ARMS
     }
     return {"curve": finite(torch.stack(curve, 1)), "made": made, "target": target}
-
-
-def measured(recipe: SpatialRecipe) -> list[int]:
-    """Iterations with a measurement: the first, every so many, and the last."""
-    curve = recipe.curve
-    return sorted({*range(0, curve.iterations, curve.every), curve.iterations})
 
 
 def _measured(network: PositionalViT, same: Bool[Tensor, "m d d"], test: Batch) -> Float[Tensor, "m 4"]:
@@ -197,36 +167,3 @@ def _target(
     for x, y in task.repeated(recipe.transfer.iterations, count):
         network.step(x, y, recipe.train.step_size, rate)
     return finite(score(network, task.samples(_TEST, recipe.curve.test_samples))[:, 1])
-
-
-def _assemble(recipe: SpatialRecipe, outputs: list[Output]) -> MakeResult:
-    def curve(which: int) -> Any:
-        return [[point[which] for point in trial] for output in outputs for trial in output["curve"]]
-
-    def made(which: int) -> Any:
-        names = ("own", "other", "start")
-        return {name: [trial[which] for output in outputs for trial in output["made"][name]] for name in names}
-
-    target = {
-        arm: [
-            [x for output in outputs for x in output["target"][arm][row]] for row in range(len(recipe.transfer.samples))
-        ]
-        for arm in ARMS
-    }
-    return partial(
-        SpatialResult,
-        patches=recipe.data.patches,
-        set_size=recipe.data.set_size,
-        iterations=measured(recipe),
-        overlap=curve(0),
-        exact=curve(1),
-        loss=curve(2),
-        accuracy=curve(3),
-        constructed_overlap=made(0),
-        constructed_exact=made(1),
-        constructed_loss=made(2),
-        constructed_accuracy=made(3),
-        samples=recipe.transfer.samples,
-        success=recipe.transfer.success,
-        target_accuracy=target,
-    )

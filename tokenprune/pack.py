@@ -17,7 +17,7 @@ from tokenprune.runs.packed import ENVIRONMENT, read, text_of
 from tokenprune.runs.query import all_runs
 from tokenprune.runs.records import MeasureResult, PruneResult, TrainResult
 from tokenprune.runs.results import RIGHT, read_result, right
-from tokenprune.runs.theory import TheoryFolder, theory_runs
+from tokenprune.theory.folder import theory_runs
 
 _RESULT = "result.json"
 
@@ -60,23 +60,23 @@ def unpack(packed: Path, runs_dir: Path) -> list[str]:
 
 
 def _name(run: RunFolder) -> str:
-    return f"{TheoryFolder.place}/{run.name}" if isinstance(run, TheoryFolder) else run.name
+    return f"{run.place}/{run.name}" if run.place else run.name
 
 
 def _files_of(run: RunFolder, problems: list[str]) -> dict[str, bytes]:
     """Files to pack; damaged curves go to `problems`. Raises TokenpruneError if the run is unfinished or damaged."""
-    result = run.theory_result() if isinstance(run, TheoryFolder) else run.result()
+    result = run.record()
     found = {}
     for path in (run.recipe, run.resolved, run.metrics, run.environment):
         if path.is_file():
             found[path.name] = files.read_bytes(path, files.RECORD_BYTES)
     found |= _result(run.path, "", result)
-    for path in [] if isinstance(run, TheoryFolder) else sorted(run.curves.glob("*")):
+    for path in sorted(run.curves.glob("*")):
         try:
             found |= _result(path, f"prune/{path.name}/", run.curve(path))
         except TokenpruneError as error:
             problems.append(f"{error}: not packed")
-    for path in [] if isinstance(run, TheoryFolder) else sorted(run.measurements.glob("*/result.json")):
+    for path in sorted(run.measurements.glob("*/result.json")):
         try:
             found |= _result(path.parent, f"measure/{path.parent.name}/", read_result(path, MeasureResult))
         except TokenpruneError as error:

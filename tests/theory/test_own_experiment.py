@@ -1,0 +1,37 @@
+"""The experiment of docs/theory.md is one file and a line: the rest of the program takes it as it is."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from tokenprune import pack, theory
+from tokenprune.claims import read_theory
+from tokenprune.theory.run import theory_run
+from tokenprune.theory.schema import experiment_of, load_theory_recipe
+
+PAGE = Path(__file__).parents[2] / "docs" / "theory.md"
+
+
+def test_an_experiment_is_one_file_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    module = ModuleType("tokenprune.theory.loss")
+    exec(compile(code, "loss.py", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(theory.EXPERIMENTS, "loss", "test loss over N")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text("experiment: loss\ncells: {samples: [8, 400], trials: 3, test_samples: 20}\n")
+    assert experiment_of(recipe) == "loss"
+    runs = tmp_path / "runs"
+    theory_run(load_theory_recipe(recipe, "loss"), runs_dir=runs)
+    pack.pack(runs, tmp_path / "runs.jsonl.gz")
+    for place in (runs, tmp_path / "runs.jsonl.gz"):
+        ((_, result),), problems = read_theory(place)
+        assert (type(result).__name__, result.models, problems) == ("LossResult", 6, [])
+        few, many = np.array(result.loss)
+        assert (many < few).all()  # a hundred steps teach more than two
+        (table,) = theory.experiment("loss").tables(result)
+        assert [row[1] for row in table.rows] == [f"{few.mean():.4f}", f"{many.mean():.4f}"]
