@@ -61,9 +61,9 @@ def five_sites(elsewhere):
 
 
 def test_the_warning_of_too_many_figures_names_an_option_that_draws_the_rest(five_sites, capsys, monkeypatch):
-    monkeypatch.setattr("tokenprune.report.build._PANELS", 4)  # a depth each
+    monkeypatch.setattr("tokenprune.report.build._MOST", 12)  # three of each site
     ended = run(capsys, "report")
-    assert "figures: only 4 of 5 groups of curves are drawn" in ended.err
+    assert "figures: only 12 of 15 figures of I3 are drawn" in ended.err
     assert "--site, --method and --run of `tokenprune report` choose what is drawn" in ended.err
     drawn = {path.name for path in (five_sites / "report" / "figures").glob("accuracy-*.svg")}
     ended = run(capsys, "report", "--site", "input", "--site", "before:1")

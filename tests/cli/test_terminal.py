@@ -66,7 +66,7 @@ def test_a_report_is_printed_whole_in_any_encoding(encoding, tmp_path, monkeypat
     """The signs of a table's verdicts, the dash for what is missing and the minus have no place in these."""
     for seed in range(3):
         make_run(tmp_path / "runs", seed=seed, methods={"magnitude": {1.0: 0.6, 0.5: 0.58}})
-    monkeypatch.setattr("tokenprune.report.build._PANELS", 0)  # figures are another matter
+    monkeypatch.setattr("tokenprune.report.build._MOST", 0)  # figures are another matter
     whole = run(capsys, "report").out
     written = io.TextIOWrapper(io.BytesIO(), encoding)
     with monkeypatch.context() as patch:

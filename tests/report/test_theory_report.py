@@ -17,11 +17,10 @@ from tests.factories import make_run
 from tests.report.test_report import Page, rows
 from tokenprune import report
 from tokenprune.claims.published import PHASE_VIT
+from tokenprune.claims.theory.study import DEFAULT, label
 from tokenprune.errors import UsageError
 from tokenprune.report.theory import collect, series
 from tokenprune.report.theory.phases import _height
-from tokenprune.report.theory.settings import DEFAULT, label
-from tokenprune.report.theory.verdicts import matrix
 from tokenprune.report.theory.words import pretty
 
 VALUES, SAMPLES = [4, 8, 12], [50, 100, 200, 400, 800]
@@ -133,15 +132,17 @@ def test_json_holds_every_verdict_and_point(written: tuple[report.Report, Path])
     assert {record["run"] for record in theory["runs"]} == {folder.name for folder, _ in found.laboratory.runs}
 
 
-def test_settings_are_told_by_what_differs_and_the_default_is_first(written: tuple[report.Report, Path]) -> None:
-    shown = matrix(written[0].laboratory)
-    assert shown.columns == (DEFAULT, "half the step size", "batch 8")
-    cells = {row.name: row.cells for row in shown.rows}
+def test_a_setting_is_named_by_what_differs_and_the_default_is_first(written: tuple[report.Report, Path]) -> None:
+    shown = written[0].laboratory.matrix
+    labels: dict[str, list[str]] = {}
+    for row in shown.rows:
+        labels.setdefault(f"{row.claim.experiment} {row.where or ''}".strip(), []).append(row.data)
     # Half of 1.2 for phase diagrams and half of 0.6 for attention are one setting.
-    assert all(cells["T1 theory-alpha"])
-    assert [len(each) for each in cells["T4 theory-attention"]] == [1, 1, 0]
-    said = {(row.id, row.variant, cell.verdict) for row in shown.rows for each in row.cells for cell in each}
+    assert labels["T1"] == [DEFAULT, "half the step size", "batch 8"]
+    assert labels["T4"] == [DEFAULT, "half the step size"]
+    said = {(row.claim.id, row.where, cell.judged.verdict) for row in shown.rows for cell in row.cells if cell}
     assert said == {(v.claim, v.variant, v.verdict) for v in written[0].laboratory.verdicts}
+    assert all(len(row.cells) == 1 for row in shown.rows)
 
 
 def test_how_models_are_judged_is_part_of_a_setting_but_the_grid_is_not() -> None:
@@ -259,7 +260,6 @@ def test_an_axis_that_no_claim_reads_is_named_on_the_page_and_in_the_terminal(
 ) -> None:
     said = "No claim reads confusion: figures and numbers only."
     found, out = written
-    assert matrix(found.laboratory).note == said
     assert said in Page((out / "theory.html").read_text()).text
     console = Console(width=80)
     with console.capture() as shown:

@@ -19,7 +19,8 @@ class Study(Protocol):
     """Replicates of one setting: runs that differ by their seed alone.
 
     laboratory: whether they are of the theory laboratory, not trained models. folders: names of the runs. setting: a
-    digest of what they share; family: of the same without the depth. recipe: its name. title: the setting in words.
+    digest of what they share; family: of the same without the depth. recipe: its name. title: the setting in words;
+    label: in as few words as a table has room for.
     models: how many were trained. depth: blocks of the model. guesses: why a model's accuracy says nothing; None
     where it is above chance. place: where it stands among others; those of one place stay in their order. size: images
     and epochs; zeros in the laboratory.
@@ -37,6 +38,8 @@ class Study(Protocol):
     def recipe(self) -> str: ...
     @property
     def title(self) -> str: ...
+    @property
+    def label(self) -> str: ...
     @property
     def models(self) -> int: ...
     @property
@@ -166,6 +169,10 @@ class TrainedStudy:
         words += [Path(data.source).stem] if data.source != "cifar10" else []
         words += [f"images {sha256}" for key, sha256 in self.science.items() if key.startswith("data.images.")]
         return ", ".join(words)
+
+    @property
+    def label(self) -> str:
+        return self.title
 
     def fixed(self, vary: Collection[str]) -> str:
         """The recipe without the keys and sections in `vary`, as text that is equal for equal recipes."""

@@ -10,7 +10,8 @@ def in_points(unit: str) -> bool:
 
 
 def effect(value: float, unit: str) -> str:
-    """0.0154 -> +1.5 of a share, 0.02 of I1's exponent, 0.0154 of anything else."""
+    """0.0154 -> +1.5 of a share, 0.02 of I1's exponent, 0.0154 of anything else; rounding errors are 0."""
+    value = 0.0 if abs(value) < 1e-9 else value
     if in_points(unit):
         return signed(100 * value, 1)
     return f"{value:{'.2f' if unit == EXPONENT else '.3g'}}".replace("-", "−")

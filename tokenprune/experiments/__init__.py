@@ -4,9 +4,10 @@ A module holds an experiment's claims, figures and tables. Rules of claims were 
 """
 
 from tokenprune.claims import Claim
-from tokenprune.claims.theory.catalogue import LABORATORY
 from tokenprune.experiments import attention, magnitude, samples, sparsified, spurious, starts
 from tokenprune.experiments.experiment import Experiment
+from tokenprune.experiments.theory import attention as attention_over_time
+from tokenprune.experiments.theory import convergence, removal, scaling, spatial
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     samples.EXPERIMENT,
@@ -18,6 +19,18 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     sparsified.NOISE,
 )
 
-CLAIMS: tuple[Claim, ...] = (*(claim for experiment in EXPERIMENTS for claim in experiment.claims), *LABORATORY)
+LABORATORY: tuple[Experiment, ...] = (
+    scaling.ALPHA,
+    scaling.NOISE,
+    scaling.START,
+    attention_over_time.EXPERIMENT,
+    removal.EXPERIMENT,
+    scaling.CNN,
+    convergence.EXPERIMENT,
+    spatial.ASSOCIATION,
+    spatial.TRANSFER,
+)
 
-__all__ = ["CLAIMS", "EXPERIMENTS", "Experiment"]
+CLAIMS: tuple[Claim, ...] = tuple(claim for each in (*EXPERIMENTS, *LABORATORY) for claim in each.claims)
+
+__all__ = ["CLAIMS", "EXPERIMENTS", "LABORATORY", "Experiment"]

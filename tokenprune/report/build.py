@@ -9,13 +9,12 @@ from tokenprune import files as disk
 from tokenprune.drawing.style import slug, style
 from tokenprune.drawing.table import to_csv
 from tokenprune.errors import TokenpruneError
-from tokenprune.experiments import EXPERIMENTS
+from tokenprune.experiments import EXPERIMENTS, LABORATORY
 from tokenprune.report.collect import Report, collect
 from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_json
 from tokenprune.report.matrix_figure import matrix_figure
-from tokenprune.report.page import Part, page
+from tokenprune.report.page import Part, page, theory_page
 from tokenprune.report.theory.figures import figures as laboratory_figures
-from tokenprune.report.theory.page import page as laboratory_page
 from tokenprune.report.theory.rows import points as laboratory_rows
 from tokenprune.runs import atomic
 
@@ -54,6 +53,7 @@ def write(
             matrix = matrix_figure(report.matrix) if report.matrix.rows else None
             problems, parts = _parts(report)
             laboratory = [draw() for draw in laboratory_figures(report.laboratory)]
+            laboratory_parts = [Part(each, (), ()) for each in LABORATORY]
     finally:
         gc.unfreeze()
     drawings = [*([matrix] if matrix else []), *(drawing for part in parts for drawing in part.drawings), *laboratory]
@@ -73,7 +73,7 @@ def write(
     if report.runs:
         files["index.html"] = page(report, parts, matrix).encode()
     if report.laboratory:
-        files["theory.html"] = laboratory_page(report.laboratory, laboratory, trained=bool(report.runs)).encode()
+        files["theory.html"] = theory_page(report, laboratory_parts, laboratory).encode()
     files["report.json"] = to_json(
         as_json(report, points, laboratory_points)
     ).encode()  # last: it says what stands here

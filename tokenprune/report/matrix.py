@@ -1,4 +1,7 @@
-"""Verdicts as one matrix: claims down, for each kind of images and each site; depths across, then the trend."""
+"""Verdicts as one matrix: claims down, for each kind of images and each site; depths across, then the trend.
+
+Of the laboratory: claims and their variants down, for each setting.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,23 +119,23 @@ class Matrix:
         return [(row, cell) for row in self.rows for cell in row.cells if cell and cell.judged.verdict == verdict]
 
 
-def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Iterable[Study]) -> Matrix:
-    """All verdicts, those aside that compare nothing where others of their claim do. studies: those judged."""
+def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Sequence[Study]) -> Matrix:
+    """All verdicts but those that compare nothing where others of their claim do. studies: those judged, in order."""
     shown, left_out = _compared(verdicts)
-    sizes = {study.setting: study.size for study in studies}
+    by_setting = {study.setting: study for study in studies}
     depths = sorted({verdict.depth for verdict in shown})
     known = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in trends}
-    lines = _lines(shown, sizes)
+    lines = _lines(shown, by_setting)
     anchors: dict[str, int] = {}
     rows = []
     for claim in dict.fromkeys(verdict.claim for line in lines for verdict in line.values()):
         alike = [line for line in lines if next(iter(line.values())).claim == claim]
         firsts = [next((v for v in line.values() if v.effect is not None), next(iter(line.values()))) for line in alike]
-        for line, first, beside in zip(alike, firsts, _apart(firsts, sizes), strict=True):
+        for line, first, beside in zip(alike, firsts, _apart(firsts, by_setting), strict=True):
             rows.append(
                 Row(
                     _CLAIMS[claim],
-                    first.title,
+                    _label(first, by_setting),
                     _where(first),
                     " + ".join(dict.fromkeys(line[depth].recipe for depth in sorted(line))),
                     first.family,
@@ -188,7 +191,8 @@ def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
         for verdict in found:
             alike = [v for v in found if (v.family, v.depth) == (verdict.family, verdict.depth)]
             best = [v for v in alike if v.effect is not None or v.evidence or not v.site] or alike[:1]
-            if any(v is verdict for v in best) and (verdict.family in measured or not measured):
+            setting = verdict.of == "trials" or verdict.family in measured or not measured
+            if any(v is verdict for v in best) and setting:
                 shown.append(verdict)
             else:
                 place = _where(verdict) or f"{verdict.title} images"
@@ -199,20 +203,32 @@ def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:
     return shown, [f"{', '.join(claims)} at {place} ({why})" for (place, why), claims in places.items()]
 
 
-def _lines(verdicts: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> list[dict[int, Verdict]]:
+def _lines(verdicts: Sequence[Verdict], studies: Mapping[str, Study]) -> list[dict[int, Verdict]]:
     """Verdicts of one row each, by depth. What was measured nowhere joins a row of its family that lacks its depth."""
-    lines: dict[tuple[int, str, int, str, str], list[dict[int, Verdict]]] = {}
+    order = {setting: place for place, (setting, study) in enumerate(studies.items()) if study.laboratory}
+    lines: dict[tuple[int, str, int, str, int, str, str], list[dict[int, Verdict]]] = {}
     for verdict in sorted(verdicts, key=lambda v: v.effect is None):  # what a row is of, before what only joins one
-        images, _ = sizes.get(verdict.setting, (0, 0))
-        key = (_ORDER[verdict.claim], verdict.title, -images, verdict.family, _site_order(verdict))
+        setting, images = verdict.setting, _size(verdict, studies)[0]
+        variant, site = (verdict.variant or "", "") if setting in order else ("", _site_order(verdict))
+        place = (_ORDER[verdict.claim], variant, order.get(setting, 0))
+        key = (*place, verdict.title, -images, verdict.family, site)
         empty = verdict.effect is None and verdict.site is None
-        near = [found for other in sorted(lines) if other[:4] == key[:4] for found in lines[other]] if empty else []
+        near = [found for other in sorted(lines) if other[:6] == key[:6] for found in lines[other]] if empty else []
         free = [line for line in [*lines.get(key, []), *near] if verdict.depth not in line]
         if free:
             free[0][verdict.depth] = verdict
         else:
             lines.setdefault(key, []).append({verdict.depth: verdict})
     return [line for key in sorted(lines) for line in lines[key]]
+
+
+def _size(verdict: Verdict, studies: Mapping[str, Study]) -> tuple[int, int]:
+    """Training images and epochs; zeros where they are not known."""
+    return studies[verdict.setting].size if verdict.setting in studies else (0, 0)
+
+
+def _label(verdict: Verdict, studies: Mapping[str, Study]) -> str:
+    return studies[verdict.setting].label if verdict.setting in studies else verdict.title
 
 
 def _site_order(verdict: Verdict) -> str:
@@ -225,11 +241,11 @@ def _where(verdict: Verdict) -> str | None:
     return verdict.variant.removeprefix("site ") if verdict.variant else verdict.site
 
 
-def _apart(rows: Sequence[Verdict], sizes: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
-    """What tells each of a claim's rows from the others: images and site, and as much more as it takes."""
-    sized = [sizes.get(verdict.setting, (0, 0)) for verdict in rows]
+def _apart(rows: Sequence[Verdict], studies: Mapping[str, Study]) -> list[tuple[str, ...]]:
+    """What distinguishes each of a claim's rows: images or setting, site or variant, and as much more as it takes."""
+    sized = [_size(verdict, studies) for verdict in rows]
     kinds = [
-        [verdict.title for verdict in rows],
+        [_label(verdict, studies) for verdict in rows],
         [_where(verdict) or "" for verdict in rows],
         [f"{images:,} images" for images, _ in sized],
         [f"{epochs} epochs" for _, epochs in sized],

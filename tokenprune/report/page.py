@@ -1,12 +1,13 @@
 """The report as one HTML page that loads nothing: figures inline, light and dark, readable without a script."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tokenprune
-from tokenprune.claims import Published, RunData, TrainedStudy, Verdict
+from tokenprune.claims import Claim, Published, RunData, TrainedStudy, Verdict
 from tokenprune.drawing.numbers import DASH, Interval, bounds, duration, over_seeds, percent, pretty
 from tokenprune.drawing.style import Drawing, slug
 from tokenprune.drawing.table import Column, Table
@@ -15,9 +16,15 @@ from tokenprune.experiments import Experiment
 from tokenprune.experiments.series import measured
 from tokenprune.report import conclusion
 from tokenprune.report.collect import Report
-from tokenprune.report.commands import Commands
+from tokenprune.report.commands import Commands, train_command
 from tokenprune.report.html import figure, machines, resolved, template
 from tokenprune.report.matrix import SIGNS, Cell, Matrix, Row
+from tokenprune.report.theory import numbers
+from tokenprune.report.theory.collect import Laboratory
+from tokenprune.report.theory.numbers import tables
+from tokenprune.report.theory.parameters import parameters
+from tokenprune.report.theory.settings import Case
+from tokenprune.runs import TheoryFolder
 from tokenprune.statistics import wilson
 
 
@@ -32,37 +39,171 @@ class Part:
 
 def page(report: Report, parts: Sequence[Part], matrix_drawing: Drawing | None) -> str:
     """index.html"""
-    commands, matrix = Commands(report), report.matrix
-    settings = {study.setting: study for study in report.studies}
-    rows = dict(matrix.experiments)
-    return template("page.html.j2").render(
+    commands = Commands(report)
+    runs = _by_setting(report.runs)
+    pruned = any(run.prunes for run in report.runs)
+    links = {
+        study.folders: (_anchor(study.runs[0]), f"{study.recipe}, {describe(study.runs[0])}")
+        for study in report.studies
+    }
+    return _page(
+        report.matrix,
+        parts,
+        _Links(links, {run.folder.name: run.result.seed for run in report.runs}, commands.of),
         title="May these tokens go?",
         lead=_lead(report),
         notes=sorted({run.result.data.note for run in report.runs if run.result.data.note}),
-        depths=matrix.depths,
-        conclusion=conclusion.sentences(matrix),
+        caption=_CAPTION,
+        columns=[f"Depth {depth}" for depth in report.matrix.depths],
         models=conclusion.models(report.runs),
-        matrix=_matrix(matrix),
         matrix_figure=figure(matrix_drawing) if matrix_drawing else None,
-        paper=any(row.claim.published for row in matrix.rows),
-        trends=len(matrix.depths) > 1,
+        paper=any(row.claim.published for row in report.matrix.rows),
+        trends=len(report.matrix.depths) > 1,
+        silent=report.matrix.silent,
+        nothing=None if pruned else "Nothing here was pruned yet: `tokenprune prune` measures the curves.",
+        figures=[],
+        settings=[_setting(found, commands) for found in runs],
+        environments=machines(report.environments),
+        other=("theory.html", "Theory laboratory") if report.laboratory else None,
+        problems=report.problems,
+        files="points.csv, runs.csv, claims.csv",
+    )
+
+
+_CAPTION = (
+    "Effects are means over n training seeds with their 95 % interval: points of accuracy or share, k where the claim "
+    "is of an exponent. Supported always means that the effect lies above the claim’s threshold. Verdicts go by the p "
+    "shown, Holm-adjusted over all findings of a claim, at 5 %, and need three seeds; ~ marks what stays undecided "
+    "though its own interval leaves out the threshold."
+)
+_TREND = (
+    " Trend (I8): change of the effect per doubling of depth; it rises or falls where its p, Holm-adjusted over the "
+    "claim’s trends, is below 5 %."
+)
+
+
+@dataclass(frozen=True)
+class _Links:
+    """What is behind a verdict. settings: anchor and words, by the names of the runs. commands: of a verdict's "
+    "evidence."""
+
+    settings: Mapping[tuple[str, ...], tuple[str, str]]
+    seeds: Mapping[str, int]
+    commands: Callable[[Sequence[str]], str]
+
+
+def _page(matrix: Matrix, parts: Sequence[Part], links: _Links, **context: Any) -> str:
+    """The page of one matrix and its experiments."""
+    rows = dict(matrix.experiments)
+    context["caption"] += (_TREND if context["trends"] else "") + (
+        " What stands in the paper's column was not measured here." if context["paper"] else ""
+    )
+    return template("page.html.j2").render(
+        conclusion=conclusion.sentences(matrix),
+        matrix=_matrix(matrix),
         left_out=matrix.left_out,
-        silent=matrix.silent,
         experiments=[
-            _experiment(part, rows.get(part.experiment.number, []), settings, commands)
+            _experiment(part, rows.get(part.experiment.number, []), links)
             for part in parts
             if part.drawings or part.experiment.number in rows
         ],
-        no_curves=None
-        if any(run.prunes for run in report.runs)
-        else "Nothing here was pruned yet: `tokenprune prune` measures the curves.",
-        tables=[table for part in parts for table in part.tables],
-        settings=[_setting(runs, commands) for runs in _by_setting(report.runs)],
-        environments=machines(report.environments),
-        theory=bool(report.laboratory),
-        problems=report.problems,
+        tables=[*(table for part in parts for table in part.tables), *context.pop("tables", [])],
         version=tokenprune.__version__,
+        **context,
     )
+
+
+def theory_page(report: Report, parts: Sequence[Part], drawings: Sequence[Drawing]) -> str:
+    """theory.html. drawings: those of no experiment."""
+    laboratory = report.laboratory
+    folders = {folder.name: folder for folder, _ in laboratory.runs}
+    links = {
+        case.setting.folders: (slug("setting", case.first.setting), pretty(case.title)) for case in laboratory.cases
+    }
+    commands = {
+        name: train_command(laboratory.environments[name]) or case.setting.command(seed=result.seed)
+        for case in laboratory.cases
+        for name, result in zip(case.setting.folders, case.setting.results, strict=True)
+    }
+    unread = laboratory.unread
+    return _page(
+        laboratory.matrix,
+        parts,
+        _Links(
+            links,
+            {folder.name: result.seed for folder, result in laboratory.runs},
+            lambda evidence: "\n".join(dict.fromkeys(commands[name] for name in evidence if name in commands)),
+        ),
+        title="The theory laboratory",
+        lead=_laboratory_lead(laboratory),
+        notes=[f"No claim reads {', '.join(unread)}: figures and numbers only."] if unread else [],
+        caption="Effects with their 95 % interval: bootstrap over trials for N50, iterations and rates, Student's t "
+        "for "
+        "the growth of curves; verdicts go by the interval and Holm-adjusted p at 5 %.",
+        columns=["Effect"],
+        models=None,
+        matrix_figure=None,
+        paper=False,
+        trends=False,
+        silent=(),
+        nothing=None,
+        figures=[figure(drawing) for drawing in drawings],
+        tables=[_as_table(table) for table in (*tables(laboratory), *parameters(laboratory.cases))],
+        settings=[
+            _laboratory_setting(case, [commands[name] for name in case.setting.folders], folders)
+            for case in laboratory.cases
+        ],
+        environments=machines(laboratory.environments),
+        other=("index.html", "Trained models") if report.runs else None,
+        problems=laboratory.problems,
+        files="theory.csv, claims.csv",
+    )
+
+
+def _as_table(found: numbers.Table) -> Table:
+    looks = [
+        "published"
+        if found.published is not None and place >= found.published
+        else "word"
+        if place == 0 or (found.words is not None and place >= found.words)
+        else ""
+        for place in range(len(found.head))
+    ]
+    columns = tuple(Column(name, look=look) for name, look in zip(found.head, looks, strict=True))
+    return Table(found.title, found.caption, columns, found.rows)
+
+
+def _laboratory_lead(laboratory: Laboratory) -> str:
+    models = sum(result.models for _, result in laboratory.runs)
+    seconds = sum(result.seconds for _, result in laboratory.runs)
+    return " · ".join(
+        [
+            counted(len(laboratory.runs), "finished run"),
+            counted(len(laboratory.cases), "setting"),
+            ", ".join(dict.fromkeys(case.setting.experiment for case in laboratory.cases)),
+            f"{counted(models, 'model')} in {duration(seconds)}",
+        ]
+    )
+
+
+def _laboratory_setting(
+    case: Case[Any], commands: Sequence[str], folders: Mapping[str, TheoryFolder]
+) -> dict[str, Any]:
+    study = case.setting
+    seconds = sum(result.seconds for result in study.results)
+    return {
+        "anchor": slug("setting", study.setting),
+        "title": pretty(case.title),
+        "accuracy": counted(len(study.results), "seed"),
+        "facts": pretty(
+            f"setting {study.setting} · {study.title} · {counted(study.models, 'model')} in {duration(seconds)} on "
+            f"{case.first.device} · {', '.join(study.folders)}"
+        ),
+        "runs": None,
+        "groups": [],
+        "commands": "\n".join(dict.fromkeys(commands)),
+        "recipe": resolved(folders[study.folders[0]]),
+    }
 
 
 def _lead(report: Report) -> str:
@@ -92,7 +233,7 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
             "experiment": row.claim.experiment,
             "first": place == 0,
             "name": pretty(row.claim.name),
-            "where": _label(row),
+            "where": pretty(_label(row)),
             "published": _published(row.claim.published),
             "cells": [cell and _verdict(cell) for cell in row.cells],
             "trend": None
@@ -105,12 +246,7 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
     ]
 
 
-def _experiment(
-    part: Part,
-    claims: Sequence[tuple[Any, Sequence[Row]]],
-    settings: Mapping[str, TrainedStudy],
-    commands: Commands,
-) -> dict[str, Any]:
+def _experiment(part: Part, claims: Sequence[tuple[Claim, Sequence[Row]]], links: _Links) -> dict[str, Any]:
     """Its figures, and for each cell of the matrix the sentence, the runs and the commands that repeat them."""
     return {
         "number": part.experiment.number,
@@ -126,8 +262,8 @@ def _experiment(
                 "in_short": in_short(rows),
                 "rows": [
                     {
-                        "label": _label(row, row.recipe),
-                        "cells": [_cell(cell, part, settings, commands) for cell in row.cells if cell],
+                        "label": pretty(_label(row, row.recipe)),
+                        "cells": [_cell(cell, part, links) for cell in row.cells if cell],
                     }
                     for row in rows
                 ],
@@ -137,16 +273,17 @@ def _experiment(
     }
 
 
-def _cell(cell: Cell, part: Part, settings: Mapping[str, TrainedStudy], commands: Commands) -> dict[str, Any]:
+def _cell(cell: Cell, part: Part, links: _Links) -> dict[str, Any]:
     verdict = cell.judged
     names = dict.fromkeys(name.partition("/")[0] for name in verdict.evidence)
-    read = [study for study in settings.values() if any(name in names for name in study.folders)]
+    read = {folders: link for folders, link in links.settings.items() if any(name in names for name in folders)}
+    todo = itertools.groupby((verdict.todo or "").splitlines(), lambda line: line.startswith(("tokenprune ", "#")))
     return {
         **_verdict(cell),
-        "depth": verdict.depth,
+        "place": f"depth {verdict.depth} " if verdict.of == "seeds" else "",
         "images": None if verdict.images is None else counted(verdict.images, "test image"),
         "why": pretty(verdict.why),
-        "todo": verdict.todo,
+        "todo": [(command, "\n".join(lines)) for command, lines in todo],
         "figures": [
             {"name": drawing.name, "title": drawing.title.partition(":")[0]}
             for drawing in part.drawings
@@ -156,13 +293,13 @@ def _cell(cell: Cell, part: Part, settings: Mapping[str, TrainedStudy], commands
         "count": counted(len(names), "run"),
         "settings": [
             {
-                "anchor": _anchor(study.runs[0]),
-                "text": f"{study.recipe}, {describe(study.runs[0])}",
-                "seeds": ", ".join(str(run.result.seed) for run in study.runs if run.folder.name in names),
+                "anchor": anchor,
+                "text": text,
+                "seeds": ", ".join(str(links.seeds[name]) for name in folders if name in names),
             }
-            for study in read
+            for folders, (anchor, text) in read.items()
         ],
-        "commands": commands.of(verdict.evidence),
+        "commands": links.commands(verdict.evidence),
     }
 
 
@@ -181,7 +318,8 @@ def in_short(rows: Sequence[Row]) -> str | None:
         for row in rows:
             depths = [str(cell.judged.depth) for cell in row.cells if cell and cell.judged.verdict == verdict]
             if depths:
-                places.append(f"{_label(row)} at depth {', '.join(depths)}")
+                at = "" if row.claim.laboratory else f" at depth {', '.join(depths)}"
+                places.append(f"{pretty(_label(row))}{at}")
         if places:
             said.append(f"{verdict}: {'; '.join(places)}.")
     return " ".join(f"{words[0].upper()}{words[1:]}" for words in said)
@@ -206,13 +344,14 @@ def _verdict(cell: Cell) -> dict[str, Any]:
         "p": cell.p,
         "effect": None if cell.effect == DASH else cell.effect,
         "interval": None if cell.interval == DASH else cell.interval,
-        "seeds": cell.judged.n,
+        "n": counted(cell.judged.n, "trial") if cell.judged.of == "trials" else f"n {cell.judged.n}",
+        "beside": pretty(cell.judged.beside or "") if cell.judged.of == "trials" else "",
     }
 
 
 def _label(row: Row, *first: str) -> str:
     """Images, site, and what else distinguishes the row from the claim's others."""
-    site = f"site {row.where}" if row.where else ""
+    site = f"site {row.where}" if row.where and not row.claim.laboratory else row.where or ""
     parts = (*first, row.data, site, *(part for part in row.beside if part != row.where))
     return ", ".join(dict.fromkeys(filter(None, parts)))
 

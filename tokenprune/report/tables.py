@@ -14,7 +14,7 @@ from tokenprune.drawing.table import Column, Table, rich_table
 from tokenprune.experiments import EXPERIMENTS
 from tokenprune.report.collect import Report
 from tokenprune.report.matrix import ARROWS, NEAR, Cell, Matrix, Row
-from tokenprune.report.theory.tables import table as laboratory_table
+from tokenprune.report.theory.collect import Laboratory
 from tokenprune.statistics import wilson
 
 _RUNS = 24  # more are too many for a table; the page and runs.csv have them
@@ -29,7 +29,28 @@ def table(report: Report) -> list[Any]:
     if report.runs:
         tables = [table for each in EXPERIMENTS for table in each.tables(report.studies, report.verdicts)]
         found = [*_claims(report.matrix), _runs(report), *(table.terminal() for table in tables)]
-    return [*found, *([laboratory_table(report.laboratory)] if report.laboratory else [])]
+    return [*found, *([_laboratory(report.laboratory)] if report.laboratory else [])]
+
+
+def _laboratory(laboratory: Laboratory) -> RichTable:
+    """Claims and their variants, a row per setting."""
+    found = rich_table("Theory laboratory (effects with 95 % interval; shares in points)")
+    found.add_column("claim", overflow="fold", width=19)
+    found.add_column("setting", overflow="fold", ratio=1)
+    found.add_column("verdict", no_wrap=True)
+    found.add_column("effect", overflow="fold", width=24)
+    last = ""
+    for row in laboratory.matrix.rows:
+        name = f"{row.claim.experiment} {row.where or row.claim.id.removeprefix('theory-')}"
+        for cell in filter(None, row.cells):
+            interval = f" ({cell.interval})" if cell.judged.low is not None else ""
+            verdict = Text(cell.judged.verdict, style=_COLORS[cell.judged.verdict])
+            beside = ", ".join(part for part in row.beside if part != row.where) or row.data
+            found.add_row(Text("" if name == last else name), Text(beside), verdict, Text(f"{cell.effect}{interval}"))
+        last = name
+    if laboratory.unread:
+        found.caption = Text(f"No claim reads {', '.join(laboratory.unread)}: figures and numbers only.")
+    return found
 
 
 def _runs(report: Report) -> Any:

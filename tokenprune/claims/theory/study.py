@@ -42,6 +42,13 @@ _ALWAYS = ("data.count", "model.neurons", "train.batch_size", "train.step_size")
 _LONG = 4
 
 
+DEFAULT = "default setting"
+
+_SECTIONS = ("data.", "model.", "train.")
+#: Of the experiments' own sections: how a model is judged, not which models there are.
+_JUDGED = ("success", "test_samples")
+
+
 @dataclass(frozen=True)
 class LaboratoryStudy(Generic[Result]):
     """Results of one experiment that differ only by seed, and the names of the folders they were read from."""
@@ -85,6 +92,11 @@ class LaboratoryStudy(Generic[Result]):
         always = [key for key in _ALWAYS if not (self.experiment == "time" and key == "train.step_size")]
         other = [key for key in here if key not in _ALWAYS and here[key] != default.get(key)]
         return ", ".join(said(key, here[key]) for key in (*always, *other) if key in here)
+
+    @property
+    def label(self) -> str:
+        """What is otherwise than in the default recipe, in words."""
+        return label(self.first.recipe)
 
     def differences(self, other: "LaboratoryStudy[Any]") -> str:
         """What is otherwise in `other`, in words; the number of trials aside."""
@@ -155,6 +167,50 @@ def _nearest(experiment: str, name: str, wanted: Mapping[str, Any]) -> tuple[str
     }
     best = min(changes, key=lambda source: (len(changes[source]), source != name))
     return best, changes[best]
+
+
+def label(recipe: dict[str, Any]) -> str:
+    """What is otherwise than in the default recipe, in words."""
+    standard = _defaults(recipe["experiment"])
+    words = [_words(key, value, standard[key]) for key, value in _differences(recipe).items()]
+    return ", ".join(words) or DEFAULT
+
+
+def speed_only(recipe: dict[str, Any]) -> bool:
+    """Whether at most the batch and the step size are otherwise than in the default recipe."""
+    return set(_differences(recipe)) <= {"train.batch_size", "train.step_size"}
+
+
+def rank(recipe: dict[str, Any]) -> tuple[int, list[int]]:
+    """Settings with fewer differences first, then by the order of the keys in a recipe."""
+    keys = list(flat(recipe))
+    found = [keys.index(key) for key in _differences(recipe)]
+    return len(found), found
+
+
+def _differences(recipe: dict[str, Any]) -> dict[str, Any]:
+    standard = _defaults(recipe["experiment"])
+    return {
+        key: value
+        for key, value in flat(recipe).items()
+        if key in standard and value != standard[key] and _counts(recipe["experiment"], key)
+    }
+
+
+def _counts(experiment: str, key: str) -> bool:
+    if key == "model.kind" or (experiment == "time" and key == "train.step_size"):  # an axis there
+        return False
+    return key.startswith(_SECTIONS) or key.rpartition(".")[2] in _JUDGED
+
+
+def _words(key: str, value: Any, standard: Any) -> str:
+    if key == "train.step_size":  # experiments differ in theirs
+        ratio = value / standard
+        return {0.5: "half the step size", 2.0: "twice the step size"}.get(ratio, f"step size times {ratio:.3g}")
+    last = key.rpartition(".")[2]
+    if last == "test_samples":
+        return f"{value} test samples"
+    return f"success at {value:g}" if last == "success" else said(key, value)
 
 
 def said(key: str, value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
 from tokenprune.experiments import CLAIMS
 from tokenprune.report import environment
+from tokenprune.report.matrix import Matrix, matrix
 from tokenprune.report.theory.settings import Case, cases
 from tokenprune.theory.folder import TheoryFolder
 from tokenprune.theory.result import TheoryResult
@@ -23,8 +24,15 @@ class Laboratory:
     runs: tuple[tuple[TheoryFolder, TheoryResult], ...]
     cases: tuple[Case[Any], ...]
     verdicts: tuple[Verdict, ...]
+    matrix: Matrix
     environments: dict[str, dict[str, Any]]
     problems: tuple[str, ...]
+
+    @property
+    def unread(self) -> list[str]:
+        """Recipes whose results no claim reads."""
+        read = {folder for verdict in self.verdicts for folder in verdict.evidence}
+        return list(dict.fromkeys(c.first.name for c in self.cases if not read.intersection(c.setting.folders)))
 
     def __bool__(self) -> bool:
         return bool(self.runs)
@@ -36,10 +44,13 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
     runs = [(folder, result) for folder, result in found if names is None or folder.name in names]
     studies = laboratory_studies((folder.name, result) for folder, result in runs)
     environments, unread = environment.read_all(folder for folder, _ in runs)
+    verdicts = judge(studies, CLAIMS)
+    ordered = cases(runs)
     return Laboratory(
         tuple(runs),
-        tuple(cases(runs)),
-        tuple(judge(studies, CLAIMS)),
+        tuple(ordered),
+        tuple(verdicts),
+        matrix(verdicts, (), [case.setting for case in ordered]),
         environments,
         (*problems, *unread),
     )

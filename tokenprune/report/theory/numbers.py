@@ -9,6 +9,7 @@ from tokenprune.claims.published import ATTENTION, EXPONENTS, PHASE_VIT, REMOVAL
 from tokenprune.claims.theory.attention import diverged
 from tokenprune.claims.theory.scaling import training_time
 from tokenprune.complexity import lack_of_fit
+from tokenprune.drawing.numbers import estimate
 from tokenprune.report.numbers import DASH, p_value, plain
 from tokenprune.report.series import Interval
 from tokenprune.report.theory import series
@@ -18,7 +19,6 @@ from tokenprune.report.theory.phases import details_of, exponent, published_expo
 from tokenprune.report.theory.series import Phase
 from tokenprune.report.theory.settings import Case, names, of
 from tokenprune.report.theory.spatial import ARMS, BUILT
-from tokenprune.report.theory.verdicts import estimate
 from tokenprune.report.theory.words import AXES, KINDS, METHODS, lost, trials
 from tokenprune.theory.attention import AttentionResult
 from tokenprune.theory.phase import PhaseResult

@@ -8,11 +8,12 @@ import numpy as np
 
 from tokenprune.claims import Verdict
 from tokenprune.claims.published import EXPONENTS, PHASE_VIT
+from tokenprune.claims.theory.study import speed_only
 from tokenprune.report.series import Interval
 from tokenprune.report.style import INK, MUTED, PAPER, RED, Drawing
 from tokenprune.report.theory import layout, series
 from tokenprune.report.theory.series import Phase
-from tokenprune.report.theory.settings import names, speed_only
+from tokenprune.report.theory.settings import names
 from tokenprune.report.theory.words import AXES, KINDS, spread
 
 if TYPE_CHECKING:
