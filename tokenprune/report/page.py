@@ -24,8 +24,8 @@ from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.numbers import tables
 from tokenprune.report.theory.parameters import parameters
 from tokenprune.report.theory.settings import Case
-from tokenprune.runs import TheoryFolder
 from tokenprune.statistics import wilson
+from tokenprune.theory.folder import TheoryFolder
 
 
 @dataclass(frozen=True)
