@@ -13,7 +13,7 @@ from tokenprune.claims.judge import outcome
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.experiments import CLAIMS
 from tokenprune.statistics import holm
-from tokenprune.theory.schema import load_theory_recipe
+from tokenprune.theory.load import load_theory_recipe
 
 SAMPLES = [40, 80, 120, 160, 200, 240, 280, 320, 360, 400]
 

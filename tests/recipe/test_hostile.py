@@ -8,7 +8,7 @@ import pytest
 from tokenprune.errors import UsageError
 from tokenprune.recipe import RecipeError, find_recipe, load_recipe, parse_recipe
 from tokenprune.recipe.sweep import load_sweep
-from tokenprune.theory.schema import experiment_of
+from tokenprune.theory.load import experiment_of
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 10)}]\n" for i in range(12)

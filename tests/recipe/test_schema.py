@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 from tokenprune import theory
 from tokenprune.recipe import Recipe, RecipeError, load_recipe, parse_recipe
 from tokenprune.recipe.schema import RECORDED
-from tokenprune.recipe.section import YOUNGER, Section, identifying, is_section
+from tokenprune.section import YOUNGER, Section, identifying, is_section
 from tokenprune.theory.spatial import SpatialRecipe
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

@@ -7,7 +7,7 @@ from tokenprune.recipe import Recipe, copy_recipe, dump_recipe, find_recipe, loa
 from tokenprune.recipe import shipped_recipes as shipped
 from tokenprune.recipe.document import keys
 from tokenprune.theory import experiment as named
-from tokenprune.theory.schema import experiment_of, load_theory_recipe
+from tokenprune.theory.load import experiment_of, load_theory_recipe
 
 
 def test_the_expected_ones_are_there():

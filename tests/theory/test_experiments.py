@@ -17,9 +17,10 @@ from tokenprune.recipe import Loaded
 from tokenprune.theory import attention, phase
 from tokenprune.theory.attention import AttentionCurve, AttentionRecipe, AttentionResult
 from tokenprune.theory.folder import TheoryFolder
+from tokenprune.theory.load import load_theory_recipe
 from tokenprune.theory.phase import PhaseResult
 from tokenprune.theory.run import theory_run
-from tokenprune.theory.schema import TheoryRecipe, load_theory_recipe
+from tokenprune.theory.schema import TheoryRecipe
 from tokenprune.theory.shallow import Descent, Shallow, Tokens
 from tokenprune.theory.sparsify import SparsifyResult
 from tokenprune.theory.time import TimeResult

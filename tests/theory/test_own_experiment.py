@@ -10,8 +10,8 @@ import pytest
 
 from tokenprune import pack, theory
 from tokenprune.claims import read_theory
+from tokenprune.theory.load import experiment_of, load_theory_recipe
 from tokenprune.theory.run import theory_run
-from tokenprune.theory.schema import experiment_of, load_theory_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "theory.md"
 

@@ -9,8 +9,8 @@ from reference_spatial import association as slow_association
 from reference_spatial import gradients, loss, margin
 
 from tokenprune.recipe import RecipeError
+from tokenprune.theory.load import load_theory_recipe
 from tokenprune.theory.run import theory_run
-from tokenprune.theory.schema import load_theory_recipe
 from tokenprune.theory.spatial import Positional, SpatialPatches, SpatialRecipe, SpatialResult, plan
 from tokenprune.theory.spatial.data import direction, draw, partition
 from tokenprune.theory.spatial.network import PositionalViT, association

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from tokenprune.bench.timing import Ratio, interleaved
+from tokenprune.theory.load import load_theory_recipe
 from tokenprune.theory.phase import PhaseRecipe
 from tokenprune.theory.run import theory_run
-from tokenprune.theory.schema import load_theory_recipe
 from tokenprune.theory.tokens import draw
 
 PROMISED_SECONDS = 30.0

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from tokenprune.cli.interrupt import at_once, by_exception, never
 
-_PLAIN = {"−": "-", "–": "-", "—": "-", "…": "...", "·": "*", "×": "x", "→": "->", "√": "sqrt ", "≥": ">=", "≤": "<="}
+_PLAIN = {"−": "-", "–": "-", "—": "-", "─": "-", "…": "...", "·": "*", "×": "x", "→": "->"}
+_PLAIN |= {"√": "sqrt ", "≥": ">=", "≤": "<="}
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:

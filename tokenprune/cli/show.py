@@ -2,25 +2,28 @@
 
 import json as _json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from tokenprune.errors import counted
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tokenprune.pipeline import DryRun
     from tokenprune.recipe import Loaded
     from tokenprune.runs import MeasureResult, PrunePoint, PruneResult, RunFolder
 
 
 DASH = "–"  # in ranges, and for missing values
+
+#: Words are whole wherever lines are wrapped.
+_WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def json(value: Any) -> None:
@@ -39,37 +42,41 @@ def rows(
 
     Words are never broken: where the longest of all columns do not fit side by side, each row is a block of lines.
     """
-    console = Console(highlight=False, markup=False, width=columns() or 120)
-    if _narrowest(names, values) > console.width:
-        if title:
-            print(textwrap.fill(title, console.width, break_long_words=False, break_on_hyphens=False), end="\n\n")
-        print("\n\n".join(_block(names, row, console.width) for row in values))
+    most, gap = columns() or 120, 1 if numbers else 2
+    if title:
+        print(textwrap.fill(title, most, **_WHOLE))
+    cells = list(zip(names, *values, strict=True))
+    least = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells]
+    if sum(least) + 2 * len(names) > most:
+        print("\n" * bool(title) + "\n\n".join(_block(names, row, most) for row in values))
         return
-    look: Any = {"box": SIMPLE_HEAD, "padding": (0, 0 if numbers else 1, 0, 0), "pad_edge": False, "show_edge": False}
-    table = Table(title=title or None, title_justify="left", **look)
-    for name in names:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    widths = [max(map(len, column)) for column in cells]
+    while sum(widths) + gap * (len(names) - 1) > most:  # the widest gives way
+        widest = max((i for i in range(len(names)) if widths[i] > least[i]), key=widths.__getitem__)
+        widths[widest] -= 1
+
+    def show(row: Sequence[str]) -> None:
+        wrapped = [textwrap.wrap(cell, width, **_WHOLE) for cell, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*wrapped, fillvalue=""):
+            told = zip(names, line, widths, strict=True)
+            padded = [cell.rjust(width) if name in numbers else cell.ljust(width) for name, cell, width in told]
+            print((" " * gap).join(padded).rstrip())
+
+    show(names)
+    print("─" * (sum(widths) + gap * (len(names) - 1)))
     for row in values:
-        table.add_row(*row)
-    console.print(table)
+        show(row)
 
 
 def columns() -> int | None:
     """Columns of the terminal; None where a pipe has no width."""
-    return Console().width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
-
-
-def _narrowest(names: Sequence[str], values: Sequence[Sequence[str]]) -> int:
-    columns = zip(*([names] if names else []), *values, strict=True)
-    return sum(max(len(word) for cell in column for word in cell.split() or [""]) for column in columns) + 2 * len(
-        names
-    )
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
 
 
 def _block(names: Sequence[str], row: Sequence[str], width: int) -> str:
     """A row of a table as lines of a name and a value each."""
     left = min(max(map(len, names)) + 2, width // 2)
-    look: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * left}
+    look: Any = {**_WHOLE, "subsequent_indent": " " * left}
     return "\n".join(
         textwrap.fill(f"{name:<{left - 1}} {cell}", width, **look)
         for name, cell in zip(names, row, strict=True)
@@ -79,6 +86,9 @@ def _block(names: Sequence[str], row: Sequence[str], width: int) -> str:
 
 def tables(renderables: Sequence[Any]) -> None:
     """A report's tables, which are made for 80 columns: in fewer each row is a block of lines."""
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(highlight=False, markup=False)
     for renderable in renderables:
         if console.width < 80 and isinstance(renderable, Table):
@@ -88,7 +98,7 @@ def tables(renderables: Sequence[Any]) -> None:
         console.print()
 
 
-def _blocks(table: Table, width: int) -> str:
+def _blocks(table: "Table", width: int) -> str:
     names = [str(column.header).replace("\n", " ") for column in table.columns]
     values = zip(*(map(str, column.cells) for column in table.columns), strict=True)
     ends = [textwrap.fill(str(text), width, break_on_hyphens=False) for text in (table.title, table.caption) if text]

@@ -86,7 +86,7 @@ def theory(
         from tokenprune.recipe import RecipeError
         from tokenprune.runs import run_name
         from tokenprune.theory.folder import TheoryFolder
-        from tokenprune.theory.schema import load_theory_recipe
+        from tokenprune.theory.load import load_theory_recipe
 
     short = {f"run.seed={seed}": "--seed", f"run.device={device}": "--device", **given}
     try:

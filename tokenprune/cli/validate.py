@@ -26,7 +26,7 @@ def validate(
     from tokenprune.errors import UsageError
     from tokenprune.recipe import dump_recipe
     from tokenprune.recipe.sweep import is_sweep
-    from tokenprune.theory.schema import experiment_of, load_theory_recipe
+    from tokenprune.theory.load import experiment_of, load_theory_recipe
 
     if is_sweep(recipe):
         identity: dict[str, Any] = _sweep(recipe, scale, settings or ())

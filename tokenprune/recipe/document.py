@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from tokenprune.recipe.grid import Measure, Scale, Sweep
 from tokenprune.recipe.schema import Recipe
-from tokenprune.recipe.section import Section, is_section
+from tokenprune.section import Section, is_section
 from tokenprune.theory import EXPERIMENTS
 from tokenprune.theory import experiment as experiment_named
 

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from tokenprune.errors import shortened
 from tokenprune.recipe.schema import SITES
-from tokenprune.recipe.section import Ratio, Section, Sited
+from tokenprune.recipe.sited import Sited
+from tokenprune.section import Ratio, Section
 
 #: More could not be trained, and would take long to list.
 _CELLS = 10_000

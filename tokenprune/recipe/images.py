@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tokenprune.errors import nearest, shortened
-from tokenprune.recipe.section import YOUNGER, Named, Section, Share
+from tokenprune.section import YOUNGER, Named, Section, Share
 
 #: Data sets by name; any other source is a path to an .npz.
 SOURCES = {

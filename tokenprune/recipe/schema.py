@@ -12,9 +12,10 @@ from tokenprune.errors import UsageError, nearest, shortened
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
-from tokenprune.recipe.section import YOUNGER, Named, Ratio, Section, Sited, identifying
 from tokenprune.recipe.site import Schedule
+from tokenprune.recipe.sited import Sited
 from tokenprune.recipe.timm_names import check_name
+from tokenprune.section import YOUNGER, Named, Ratio, Section, identifying
 
 SITES = "input (by attention of the last block), input:mean, input:rollout, before:BLOCKS or after:BLOCKS"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tokenprune.recipe.section import Section, Share
+from tokenprune.section import Section, Share
 from tokenprune.theory.schema import TheoryRecipe
 
 Removal = Literal["random", "irrelevant", "noisy", "magnitude"]

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from tokenprune import theory
 from tokenprune.errors import counted
 from tokenprune.recipe import shipped_recipes
+from tokenprune.theory.load import load_theory_recipe
 from tokenprune.theory.result import TheoryResult
-from tokenprune.theory.schema import load_theory_recipe
 
 Result = TypeVar("Result", bound=TheoryResult)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from tokenprune import theory
 from tokenprune.claims.theory.study import flat
-from tokenprune.recipe.section import Section
 from tokenprune.report.theory.numbers import Table
 from tokenprune.report.theory.settings import Case
 from tokenprune.report.theory.words import pretty
+from tokenprune.section import Section
 
 _CHOSEN = " (chosen)"
 

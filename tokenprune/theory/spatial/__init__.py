@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tokenprune.recipe.section import Section, Share
+from tokenprune.section import Section, Share
 from tokenprune.theory.base import Experiment
 from tokenprune.theory.plan import Chunk, ChunkPlan, Output, chunked
 from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult, measured

@@ -1,21 +1,11 @@
 """The base of all sections of a recipe: immutable, strict, known keys only."""
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tokenprune.errors import UsageError, shortened
-from tokenprune.recipe.site import InputScores, Schedule
+from tokenprune.errors import shortened
 
 
 def _at_home(path: str) -> str:
@@ -52,43 +42,6 @@ class Section(BaseModel):
             return tree
         empty = {key for key, value in tree.items() if value is None and is_section(cls, key)}
         return {key: {} if key in empty else value for key, value in tree.items()}
-
-
-class Sited(Section):
-    """A section with a pruning site. Files and hashes have, since before `input:rollout`, a second key for its scores.
-
-    That key is `input_scores`: last, mean or rollout.
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def _join(cls, tree: Any) -> Any:
-        if not isinstance(tree, dict) or "input_scores" not in tree:
-            return tree
-        tree = dict(tree)
-        scores = tree.pop("input_scores")
-        if scores not in (None, *get_args(InputScores)):
-            raise ValueError(f"input_scores: found {shortened(repr(scores))}, must be last, mean or rollout")
-        if tree.get("site") == "input" and scores is not None:
-            tree["site"] = str(Schedule("input", scores=scores))
-        return tree
-
-    @field_validator("site", check_fields=False)
-    @classmethod
-    def _site(cls, value: str | None) -> str | None:
-        """As `Schedule` writes it, so that `input:last` and `input` are one site; ValueError if it is none."""
-        try:
-            return value if value is None else str(Schedule.parse(value))
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-
-    @model_serializer(mode="wrap")
-    def _split(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        tree: dict[str, Any] = dump(self)
-        if tree.get("site") is not None:
-            tree["site"], scores = Schedule.parse(tree["site"]).recorded
-            tree["input_scores"] = scores or "last"
-        return tree
 
 
 def identifying(section: Section, tree: dict[str, Any]) -> dict[str, Any]:
