@@ -122,8 +122,18 @@ def _known(recipe: object, name: str, seed: int, models: int) -> dict:
     }
 
 
+def studies(*results):
+    return laboratory_studies((f"run-{index}", result) for index, result in enumerate(results))
+
+
+def study(*results):
+    """Of results that differ by their seed alone."""
+    (found,) = studies(*results)
+    return found
+
+
 def judged(*results):
-    return judge(laboratory_studies((f"run-{index}", result) for index, result in enumerate(results)), CLAIMS)
+    return judge(studies(*results), CLAIMS)
 
 
 def only(*results, number, variant=None):

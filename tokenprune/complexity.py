@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 Array = np.ndarray
-Table = Sequence[Sequence[int]]
+Table = Sequence[Sequence[int]] | Array
 
 _RIDGE = 1e-6
 #: The line's N50^-1/2 is cut off here, in units of the grid's own: N50 a million times the middle of the grid.

@@ -11,6 +11,9 @@ from theory_factories import judged, only
 from tokenprune.claims import judge
 from tokenprune.claims.judge import outcome
 from tokenprune.claims.published import PHASE_VIT
+from tokenprune.claims.theory.convergence import analyse
+from tokenprune.claims.theory.removal import ratios
+from tokenprune.claims.theory.scaling import fit, published_fit
 from tokenprune.experiments import CLAIMS
 from tokenprune.statistics import holm
 from tokenprune.theory.load import load_theory_recipe
@@ -41,14 +44,15 @@ def test_alpha_needs_an_exponent_between_zero_and_two(exponent, said):
 
 
 def test_the_published_diagram_itself_exceeds_the_bound_of_alpha():
-    """Judged as ours are. Its exponent is in the details of every verdict beside ours."""
-    verdict = only(make.phase(counts=PHASE_VIT.successes), number="T1")
+    """Judged as ours are."""
+    result = make.phase(counts=PHASE_VIT.successes)
+    verdict, found = only(result, number="T1"), fit(make.study(result))
     assert verdict.verdict == "refuted"
     assert verdict.effect == pytest.approx(5.59, abs=0.02)
-    assert verdict.details["published"]["exponent"] == verdict.effect
-    assert verdict.details["offset"] == verdict.details["published"]["offset"] == pytest.approx(0.2, abs=0.01)
-    assert verdict.details["n50"][0] is None
-    assert verdict.details["bound"][0] == "< 40"
+    assert published_fit().law.estimate == verdict.effect
+    assert found.pole == published_fit().pole == pytest.approx(0.2, abs=0.01)
+    assert found.columns.n50[0] is None
+    assert found.columns.bound[0] == "< 40"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,9 @@ def test_seeds_of_a_setting_are_pooled():
     first, second = make.phase(power(1.5), seed=0), make.phase(power(1.5), seed=1)
     pooled, one = only(first, second, number="T1"), only(first, number="T1")
     assert (pooled.n, pooled.models, pooled.evidence) == (40, 4400, ("run-0", "run-1"))
-    assert np.array_equal(pooled.details["successes"], np.add(first.successes(), second.successes()))
+    study = make.study(first, second)
+    assert np.array_equal(study.loss, np.concatenate([first.loss, second.loss], axis=2))
+    assert np.array_equal(study.successes, np.add(first.successes(), second.successes()))
     assert pooled.high - pooled.low < 0.85 * (one.high - one.low)
 
 
@@ -148,12 +154,14 @@ def test_noise_and_start_need_a_falling_line(axis, number):
         "values": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
         "samples": [50, 70, 100, 140, 200, 280, 400, 560],
     }
-    falling = only(make.phase(lambda tau: (0.12 - 0.1 * tau) ** -2, grid=grid), number=number)
+    result = make.phase(lambda tau: (0.12 - 0.1 * tau) ** -2, grid=grid)
+    falling = only(result, number=number)
     assert falling.verdict == "supported"
     assert falling.low < -0.1 < falling.high
-    assert falling.details["zero"] == pytest.approx(1.2, rel=0.15)
-    rising = only(make.phase(lambda tau: (0.06 + 0.1 * tau) ** -2, grid=grid), number=number)
-    assert (rising.verdict, rising.details["zero"]) == ("refuted", None)
+    assert fit(make.study(result)).pole == pytest.approx(1.2, rel=0.15)
+    result = make.phase(lambda tau: (0.06 + 0.1 * tau) ** -2, grid=grid)
+    assert only(result, number=number).verdict == "refuted"
+    assert fit(make.study(result)).pole is None
     flat = only(make.phase(lambda tau: 150, grid=grid), number=number)
     assert flat.verdict == "undecided"
     assert {v.experiment for v in judged(make.phase(lambda tau: 150, grid=grid))} == {number}
@@ -177,8 +185,8 @@ def test_the_cnn_is_compared_with_the_vit_on_the_same_data_and_training():
     assert found["L = 20"].low < 2.0 < found["L = 20"].high
     assert set(found["L = 20"].evidence) == {"run-0", "run-2"}
     assert found["L = 20"].models == 2200 + 11 * 7 * 20
-    details = found["L = 20"].details
-    assert found["L = 20"].effect == pytest.approx(details["cnn"]["exponent"] - details["vit"]["exponent"])
+    vit, other = (fit(make.study(results[index])).law.estimate for index in (0, 2))
+    assert found["L = 20"].effect == pytest.approx(other - vit)
 
 
 def test_networks_with_other_trials_or_axis_values_are_no_pair():
@@ -205,7 +213,7 @@ def test_models_that_diverged_ask_for_smaller_steps_and_not_for_more():
     assert "480 models diverged" in lost.todo
     assert "convergence.step_sizes=[0.15,0.3,0.6]" in lost.todo
     assert "convergence.iterations" not in lost.todo
-    assert (lost.details["given_up"], lost.details["diverged"]) == (480, 480)
+    assert analyse(make.study(never)).given_up.sum() == 480
     both = only(never.model_copy(update={"diverged": 20}), number="T7")
     assert "convergence.step_sizes" in both.todo
     assert "convergence.iterations=6400" in both.todo
@@ -218,9 +226,10 @@ def test_models_that_diverged_ask_for_smaller_steps_and_not_for_more():
     assert "grid.samples" not in verdict.todo
 
     before = [0, 0, 0, 1, 4, 10, 16, 19, 20, 20, 20]  # what fails here has no loss at all
-    removed = only(make.sparsify({"none": before, "irrelevant": [0] * 11}), number="T5", variant="irrelevant")
+    result = make.sparsify({"none": before, "irrelevant": [0] * 11})
+    removed = only(result, number="T5", variant="irrelevant")
     assert "220 of 220 models diverged" in removed.todo
-    assert removed.details["diverged"] == {"before": 110, "irrelevant": 220}
+    assert [ratio.diverged for ratio in ratios(make.study(result))] == [(110, 220)]
     assert removed.beside == "330 models diverged, counted as failures"
 
 
@@ -233,13 +242,11 @@ def test_an_interval_that_is_clear_alone_but_not_after_holm_is_said_to_be():
         assert "too uncertain" not in verdict.why
 
 
-def test_n50_is_told_in_training_time_too():
+def test_samples_are_counted_in_training_time_too():
     """In one pass N / batch steps of size eta are made: the same speed of SGD, whatever the batch."""
     for batch, step, epochs, factor in ((4, 1.2, 1, 0.3), (8, 1.2, 1, 0.15), (4, 0.6, 1, 0.15), (4, 1.2, 3, 0.9)):
         train = {"batch_size": batch, "step_size": step, "epochs": epochs}
-        result = make.phase(power(1.5), train=train)
-        details = only(result, number="T1").details
-        assert details["n50_in_training_time"] == pytest.approx([n * factor for n in details["n50"]])
+        assert make.study(make.phase(power(1.5), train=train)).time_per_sample == pytest.approx(factor)
 
 
 def test_the_exponent_stands_beside_that_with_a_lapse_and_those_of_smaller_grids():
@@ -247,22 +254,24 @@ def test_the_exponent_stands_beside_that_with_a_lapse_and_those_of_smaller_grids
     samples = [40, 80, 160, 320, 640, 1280, 2560]
     rates = [[0.85 / (1 + (power(1.5)(value) / n) ** 4) for n in samples] for value in range(4, 15)]
     result = make.phase(counts=rng.binomial(20, rates).tolist(), grid={"samples": samples})
-    verdict = only(result, number="T1")
-    lapsing = verdict.details["with_lapse"]
-    assert lapsing["low"] < 1.5 < lapsing["high"]
-    assert lapsing["lapse"] == pytest.approx(0.15, abs=0.03)
-    assert lapsing["deviance"] < verdict.details["deviance"] - 50
-    assert verdict.beside == f"{lapsing['exponent']:.3g} with a lapse of {lapsing['lapse']:.1%}"
-    assert list(verdict.details["exponent_up_to"]) == ["2560", "1280", "640", "320"]
-    assert verdict.details["exponent_up_to"]["2560"] == pytest.approx(verdict.effect)
-    assert verdict.details["exponent_up_to"]["320"] != pytest.approx(verdict.effect)
+    verdict, found = only(result, number="T1"), fit(make.study(result))
+    lapse = found.lapse
+    assert lapse.low < 1.5 < lapse.high
+    assert lapse.lapse == pytest.approx(0.15, abs=0.03)
+    assert lapse.deviance < found.law.deviance - 50
+    assert verdict.beside == f"{lapse.exponent:.3g} with a lapse of {lapse.lapse:.1%}"
+    assert list(found.up_to) == [2560, 1280, 640, 320]
+    assert found.up_to[2560] == pytest.approx(verdict.effect)
+    assert found.up_to[320] != pytest.approx(verdict.effect)
 
 
 def test_the_forms_that_are_not_tested_stand_beside_with_their_lack_of_fit():
     grid = {"axis": "noise", "values": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "samples": [50, 70, 100, 140, 200, 280, 400]}
-    fits = only(make.phase(lambda tau: (0.12 - 0.1 * tau) ** -2, grid=grid), number="T2")
-    kinked = only(make.phase(lambda tau: 80 if tau < 0.45 else 240, grid=grid), number="T2")
-    assert fits.details["lack_of_fit"]["p"] > 0.01 > kinked.details["lack_of_fit"]["p"]
+    straight = make.phase(lambda tau: (0.12 - 0.1 * tau) ** -2, grid=grid)
+    result = make.phase(lambda tau: 80 if tau < 0.45 else 240, grid=grid)
+    fits, kinks = (fit(make.study(each)).lack_of_fit.p for each in (straight, result))
+    assert fits > 0.01 > kinks
+    kinked = only(result, number="T2")
     assert kinked.verdict == "supported"
     assert "form (Theta(1) - tau)^-2: lack of fit p" in kinked.beside
     for claim in CLAIMS:
@@ -270,10 +279,11 @@ def test_the_forms_that_are_not_tested_stand_beside_with_their_lack_of_fit():
 
 
 def test_both_exponents_stand_beside_their_difference():
-    verdict = only(make.phase(power(1.5)), cnn(3.5), number="T6")
-    vit, other = verdict.details["vit"], verdict.details["cnn"]
-    assert f"ViT {vit['exponent']:.3g} ({vit['low']:.3g} to {vit['high']:.3g})" in verdict.beside
-    assert f"CNN {other['exponent']:.3g}" in verdict.why
+    results = make.phase(power(1.5)), cnn(3.5)
+    verdict = only(*results, number="T6")
+    vit, other = (fit(make.study(result)).law for result in results)
+    assert f"ViT {vit.estimate:.3g} ({vit.low:.3g} to {vit.high:.3g})" in verdict.beside
+    assert f"CNN {other.estimate:.3g}" in verdict.why
 
 
 def test_judging_imports_no_torch():

@@ -8,7 +8,9 @@ import theory_factories as make
 from theory_factories import judged, only
 
 from tokenprune.claims.published import ATTENTION
-from tokenprune.claims.theory.attention import decays
+from tokenprune.claims.theory.attention import approach
+from tokenprune.claims.theory.convergence import analyse
+from tokenprune.claims.theory.decay import decays
 from tokenprune.statistics import holm, mean_interval, t_test
 
 SAMPLES = [40, 80, 120, 160, 200, 240, 280, 320, 360, 400]
@@ -16,13 +18,13 @@ SAMPLES = [40, 80, 120, 160, 200, 240, 280, 320, 360, 400]
 
 def test_attention_grows_by_trial_with_student_t():
     curves = [[0.5, 0.7, 0.8, 0.9 + wobble] for wobble in (-0.01, 0.0, 0.02)]
-    verdict = only(make.attention([*curves, [0.5, None, None, None]], (0, 10, 20, 30)), number="T4")
+    result = make.attention([*curves, [0.5, None, None, None]], (0, 10, 20, 30))
+    verdict, study = only(result, number="T4"), make.study(result)
     changes = [0.39, 0.40, 0.42]
     assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval(changes))
     assert verdict.p == pytest.approx(t_test(changes))
-    assert (verdict.verdict, verdict.n, verdict.details["diverged"]) == ("supported", 3, 1)
-    assert verdict.details["norm_growth"]["query_norm"] == 4
-    assert verdict.details["norm_growth"]["query_norm_other"] == 1
+    assert (verdict.verdict, verdict.n, study.diverged) == ("supported", 3, 1)
+    assert study.curve("query_norm").tolist() == [[1, 2, 3, 4]] * 3
     falling = only(make.attention([[0.5, 0.4, 0.3, 0.2 + w] for w in (0, 0.01, 0.02)], (0, 10, 20, 30)), number="T4")
     assert falling.verdict == "refuted"
 
@@ -31,23 +33,25 @@ def test_attention_grows_by_trial_with_student_t():
 def test_the_rate_of_a_power_is_found_with_its_limit(p, said):
     t, rng = np.arange(0, 401, 10), np.random.default_rng(0)
     curves = [(0.9 - 0.4 * (1 + t / 20) ** -p + rng.normal(0, 3e-4, len(t))).tolist() for _ in range(10)]
-    verdict = only(make.attention(curves, t.tolist(), train={"step_size": 0.5}), number="T4", variant="rate")
+    result = make.attention(curves, t.tolist(), train={"step_size": 0.5})
+    verdict, found = only(result, number="T4", variant="rate"), approach(make.study(result))
     assert verdict.verdict == said
     assert verdict.effect == pytest.approx(p, rel=0.1)
     assert verdict.low < verdict.effect < verdict.high
-    assert verdict.details["limit_of_this_fit"] == pytest.approx(0.9, abs=0.02)
+    assert found.best.limit == pytest.approx(0.9, abs=0.02)
     # 1 - eta^C = limit
-    assert 1 - 0.5 ** verdict.details["C"] == pytest.approx(verdict.details["limit"])
+    assert 1 - 0.5**found.limit.c == pytest.approx(found.limit.value)
 
 
-def test_an_exponential_approach_is_no_power_that_can_be_told():
+def test_an_exponential_approach_is_no_power_that_can_be_identified():
     t, rng = np.arange(0, 201, 20), np.random.default_rng(0)
     curves = [(0.9 - 0.4 * np.exp(-t / 15) + rng.normal(0, 3e-4, len(t))).tolist() for _ in range(10)]
-    verdict = only(make.attention(curves, t.tolist()), number="T4", variant="rate")
+    result = make.attention(curves, t.tolist())
+    verdict = only(result, number="T4", variant="rate")
     assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
     assert "not identified" in verdict.why
     assert "curve.iterations=800" in verdict.todo
-    assert verdict.details["limit_of_this_fit"] == pytest.approx(0.9, abs=0.005)
+    assert approach(make.study(result)).best.limit == pytest.approx(0.9, abs=0.005)
     falling = [(0.5 + 0.4 * np.exp(-t / 15)).tolist(), [0.5] * 11]
     assert decays(t.tolist(), falling) == []
 
@@ -61,13 +65,13 @@ def test_an_s_shaped_curve_that_then_creeps_has_no_rate():
         middle = 65 + rng.normal(0, 8)
         creep = 0.012 * (1 - 40 / np.maximum(t, 40))
         curves.append((0.56 + 0.21 / (1 + np.exp(-(t - middle) / 9)) + creep).tolist())
-    verdict = only(make.attention(curves, t.tolist(), train={"step_size": 0.6}), number="T4", variant="rate")
+    result = make.attention(curves, t.tolist(), train={"step_size": 0.6})
+    verdict, found = only(result, number="T4", variant="rate"), approach(make.study(result))
     assert (verdict.verdict, verdict.effect) == ("undecided", None)
     assert "not identified" in verdict.why
-    assert verdict.details["residual_share"] > 0.01
-    assert verdict.details["limit"] == pytest.approx(0.56 + 0.21 + 0.012, abs=1e-4)
-    low, high = verdict.details["limit_interval"]
-    assert low <= verdict.details["limit"] <= high
+    assert found.residual_share > 0.01
+    assert found.limit.value == pytest.approx(0.56 + 0.21 + 0.012, abs=1e-4)
+    assert found.limit.low <= found.limit.value <= found.limit.high
 
 
 def test_the_published_attention_approaches_its_limit_faster_than_the_theorem_asks():
@@ -78,19 +82,20 @@ def test_the_published_attention_approaches_its_limit_faster_than_the_theorem_as
 
 def test_no_constant_follows_from_a_step_size_of_one_or_more_and_the_reason_is_said():
     curves = [(0.9 - 0.4 * (1 + np.arange(40)) ** -1.0).tolist()] * 3
-    verdict = only(make.attention(curves, range(40), train={"step_size": 1.2}), number="T4", variant="rate")
-    assert verdict.details["limit"] == pytest.approx(0.9, abs=2e-3)
-    assert verdict.details["C"] is None
-    assert "1.2" in verdict.details["C_lacking"]
+    limit = approach(make.study(make.attention(curves, range(40), train={"step_size": 1.2}))).limit
+    assert limit.value == pytest.approx(0.9, abs=2e-3)
+    assert limit.c is None
+    assert "1.2" in limit.lacking
 
 
 def test_a_trial_whose_loss_is_not_finite_is_no_measured_attention():
     curves = [[0.5, 0.7, 0.8, 0.9 + wobble] for wobble in (-0.01, 0.0, 0.02, 0.05)]
     whole = make.attention(curves, (0, 10, 20, 30))
     loss = [*whole.loss[:3], (1.0, 1.0, 1.0, None)]
-    verdict = only(whole.model_copy(update={"loss": tuple(loss)}), number="T4")
+    result = whole.model_copy(update={"loss": tuple(loss)})
+    verdict = only(result, number="T4")
     assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval([0.39, 0.40, 0.42]))
-    assert (verdict.n, verdict.details["diverged"]) == (3, 1)
+    assert (verdict.n, make.study(result).diverged) == (3, 1)
     assert verdict.beside == "1 diverged, left out"
 
 
@@ -147,9 +152,9 @@ def test_time_is_judged_by_both_exponents(h, k, said):
 def test_time_leaves_out_cells_that_were_mostly_given_up():
     known = times(0.8, 0.9)
     lost = lambda eta, alpha: [None] * 11 + known(eta, alpha)[:9] if (eta, alpha) == (0.3, 0.25) else known(eta, alpha)  # noqa: E731
-    verdict = only(make.time(lost), number="T7")
-    assert verdict.details["left_out"] == 1
-    assert verdict.details["median"][0][0] is None
+    result = make.time(lost)
+    verdict = only(result, number="T7")
+    assert np.argwhere(np.isnan(analyse(make.study(result)).median)).tolist() == [[0, 0]]
     assert verdict.effect == pytest.approx(0.8, abs=0.05)
     never = only(make.time(lambda eta, alpha: [None] * 20), number="T7")
     assert (never.verdict, never.effect) == ("undecided", None)

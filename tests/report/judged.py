@@ -54,5 +54,4 @@ def verdict(
         todo=None if outcome != "undecided" else "tokenprune train --recipe shallow --seed 3",
         evidence=tuple(evidence),
         values=dict(enumerate(effects)),
-        details={},
     )

@@ -17,10 +17,11 @@ from tests.factories import make_run
 from tests.report.test_report import Page, rows
 from tokenprune import report
 from tokenprune.claims.published import PHASE_VIT
+from tokenprune.claims.theory.scaling import published_fit
 from tokenprune.claims.theory.study import DEFAULT, label
 from tokenprune.errors import UsageError
 from tokenprune.report.theory import collect, series
-from tokenprune.report.theory.phases import _height
+from tokenprune.report.theory.heat import _heights
 from tokenprune.report.theory.words import pretty
 
 VALUES, SAMPLES = [4, 8, 12], [50, 100, 200, 400, 800]
@@ -130,6 +131,22 @@ def test_json_holds_every_verdict_and_point(written: tuple[report.Report, Path])
     assert [claim["claim"] for claim in data["claims"]] == [v.claim for v in found.laboratory.verdicts]
     assert len(theory["points"]) == len(rows(out / "theory.csv"))
     assert {record["run"] for record in theory["runs"]} == {folder.name for folder, _ in found.laboratory.runs}
+    assert theory["published"]["law"]["estimate"] == pytest.approx(5.59, abs=0.02)
+    effects = {(v.setting, v.claim): v.effect for v in found.laboratory.verdicts if v.variant is None}
+    for record in theory["analyses"]:
+        analysis = record["analysis"]
+        if (record["setting"], "theory-alpha") in effects:
+            assert analysis["law"]["estimate"] == effects[record["setting"], "theory-alpha"]
+            assert "samples" not in analysis["law"]
+        if record["experiment"] == "spatial":
+            assert analysis["law"]["estimate"] == effects[record["setting"], "theory-spatial-transfer"]
+    assert {record["experiment"] for record in theory["analyses"]} == {
+        "phase",
+        "attention",
+        "sparsify",
+        "time",
+        "spatial",
+    }
 
 
 def test_a_setting_is_named_by_what_differs_and_the_default_is_first(written: tuple[report.Report, Path]) -> None:
@@ -180,9 +197,8 @@ def test_the_published_diagram_stands_beside_one_on_its_grid(tmp_path: Path) -> 
 
 def test_a_boundary_stands_where_its_n_is_on_an_axis_of_rows() -> None:
     samples = (50, 100, 400)
-    assert [_height(n, samples) for n in samples] == [0, 1, 2]
-    assert _height(200, samples) == pytest.approx(1.5)
-    assert np.isnan([_height(n, samples) for n in (None, 10, 5000)]).all()
+    assert _heights(np.array([*samples, 200.0]), samples) == pytest.approx([0, 1, 2, 1.5])
+    assert np.isnan(_heights(np.array([np.nan, 10, 5000]), samples)).all()
 
 
 def test_both_kinds_of_runs_make_two_pages_that_lead_to_each_other(runs_dir: Path, tmp_path: Path) -> None:
@@ -249,10 +265,9 @@ def test_the_exponent_stands_with_its_lapse_its_grid_and_the_published_one(
 
 def test_the_published_line_ends_where_its_n_do() -> None:
     """N50 of the fit would be 9 at alpha_* = 0.5; the published grid starts at 40."""
-    law = series.published()[1]
-    assert series.n50(law, 4.0) == pytest.approx(9, abs=1)
+    assert published_fit().n50(4.0) == pytest.approx(9, abs=1)
     assert series.published_law(4.0) is None
-    assert series.published_law(14.0) == pytest.approx(series.n50(law, 14.0))
+    assert series.published_law(14.0) == pytest.approx(published_fit().n50(14.0))
 
 
 def test_an_axis_that_no_claim_reads_is_named_on_the_page_and_in_the_terminal(

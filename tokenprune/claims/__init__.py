@@ -7,7 +7,8 @@ from tokenprune.claims.judge import judge
 from tokenprune.claims.published import Published
 from tokenprune.claims.study import Study, TrainedStudy, studies
 from tokenprune.claims.theory.evidence import read_theory
-from tokenprune.claims.theory.study import LaboratoryStudy, laboratory_studies
+from tokenprune.claims.theory.study import LaboratoryStudy
+from tokenprune.claims.theory.trials import laboratory_studies
 from tokenprune.claims.trend import Trend, trends
 
 __all__ = [

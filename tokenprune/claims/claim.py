@@ -1,7 +1,7 @@
 """A claim, what one setting has to say about it, and the verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tokenprune.claims.estimate import Estimate, Replicates
@@ -26,7 +26,7 @@ class Finding:
     beside: what must be read with the effect, in a few words. support, unit: where they differ from the claim's.
     todo: what would supply what is missing; commands, a line each.
     more: the commands for so many replicates in all; None where no further one would help.
-    evidence: runs and prune folders read; None: all runs of the studies. details: numbers behind the effect.
+    evidence: runs and prune folders read; None: all runs of the studies.
     """
 
     subject: Study
@@ -45,7 +45,6 @@ class Finding:
     todo: str | None = None
     more: Callable[[int], list[str]] | None = None
     evidence: tuple[str, ...] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def values(self) -> Mapping[int, float]:
@@ -127,4 +126,3 @@ class Verdict(Record):
     todo: str | None
     evidence: tuple[str, ...]
     values: dict[int, float]
-    details: dict[str, Any]

@@ -140,7 +140,6 @@ def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | 
         todo="\n".join(_todo(claim, finding, needed)) or None if verdict == "undecided" else None,
         evidence=_folders(finding) if finding.evidence is None else finding.evidence,
         values=dict(finding.values),
-        details=finding.details,
     )
 
 

@@ -1,6 +1,7 @@
 """Results of the theory laboratory on standard output."""
 
 from tokenprune import claims
+from tokenprune.claims.theory.analyses import analysis
 from tokenprune.cli import show
 from tokenprune.experiments import CLAIMS
 from tokenprune.theory import experiment
@@ -10,7 +11,8 @@ from tokenprune.theory.folder import TheoryFolder
 def result(folder: TheoryFolder, *, as_json: bool) -> None:
     """Tables of a result, and the verdicts of its claims."""
     found = folder.theory_result()
-    verdicts = claims.judge(claims.laboratory_studies([(folder.name, found)]), CLAIMS)
+    (study,) = claims.laboratory_studies([(folder.name, found)])
+    verdicts = claims.judge([study], CLAIMS)
     if as_json:
         show.json(
             {
@@ -18,6 +20,7 @@ def result(folder: TheoryFolder, *, as_json: bool) -> None:
                 "path": str(folder.path),
                 **found.model_dump(mode="json"),
                 "verdicts": [verdict.model_dump(mode="json") for verdict in verdicts],
+                "analysis": analysis(study),
             }
         )
         return

@@ -10,7 +10,7 @@ from tokenprune.claims.evidence import read_runs
 from tokenprune.claims.judge import LEVEL, REPLICATES, judge
 from tokenprune.claims.study import Study, studies
 from tokenprune.claims.theory.evidence import read_theory
-from tokenprune.claims.theory.study import laboratory_studies
+from tokenprune.claims.theory.trials import laboratory_studies
 from tokenprune.claims.trend import Trend, trends
 from tokenprune.errors import UsageError, unknown
 from tokenprune.experiments import CLAIMS, EXPERIMENTS

@@ -98,7 +98,7 @@ def claim_table(report: Report) -> list[dict[str, Any]]:
     trends = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in report.trends}
     rows = []
     for verdict in (*report.verdicts, *report.laboratory.verdicts):
-        row = verdict.model_dump(mode="json", exclude={"details"})
+        row = verdict.model_dump(mode="json")
         trend = trends.get((verdict.claim, verdict.family, verdict.site, verdict.variant))
         row |= {f"trend_{name}": getattr(trend, name) if trend else None for name in _TREND}
         rows.append(row)

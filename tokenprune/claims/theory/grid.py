@@ -3,45 +3,46 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tokenprune.claims.theory.study import LaboratoryStudy
+from jaxtyping import Int
+
+from tokenprune.claims.theory.study import Array, LaboratoryStudy
+from tokenprune.complexity import ColumnFit
 
 
 def wider(
-    setting: LaboratoryStudy[Any],
+    study: LaboratoryStudy[Any],
     key: str,
-    samples: Sequence[int],
-    bound: Sequence[str | None],
+    columns: ColumnFit,
     names: Sequence[str],
-    diverged: Sequence[int],
+    diverged: Int[Array, " v"],
     models: int,
 ) -> str | None:
     """Says which columns have no N50, and the command that would give them one; None where all have one.
 
-    key: of `samples` in the recipe. bound, names, diverged: by column; diverged counts models over all N, of `models`.
+    key: of N in the recipe. names, diverged: by column; diverged counts models over all N, of `models`.
     """
-    sides = list(zip(names, bound, diverged, strict=True))
-    lost = [name for name, side, count in sides if side and side.startswith(">") and 2 * count >= models]
-    failed = [name for name, side, count in sides if side and side.startswith(">") and 2 * count < models]
-    passed = [name for name, side, _ in sides if side and side.startswith("<")]
-    train = setting.first.recipe["train"]
+    train, samples = study.first.recipe["train"], study.first.samples
+    low = [name for name, bound in zip(names, columns.bound, strict=True) if bound and bound.startswith("<")]
+    high = [index for index, bound in enumerate(columns.bound) if bound and bound.startswith(">")]
+    lost = [index for index in high if 2 * diverged[index] >= models]
+    failed = [names[index] for index in high if index not in lost]
     more = {*samples}
     said, parts = [], []
     if lost:
-        gone = sum(count for name, _, count in sides if name in lost)
         parts.append(
-            f"No trial succeeded {_listed(lost)}, where {gone} of {models * len(lost)} models diverged: "
-            f"a smaller step size, not larger N:\n"
-            f"{setting.command({'train.step_size': train['step_size'] / 2})}"
+            f"No trial succeeded {_listed([names[index] for index in lost])}, where {diverged[lost].sum()} of "
+            f"{models * len(lost)} models diverged: a smaller step size, not larger N:\n"
+            f"{study.command({'train.step_size': train['step_size'] / 2})}"
         )
     if failed:
         said.append(f"no trial succeeded {_listed(failed)}: add larger N")
         more |= {2 * max(samples), 4 * max(samples)}
-    if passed and (smaller := {n for n in (min(samples) // 2, min(samples) // 4) if n >= train["batch_size"]}):
-        said.append(f"every trial succeeded {_listed(passed)}: add smaller N")
+    if low and (smaller := {n for n in (min(samples) // 2, min(samples) // 4) if n >= train["batch_size"]}):
+        said.append(f"every trial succeeded {_listed(low)}: add smaller N")
         more |= smaller
     if said:
         text = "; ".join(said)
-        parts.append(f"{text[0].upper()}{text[1:]}:\n{setting.command({key: sorted(more)})}")
+        parts.append(f"{text[0].upper()}{text[1:]}:\n{study.command({key: sorted(more)})}")
     return "\n".join(parts) or None
 
 

@@ -3,10 +3,14 @@
 import json
 import math
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce, wraps
+from operator import getitem
 from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from tokenprune import theory
 from tokenprune.errors import counted
@@ -14,7 +18,10 @@ from tokenprune.recipe import shipped_recipes
 from tokenprune.theory.load import load_theory_recipe
 from tokenprune.theory.result import TheoryResult
 
+Array = np.ndarray
 Result = TypeVar("Result", bound=TheoryResult)
+Subject = TypeVar("Subject", bound="LaboratoryStudy[Any]")
+Analysis = TypeVar("Analysis")
 
 _WORDS = {
     "data.count": "L = {}",
@@ -38,7 +45,7 @@ _WORDS = {
     "train.epochs": "{} epochs",
 }
 _ALWAYS = ("data.count", "model.neurons", "train.batch_size", "train.step_size")
-#: Tables of values are told by their ends.
+#: Of longer lists only the ends are shown.
 _LONG = 4
 
 
@@ -49,9 +56,12 @@ _SECTIONS = ("data.", "model.", "train.")
 _JUDGED = ("success", "test_samples")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LaboratoryStudy(Generic[Result]):
-    """Results of one experiment that differ only by seed, and the names of the folders they were read from."""
+    """Results of one experiment that differ only by seed, and the names of the folders they were read from.
+
+    The classes for each experiment (`tokenprune.claims.theory.trials`) hold the trials of all seeds as arrays.
+    """
 
     laboratory: ClassVar[bool] = True
     depth: ClassVar[int] = 1
@@ -86,9 +96,23 @@ class LaboratoryStudy(Generic[Result]):
         return sum(result.models for result in self.results)
 
     @property
+    def time_per_sample(self) -> float:
+        """eta epochs / batch: N times this counts the steps of SGD by their size."""
+        train = self.first.recipe["train"]
+        return float(train["step_size"] * train["epochs"] / train["batch_size"])
+
+    def pooled(self, field: str, *keys: str, trials: int = -1) -> Array:
+        """A table of the results with the trials of all seeds along the axis `trials`; nan for null.
+
+        keys: of the table, where the field is a dictionary of tables.
+        """
+        tables = [reduce(getitem, keys, getattr(result, field)) for result in self.results]
+        return np.concatenate([np.asarray(table, float) for table in tables], axis=trials)
+
+    @property
     def title(self) -> str:
         """L, m, batch and step, and whatever else is not the schema's default."""
-        here, default = flat(self.first.recipe), _defaults(self.experiment)
+        here, default = flat(self.first.recipe), defaults(self.experiment)
         always = [key for key in _ALWAYS if not (self.experiment == "time" and key == "train.step_size")]
         other = [key for key in here if key not in _ALWAYS and here[key] != default.get(key)]
         return ", ".join(said(key, here[key]) for key in (*always, *other) if key in here)
@@ -99,7 +123,7 @@ class LaboratoryStudy(Generic[Result]):
         return label(self.first.recipe)
 
     def differences(self, other: "LaboratoryStudy[Any]") -> str:
-        """What is otherwise in `other`, in words; the number of trials aside."""
+        """Keys of `other` with other values, in words; except the number of trials."""
         here, there = flat(self.first.recipe), flat(other.first.recipe)
         return ", ".join(
             said(key, value) for key, value in there.items() if here.get(key) != value and key != "grid.trials"
@@ -124,12 +148,17 @@ class LaboratoryStudy(Generic[Result]):
         return [said, *(self.command(seed=seed) for seed in fresh)]
 
 
-def laboratory_studies(results: Iterable[tuple[str, TheoryResult]]) -> list[LaboratoryStudy[Any]]:
-    """Results, each with the name of its folder, by setting; seeds in order."""
-    pools: dict[str, list[tuple[str, TheoryResult]]] = {}
-    for name, result in sorted(results, key=lambda pair: (pair[1].name, pair[1].setting, pair[1].seed)):
-        pools.setdefault(result.setting, []).append((name, result))
-    return [LaboratoryStudy(*zip(*pool, strict=True)) for pool in pools.values()]
+def once(analysis: Callable[[Subject], Analysis]) -> Callable[[Subject], Analysis]:
+    """Computes an analysis once per study: its claim, figures and tables ask for the same."""
+    known: WeakKeyDictionary[Subject, Analysis] = WeakKeyDictionary()
+
+    @wraps(analysis)
+    def found(study: Subject) -> Analysis:
+        if study not in known:
+            known[study] = analysis(study)
+        return known[study]
+
+    return found
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -144,13 +173,14 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 @cache
-def _defaults(experiment: str) -> dict[str, Any]:
+def defaults(experiment: str) -> dict[str, Any]:
+    """Keys of an experiment's recipe where nothing is set."""
     return flat(theory.experiment(experiment).recipe.model_validate({"experiment": experiment}).science())
 
 
 @cache
 def _shipped(experiment: str) -> dict[str, dict[str, Any]]:
-    """What the shipped recipes of an experiment say, by name."""
+    """Keys and values of the shipped recipes of an experiment, by name."""
     found = {}
     for name, path in shipped_recipes("theory").items():
         if f"\nexperiment: {experiment}\n" in "\n" + path.read_text(encoding="utf-8"):
@@ -163,7 +193,7 @@ def _nearest(experiment: str, name: str, wanted: Mapping[str, Any]) -> tuple[str
     candidates: dict[str | None, dict[str, Any]] = dict(_shipped(experiment).items())
     changes = {
         source: {key: value for key, value in wanted.items() if said.get(key) != value}
-        for source, said in (candidates or {None: _defaults(experiment)}).items()
+        for source, said in (candidates or {None: defaults(experiment)}).items()
     }
     best = min(changes, key=lambda source: (len(changes[source]), source != name))
     return best, changes[best]
@@ -171,7 +201,7 @@ def _nearest(experiment: str, name: str, wanted: Mapping[str, Any]) -> tuple[str
 
 def label(recipe: dict[str, Any]) -> str:
     """What is otherwise than in the default recipe, in words."""
-    standard = _defaults(recipe["experiment"])
+    standard = defaults(recipe["experiment"])
     words = [_words(key, value, standard[key]) for key, value in _differences(recipe).items()]
     return ", ".join(words) or DEFAULT
 
@@ -189,7 +219,7 @@ def rank(recipe: dict[str, Any]) -> tuple[int, list[int]]:
 
 
 def _differences(recipe: dict[str, Any]) -> dict[str, Any]:
-    standard = _defaults(recipe["experiment"])
+    standard = defaults(recipe["experiment"])
     return {
         key: value
         for key, value in flat(recipe).items()

@@ -1,8 +1,10 @@
 """T1, T2, T3 and T6: samples needed over alpha_*, token noise and the starting error, by ViT and CNN."""
 
+from functools import partial
+
 from tokenprune.claims import Claim
 from tokenprune.claims.published import PAPER
-from tokenprune.claims.theory.scaling import against_alpha, against_cnn, against_noise, against_start
+from tokenprune.claims.theory.scaling import against_cnn, scaling
 from tokenprune.experiments.experiment import Experiment
 
 ALPHA = Experiment(
@@ -23,7 +25,7 @@ ALPHA = Experiment(
             "the grid: beside it stands the g of a success rate that need not reach 1",
             unit="exponent of 1 / alpha_*",
             support=(0.0, 2.0),
-            find=against_alpha,
+            find=partial(scaling, axis="alpha"),
         ),
     ),
 )
@@ -43,7 +45,7 @@ NOISE = Experiment(
             test="the slope of N50^-1/2 against tau is below 0; the form is not tested, its lack of fit stands beside",
             unit="N^-1/2 per unit of tau",
             support=(None, 0.0),
-            find=against_noise,
+            find=partial(scaling, axis="noise"),
         ),
     ),
 )
@@ -64,7 +66,7 @@ START = Experiment(
             "beside",
             unit="N^-1/2 per unit of sigma",
             support=(None, 0.0),
-            find=against_start,
+            find=partial(scaling, axis="start"),
         ),
     ),
 )

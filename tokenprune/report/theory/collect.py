@@ -45,7 +45,7 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
     studies = laboratory_studies((folder.name, result) for folder, result in runs)
     environments, unread = environment.read_all(folder for folder, _ in runs)
     verdicts = judge(studies, CLAIMS)
-    ordered = cases(runs)
+    ordered = cases(studies)
     return Laboratory(
         tuple(runs),
         tuple(ordered),

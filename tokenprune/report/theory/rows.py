@@ -1,25 +1,25 @@
 """theory.csv and report.json: a row per cell, or per point of a curve, pooled over the seeds of a setting."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from tokenprune.claims.published import ATTENTION, PHASE_VIT, REMOVAL
-from tokenprune.claims.theory.attention import diverged, measured
+from tokenprune.claims.theory import convergence, removal
+from tokenprune.claims.theory.analyses import analysis, plain
+from tokenprune.claims.theory.scaling import fit, published_fit
+from tokenprune.claims.theory.study import LaboratoryStudy
+from tokenprune.claims.theory.trials import AttentionStudy, PhaseStudy, SparsifyStudy, SpatialStudy, TimeStudy
 from tokenprune.report.environment import different
 from tokenprune.report.series import Interval
 from tokenprune.report.theory import series
 from tokenprune.report.theory.collect import Laboratory
+from tokenprune.report.theory.curves import removal_curve
 from tokenprune.report.theory.settings import Case
-from tokenprune.theory.attention import AttentionResult
-from tokenprune.theory.phase import PhaseResult
-from tokenprune.theory.result import TheoryResult
-from tokenprune.theory.sparsify import SparsifyResult
-from tokenprune.theory.spatial import SpatialResult
-from tokenprune.theory.time import TimeResult
+from tokenprune.statistics import wilson
 
-_ATTENTION = ("attention", "attention_relevant", "loss", "query_norm", "query_norm_other", "key_norm", "key_norm_other")
 _RUN = {"name", "setting", "seed", "recipe", "models", "seconds", "device"}
-_SPATIAL = ("overlap", "exact", "loss", "accuracy")
 
 
 def as_json(laboratory: Laboratory, rows: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -29,6 +29,8 @@ def as_json(laboratory: Laboratory, rows: list[dict[str, Any]] | None = None) ->
             {"run": folder.name, **result.model_dump(mode="json", include=_RUN)} for folder, result in laboratory.runs
         ],
         "points": points(laboratory) if rows is None else rows,
+        "analyses": [{**_known(case), "analysis": analysis(case.setting)} for case in laboratory.cases],
+        "published": plain(published_fit()),
         "environments": [{"runs": runs, **known} for known, runs in different(laboratory.environments)],
     }
 
@@ -37,7 +39,7 @@ def points(laboratory: Laboratory) -> list[dict[str, Any]]:
     """Rows of the same keys. `published` is what the paper's authors have at the same place, where that is known."""
     found: list[dict[str, Any]] = []
     for case in laboratory.cases:
-        found += [{**_known(case), **_EMPTY, **row} for row in _EXPERIMENTS[type(case.first)](case)]
+        found += [{**_known(case), **_EMPTY, **row} for row in _EXPERIMENTS[type(case.setting)](case.setting)]
     return found
 
 
@@ -56,110 +58,86 @@ def _known(case: Case[Any]) -> dict[str, Any]:
     }
 
 
-def _phase(case: Case[PhaseResult]) -> Iterator[dict[str, Any]]:
-    phase = series.phase(case)
-    result = case.first
-    same = series.on_published_grid(result)
-    for column, value in enumerate(result.values):
-        known = {"kind": result.kind, "axis": result.axis, "x_name": result.axis, "x": value, "trials": phase.trials}
-        for row, n in enumerate(result.samples):
-            count = phase.successes[column][row]
+def _phase(study: PhaseStudy) -> Iterator[dict[str, Any]]:
+    first, found, trials = study.first, fit(study), study.trials
+    same = series.on_published_grid(study)
+    for column, value in enumerate(first.values):
+        known = {"kind": first.kind, "axis": first.axis, "x_name": first.axis, "x": value, "trials": trials}
+        for row, n in enumerate(first.samples):
             yield {
                 **known,
                 "quantity": "success rate",
                 "n": n,
-                **_interval(series.rate(count, phase.trials)),
-                "successes": count,
-                "diverged": phase.diverged[column][row],
+                **_rate(study.successes[column, row], trials),
+                "diverged": int(study.diverged[column, row]),
                 "published": PHASE_VIT.successes[column][row] / PHASE_VIT.trials if same else None,
             }
-        yield {
-            **known,
-            "quantity": "n50",
-            "value": phase.fit.n50[column],
-            "published": series.published_n50(phase, value),
-        }
-        yield {**known, "quantity": "n50, joint fit", "value": phase.joint_n50(value)}
-        by_time = phase.in_training_time(phase.fit.n50[column])
-        yield {**known, "quantity": "n50 eta epochs / batch", "value": by_time}
+        n50 = found.columns.n50[column]
+        yield {**known, "quantity": "n50", "value": n50, "published": series.published_n50(study, value)}
+        yield {**known, "quantity": "n50, joint fit", "value": found.n50(value)}
+        yield {**known, "quantity": "n50 eta epochs / batch", "value": n50 and n50 * study.time_per_sample}
 
 
-def _attention(case: Case[AttentionResult]) -> Iterator[dict[str, Any]]:
-    known: dict[str, Any] = {"kind": "vit", "x_name": "iteration"}
-    known |= {"trials": len(measured(case.setting, "attention")), "diverged": diverged(case.setting)}
+def _attention(study: AttentionStudy) -> Iterator[dict[str, Any]]:
+    known = {"kind": "vit", "x_name": "iteration", "trials": study.trials, "diverged": study.diverged}
     shown = dict(zip(ATTENTION.x, ATTENTION.y, strict=True))
-    for name in _ATTENTION:
-        for x, y in _points(series.attention(case, name)):
+    for name in study.CURVES:
+        for x, y in _points(series.curve(study.first.iterations, study.curve(name).T)):
             yield {**known, "quantity": name, "x": x, **y, "published": shown.get(x) if name == "attention" else None}
 
 
-def _sparsify(case: Case[SparsifyResult]) -> Iterator[dict[str, Any]]:
-    first = case.first
-    counts, trials = series.removal_successes(case)
-    known = {"x_name": "tokens removed", "trials": trials}
-    results = case.setting.results
+def _sparsify(study: SparsifyStudy) -> Iterator[dict[str, Any]]:
+    first, found = study.first, removal.complexity(study)
+    known = {"x_name": "tokens removed", "trials": study.trials}
     for name in ("loss", "accuracy", "relevant"):
-        for method in first.loss:
+        for method in study.methods:
             curve = REMOVAL.get(method) if name == "loss" else None
             shown = dict(zip(curve.x, curve.y, strict=True)) if curve else {}
-            for row, (x, y) in enumerate(_points(series.removal(case, name, method))):
+            lost = study.diverged("loss", method)
+            for row, (x, y) in enumerate(_points(removal_curve(study, name, method))):
                 at = {"series": method, "n": first.curve_samples, "x": x, "published": shown.get(x)}
-                lost = _nulls(result.loss[method][row] for result in results)
-                yield {**known, "quantity": name, **at, **y, "diverged": lost}
-    fit = series.removal_fit(case, counts, trials)
-    for column, (method, successes) in enumerate(counts.items()):
-        removed = 0 if method == "none" else first.complexity_removed
-        for row, (n, count) in enumerate(zip(first.samples, successes, strict=True)):
-            rate = _interval(series.rate(count, trials))
+                yield {**known, "quantity": name, **at, **y, "diverged": int(lost[row])}
+    for column, method in enumerate(study.compared):
+        at = {"series": method, "x": 0 if method == "none" else first.complexity_removed}
+        lost = study.diverged("complexity", method)
+        for row, (n, count) in enumerate(zip(first.samples, study.successes(method), strict=True)):
+            rate = _rate(count, study.trials)
+            yield {**known, "quantity": "success rate", **at, "n": n, **rate, "diverged": int(lost[row])}
+        yield {**known, "quantity": "n50", **at, "value": found.n50[column]}
+
+
+def _time(study: TimeStudy) -> Iterator[dict[str, Any]]:
+    found, first = convergence.analyse(study), study.first
+    known = {"kind": first.kind, "axis": "alpha", "quantity": "iterations to zero loss, median", "x_name": "alpha_*"}
+    for size, medians, counts in zip(first.step_sizes, found.median, found.given_up, strict=True):
+        for value, median, count in zip(first.values, medians, counts, strict=True):
             yield {
                 **known,
-                "quantity": "success rate",
-                "series": method,
-                "x": removed,
-                "n": n,
-                **rate,
-                "successes": count,
-                "diverged": _nulls(result.complexity[method][row] for result in results),
-            }
-        yield {**known, "quantity": "n50", "series": method, "x": removed, "value": fit.n50[column]}
-
-
-def _time(case: Case[TimeResult]) -> Iterator[dict[str, Any]]:
-    times = series.times(case)
-    for row, size in enumerate(case.first.step_sizes):
-        for column, value in enumerate(case.first.values):
-            yield {
-                "kind": case.first.kind,
-                "axis": "alpha",
-                "quantity": "iterations to zero loss, median",
                 "series": f"eta {size:g}",
-                "x_name": "alpha_*",
                 "x": value,
-                "value": times.median[row][column],
-                "successes": times.trials - times.given_up[row][column],
-                "trials": times.trials,
+                "value": None if np.isnan(median) else float(median),
+                "successes": study.trials - int(count),
+                "trials": study.trials,
             }
 
 
-def _spatial(case: Case[SpatialResult]) -> Iterator[dict[str, Any]]:
-    results = case.setting.results
-    trials = sum(result.trials for result in results)
-    for name in _SPATIAL:
-        curve = series.curve(case.first.iterations, [trial for result in results for trial in getattr(result, name)])
-        for x, y in _points(curve):
+def _spatial(study: SpatialStudy) -> Iterator[dict[str, Any]]:
+    first, trials = study.first, study.trials
+    for name in study.CURVES:
+        for x, y in _points(series.curve(first.iterations, study.curve(name).T)):
             yield {"quantity": name, "x_name": "iteration", "x": x, **y, "trials": trials}
-        for built in getattr(case.first, f"constructed_{name}"):
-            every = [value for result in results for value in getattr(result, f"constructed_{name}")[built]]
-            yield {"quantity": name, "series": f"built: {built}", **_interval(series.mean(every)), "trials": trials}
-    for arm in case.first.target_accuracy:
-        counts = [sum(at) for at in zip(*(result.successes()[arm] for result in results), strict=True)]
-        curve = series.cells(case.first.samples, [result.target_accuracy[arm] for result in results])
-        for count, (n, y) in zip(counts, _points(curve), strict=True):
+        for built in first.constructed_loss:
+            mean = _interval(series.mean(study.constructed(name, built)))
+            yield {"quantity": name, "series": f"built: {built}", **mean, "trials": trials}
+    for arm in first.target_accuracy:
+        curve = series.curve(first.samples, study.target(arm))
+        for count, (n, y) in zip(study.successes(arm).tolist(), _points(curve), strict=True):
             yield {"quantity": "target accuracy", "series": arm, "n": int(n), **y, "successes": count, "trials": trials}
 
 
-def _nulls(cells: Iterable[Sequence[float | None]]) -> int:
-    return sum(value is None for cell in cells for value in cell)
+def _rate(count: int, trials: int) -> dict[str, Any]:
+    """Successes with their share and Wilson's interval."""
+    return {**_interval(Interval(int(count) / trials, *wilson(int(count), trials))), "successes": int(count)}
 
 
 def _points(curve: series.Curve) -> Iterator[tuple[float, dict[str, float | None]]]:
@@ -171,10 +149,10 @@ def _interval(value: Interval | None) -> dict[str, float | None]:
     return {"value": None, "low": None, "high": None} if value is None else vars(value)
 
 
-_EXPERIMENTS: dict[type[TheoryResult], Callable[[Case[Any]], Iterator[dict[str, Any]]]] = {
-    PhaseResult: _phase,
-    AttentionResult: _attention,
-    SparsifyResult: _sparsify,
-    TimeResult: _time,
-    SpatialResult: _spatial,
+_EXPERIMENTS: dict[type[LaboratoryStudy[Any]], Callable[[Any], Iterator[dict[str, Any]]]] = {
+    PhaseStudy: _phase,
+    AttentionStudy: _attention,
+    SparsifyStudy: _sparsify,
+    TimeStudy: _time,
+    SpatialStudy: _spatial,
 }

@@ -1,22 +1,19 @@
-"""Settings of the laboratory, told by what differs from the shipped recipes' defaults."""
+"""Settings of the laboratory, named by what differs from the shipped recipes' defaults."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from tokenprune.claims.theory.study import DEFAULT, LaboratoryStudy, laboratory_studies, rank
-from tokenprune.theory.folder import TheoryFolder
-from tokenprune.theory.result import TheoryResult
+from tokenprune.claims.theory.study import DEFAULT, LaboratoryStudy, rank
 
-Result = TypeVar("Result", bound=TheoryResult)
-Other = TypeVar("Other", bound=TheoryResult)
+Study = TypeVar("Study", bound=LaboratoryStudy[Any], covariant=True)
 
 
 @dataclass(frozen=True)
-class Case(Generic[Result]):
-    """One setting of one experiment: its results over seeds, and what it is called beside others."""
+class Case(Generic[Study]):
+    """One setting of one experiment: its study, and what it is called beside others."""
 
-    setting: LaboratoryStudy[Result]
+    setting: Study
     label: str
 
     @property
@@ -24,7 +21,7 @@ class Case(Generic[Result]):
         return self.label == DEFAULT
 
     @property
-    def first(self) -> Result:
+    def first(self) -> Any:
         return self.setting.first
 
     @property
@@ -32,16 +29,15 @@ class Case(Generic[Result]):
         return f"{self.first.name}: {self.label}"
 
 
-def cases(runs: Iterable[tuple[TheoryFolder, TheoryResult]]) -> list[Case[Any]]:
-    """Runs pooled over seeds; by recipe, the default setting first."""
-    studies = laboratory_studies((folder.name, result) for folder, result in runs)
+def cases(studies: Iterable[LaboratoryStudy[Any]]) -> list[Case[Any]]:
+    """By recipe, the default setting first."""
     found = [Case(study, study.label) for study in studies]
     return sorted(found, key=lambda case: (case.first.name, rank(case.first.recipe)))
 
 
-def of(every: Sequence[Case[Any]], kind: type[Other]) -> list[Case[Other]]:
+def of(every: Sequence[Case[Any]], kind: type[Study]) -> list[Case[Study]]:
     """Those of one experiment."""
-    return [case for case in every if isinstance(case.first, kind)]
+    return [case for case in every if isinstance(case.setting, kind)]
 
 
 def names(chosen: Sequence[Case[Any]]) -> list[str]:
