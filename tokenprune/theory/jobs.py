@@ -1,6 +1,6 @@
 """Models of Li et al.'s experiments as jobs, and jobs as chunks. No torch."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -67,23 +67,25 @@ def grid_plan(
     return ChunkPlan(chunks, result)
 
 
+def table(found: Mapping[Place, Any], which: int, sizes: Sequence[int], at: Place = ()) -> Any:
+    """Nested lists, along axes of those sizes, of one number of the output for each place."""
+    if not sizes:
+        return found[at][which]
+    return [table(found, which, sizes[1:], (*at, index)) for index in range(sizes[0])]
+
+
 def fitting(job: ModelJob, recipe: ShallowRecipe) -> int:
-    """How many models like this one `run.memory` holds.
+    """How many models like this one `run.memory` holds at their peak, roughly: samples as drawn, and activations.
 
-    One model is always tried; where even that does not fit into memory, allocation fails with an error. The number of
-    chunks trained at once has no influence: a run may be continued with more or fewer threads.
+    One is always tried; where even that does not fit into memory, allocation fails with an error. The number of chunks
+    trained at once has no influence: a run may be continued with more or fewer threads.
     """
-    return max(1, int(recipe.run.memory * 2**20 / memory(job, recipe)))
-
-
-def memory(job: ModelJob, recipe: ShallowRecipe) -> float:
-    """Bytes that training one such model takes at its peak, roughly: samples as they are drawn, and activations."""
     data, batch = job.data, recipe.train.batch_size
     held = BLOCK if recipe.train.epochs == 1 else job.samples
     samples = 4 * (min(held, job.samples) + job.test_samples) * data.count * (3 * data.dim + 8)
     tokens = max(batch, 20) * data.count
     activations = 4 * tokens * (4 * neurons(job.model, data) + 6 * data.dim + 6 * data.count)
-    return samples + activations
+    return max(1, int(recipe.run.memory * 2**20 / (samples + activations)))
 
 
 def parameters(spec: Shallow, data: Tokens) -> int:

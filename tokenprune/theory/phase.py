@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tokenprune.theory.base import Experiment
-from tokenprune.theory.jobs import ModelJob, Place, grid_plan
+from tokenprune.theory.jobs import ModelJob, Place, grid_plan, table
 from tokenprune.theory.plan import ChunkPlan, Output, finite
 from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult
 from tokenprune.theory.schema import Count, Trials
@@ -144,14 +144,8 @@ def _train(recipe: PhaseRecipe, places: Sequence[Place], device: "torch.device")
 
 
 def _assemble(recipe: PhaseRecipe, found: dict[Place, Any]) -> dict[str, Any]:
-    def table(which: int) -> Any:
-        grid = recipe.grid
-        return [
-            [[found[column, row, trial][which] for trial in range(grid.trials)] for row in range(len(recipe.samples))]
-            for column in range(len(grid.values))
-        ]
-
-    return {"loss": table(0), "error": table(1)}
+    sizes = (len(recipe.grid.values), len(recipe.samples), recipe.grid.trials)
+    return {"loss": table(found, 0, sizes), "error": table(found, 1, sizes)}
 
 
 def tables(found: PhaseResult) -> Iterator[Table]:

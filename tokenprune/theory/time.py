@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tokenprune.theory.base import Experiment
-from tokenprune.theory.jobs import ModelJob, Place, grid_plan
+from tokenprune.theory.jobs import ModelJob, Place, grid_plan, table
 from tokenprune.theory.plan import ChunkPlan, Output
 from tokenprune.theory.result import FromRecipe, Shape, TheoryResult
 from tokenprune.theory.schema import Trials
@@ -126,15 +126,9 @@ def _train(recipe: TimeRecipe, places: Sequence[Place], device: "torch.device") 
 
 def _assemble(recipe: TimeRecipe, found: dict[Place, Any]) -> dict[str, Any]:
     spec = recipe.convergence
-
-    def table(which: int) -> Any:
-        return [
-            [[found[row, column, trial][which] for trial in range(spec.trials)] for column in range(len(spec.values))]
-            for row in range(len(spec.step_sizes))
-        ]
-
-    diverged = sum(triple[2] for triple in found.values())
-    return {"iterations": table(0), "iterations_to_no_error": table(1), "diverged": diverged}
+    sizes = (len(spec.step_sizes), len(spec.values), spec.trials)
+    reached = {"iterations": table(found, 0, sizes), "iterations_to_no_error": table(found, 1, sizes)}
+    return reached | {"diverged": sum(outputs[2] for outputs in found.values())}
 
 
 def tables(found: TimeResult) -> Iterator[Table]:
