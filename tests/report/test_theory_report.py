@@ -346,7 +346,7 @@ def test_damaged_results_are_named_and_the_rest_is_reported(tmp_path: Path) -> N
     folder = made.save(tmp_path / "runs", made.attention(rising(), ROUND))
     made.save(tmp_path / "runs", made.attention(rising(), ROUND, train={"step_size": 0.6, "batch_size": 8}))
     (folder.path / "result.json").write_text("{")
-    assert [case.label for case in collect(tmp_path / "runs").cases] == ["batch 8"]
+    assert [study.label for study in collect(tmp_path / "runs").studies] == ["batch 8"]
     report.write(tmp_path / "runs", tmp_path / "out")
     page = Page((tmp_path / "out" / "theory.html").read_text())
     assert folder.name in page.text[page.text.index("Problems") :]

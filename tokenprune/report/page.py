@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenprune
-from tokenprune.claims import Claim, Published, RunData, TrainedStudy, Verdict
+from tokenprune.claims import Claim, LaboratoryStudy, Published, RunData, TrainedStudy, Verdict
 from tokenprune.drawing.numbers import DASH, Interval, bounds, duration, over_seeds, percent, pretty
 from tokenprune.drawing.style import Drawing, slug
 from tokenprune.drawing.table import Column, Table
@@ -19,11 +19,9 @@ from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands, train_command
 from tokenprune.report.html import figure, machines, resolved, template
 from tokenprune.report.matrix import SIGNS, Cell, Matrix, Row
-from tokenprune.report.theory import numbers
 from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.numbers import tables
 from tokenprune.report.theory.parameters import parameters
-from tokenprune.report.theory.settings import Case
 from tokenprune.statistics import wilson
 from tokenprune.theory.folder import TheoryFolder
 
@@ -117,13 +115,11 @@ def theory_page(report: Report, parts: Sequence[Part], drawings: Sequence[Drawin
     """theory.html. drawings: those of no experiment."""
     laboratory = report.laboratory
     folders = {folder.name: folder for folder, _ in laboratory.runs}
-    links = {
-        case.setting.folders: (slug("setting", case.first.setting), pretty(case.title)) for case in laboratory.cases
-    }
+    links = {study.folders: (slug("setting", study.setting), pretty(study.name)) for study in laboratory.studies}
     commands = {
-        name: train_command(laboratory.environments[name]) or case.setting.command(seed=result.seed)
-        for case in laboratory.cases
-        for name, result in zip(case.setting.folders, case.setting.results, strict=True)
+        name: train_command(laboratory.environments[name]) or study.command(seed=result.seed)
+        for study in laboratory.studies
+        for name, result in zip(study.folders, study.results, strict=True)
     }
     unread = laboratory.unread
     return _page(
@@ -148,10 +144,10 @@ def theory_page(report: Report, parts: Sequence[Part], drawings: Sequence[Drawin
         silent=(),
         nothing=None,
         figures=[figure(drawing) for drawing in drawings],
-        tables=[_as_table(table) for table in (*tables(laboratory), *parameters(laboratory.cases))],
+        tables=[*tables(laboratory), *parameters(laboratory.studies)],
         settings=[
-            _laboratory_setting(case, [commands[name] for name in case.setting.folders], folders)
-            for case in laboratory.cases
+            _laboratory_setting(study, [commands[name] for name in study.folders], folders)
+            for study in laboratory.studies
         ],
         environments=machines(laboratory.environments),
         other=("index.html", "Trained models") if report.runs else None,
@@ -160,44 +156,30 @@ def theory_page(report: Report, parts: Sequence[Part], drawings: Sequence[Drawin
     )
 
 
-def _as_table(found: numbers.Table) -> Table:
-    looks = [
-        "published"
-        if found.published is not None and place >= found.published
-        else "word"
-        if place == 0 or (found.words is not None and place >= found.words)
-        else ""
-        for place in range(len(found.head))
-    ]
-    columns = tuple(Column(name, look=look) for name, look in zip(found.head, looks, strict=True))
-    return Table(found.title, found.caption, columns, found.rows)
-
-
 def _laboratory_lead(laboratory: Laboratory) -> str:
     models = sum(result.models for _, result in laboratory.runs)
     seconds = sum(result.seconds for _, result in laboratory.runs)
     return " · ".join(
         [
             counted(len(laboratory.runs), "finished run"),
-            counted(len(laboratory.cases), "setting"),
-            ", ".join(dict.fromkeys(case.setting.experiment for case in laboratory.cases)),
+            counted(len(laboratory.studies), "setting"),
+            ", ".join(dict.fromkeys(study.experiment for study in laboratory.studies)),
             f"{counted(models, 'model')} in {duration(seconds)}",
         ]
     )
 
 
 def _laboratory_setting(
-    case: Case[Any], commands: Sequence[str], folders: Mapping[str, TheoryFolder]
+    study: LaboratoryStudy[Any], commands: Sequence[str], folders: Mapping[str, TheoryFolder]
 ) -> dict[str, Any]:
-    study = case.setting
     seconds = sum(result.seconds for result in study.results)
     return {
         "anchor": slug("setting", study.setting),
-        "title": pretty(case.title),
+        "title": pretty(study.name),
         "accuracy": counted(len(study.results), "seed"),
         "facts": pretty(
             f"setting {study.setting} · {study.title} · {counted(study.models, 'model')} in {duration(seconds)} on "
-            f"{case.first.device} · {', '.join(study.folders)}"
+            f"{study.first.device} · {', '.join(study.folders)}"
         ),
         "runs": None,
         "groups": [],

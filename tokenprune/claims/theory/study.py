@@ -122,6 +122,14 @@ class LaboratoryStudy(Generic[Result]):
         """What is otherwise than in the default recipe, in words."""
         return label(self.first.recipe)
 
+    @property
+    def name(self) -> str:
+        return f"{self.recipe}: {self.label}"
+
+    @property
+    def default(self) -> bool:
+        return self.label == DEFAULT
+
     def differences(self, other: "LaboratoryStudy[Any]") -> str:
         """Keys of `other` with other values, in words; except the number of trials."""
         here, there = flat(self.first.recipe), flat(other.first.recipe)

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import Verdict, judge, laboratory_studies, read_theory
+from tokenprune.claims import LaboratoryStudy, Verdict, judge, laboratory_studies, read_theory
+from tokenprune.claims.theory.study import rank
 from tokenprune.experiments import CLAIMS
 from tokenprune.report import environment
 from tokenprune.report.matrix import Matrix, matrix
-from tokenprune.report.theory.settings import Case, cases
 from tokenprune.theory.folder import TheoryFolder
 from tokenprune.theory.result import TheoryResult
 
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Finished runs, pooled over seeds in `cases`. environments: environment.json by folder name.
+    """Finished runs, pooled over seeds in `studies`. environments: environment.json by folder name.
 
     problems: a line for each thing that could not be used.
     """
 
     runs: tuple[tuple[TheoryFolder, TheoryResult], ...]
-    cases: tuple[Case[Any], ...]
+    studies: tuple[LaboratoryStudy[Any], ...]
     verdicts: tuple[Verdict, ...]
     matrix: Matrix
     environments: dict[str, dict[str, Any]]
@@ -32,7 +32,7 @@ class Laboratory:
     def unread(self) -> list[str]:
         """Recipes whose results no claim reads."""
         read = {folder for verdict in self.verdicts for folder in verdict.evidence}
-        return list(dict.fromkeys(c.first.name for c in self.cases if not read.intersection(c.setting.folders)))
+        return list(dict.fromkeys(each.recipe for each in self.studies if not read.intersection(each.folders)))
 
     def __bool__(self) -> bool:
         return bool(self.runs)
@@ -45,12 +45,12 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
     studies = laboratory_studies((folder.name, result) for folder, result in runs)
     environments, unread = environment.read_all(folder for folder, _ in runs)
     verdicts = judge(studies, CLAIMS)
-    ordered = cases(studies)
+    ordered = sorted(studies, key=lambda study: (study.recipe, rank(study.first.recipe)))
     return Laboratory(
         tuple(runs),
         tuple(ordered),
         tuple(verdicts),
-        matrix(verdicts, (), [case.setting for case in ordered]),
+        matrix(verdicts, (), ordered),
         environments,
         (*problems, *unread),
     )

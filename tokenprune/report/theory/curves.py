@@ -12,7 +12,7 @@ from tokenprune.claims.theory.trials import AttentionStudy, SparsifyStudy, TimeS
 from tokenprune.report.series import Interval
 from tokenprune.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Drawing
 from tokenprune.report.theory import layout, series
-from tokenprune.report.theory.settings import Case, names
+from tokenprune.report.theory.settings import names
 from tokenprune.report.theory.words import METHODS, lost, pretty, spread
 
 #: Test losses below this are drawn at it: a logarithmic axis has no 0.
@@ -22,29 +22,29 @@ _LYING = {"irrelevant", "magnitude"}
 _NORMS = (("query", "W_Q", ORANGE), ("key", "W_K", GREEN))
 
 
-def attention_figure(cases: Sequence[Case[AttentionStudy]]) -> Drawing:
+def attention_figure(studies: Sequence[AttentionStudy]) -> Drawing:
     """Attention on label-relevant tokens beside the published curve, and norms along patterns."""
     figure, (ax, side), _ = layout.sheet([1.25, 1], height=3.0)
-    study, first, limit = cases[0].setting, cases[0].setting.first, approach(cases[0].setting).limit.value
-    for index, case in enumerate(cases):
+    study, first, limit = studies[0], studies[0].first, approach(studies[0]).limit.value
+    for index, each in enumerate(studies):
         thin = index > 0
-        layout.draw_curve(ax, _attention(case.setting, "attention"), MUTED if thin else BLUE, thin=thin)
+        layout.draw_curve(ax, _attention(each, "attention"), MUTED if thin else BLUE, thin=thin)
         for name, _, color in _NORMS:
             for field, dash in ((f"{name}_norm", "-"), (f"{name}_norm_other", (0, (4, 1.5)))):
-                layout.draw_curve(side, _attention(case.setting, field), color, linestyle=dash, thin=thin)
+                layout.draw_curve(side, _attention(each, field), color, linestyle=dash, thin=thin)
     ax.plot(ATTENTION.x, ATTENTION.y, color=INK, linestyle="--", marker="o", markersize=3.5, linewidth=1.2)
     if limit is not None:
         ax.axhline(limit, color=BLUE, linestyle=":", linewidth=1, zorder=1)
     ax.set_ylabel("attention on label-relevant tokens")
     side.set_ylabel("norm along a pattern")
-    for each in (ax, side):
-        each.set_xlabel("iterations")
-        each.margins(x=0.02)
+    for panel in (ax, side):
+        panel.set_xlabel("iterations")
+        panel.margins(x=0.02)
     layout.legend(
         figure,
         [
-            (layout.handle(BLUE), names(cases)[0]),
-            *([(layout.handle(MUTED, linewidth=0.8), "other settings")] if len(cases) > 1 else []),
+            (layout.handle(BLUE), names(studies)[0]),
+            *([(layout.handle(MUTED, linewidth=0.8), "other settings")] if len(studies) > 1 else []),
             (layout.handle(INK, "o", "--"), "published, read off slides"),
             *([(layout.handle(BLUE, "", ":"), "limit by 1/t")] if limit is not None else []),
             *((layout.handle(color), f"|{name} μ_j| discriminative") for _, name, color in _NORMS),
@@ -55,11 +55,11 @@ def attention_figure(cases: Sequence[Case[AttentionStudy]]) -> Drawing:
         "Left: attention summed over label-relevant tokens, mean over queries and test samples; the published curve "
         "was read off the authors' slides. Right: norms of W_Q μ_j and W_K μ_j, mean over the two discriminative "
         f"patterns (solid) and over the others (dashed). Means and 95 % t intervals over "
-        f"{spread({case.setting.trials for case in cases})}, a fresh batch each step, "
+        f"{spread({study.trials for study in studies})}, a fresh batch each step, "
         f"α* = {first.recipe['data']['relevant']:g}, step size {first.step_size:g}."
-        + lost(sum(case.setting.diverged for case in cases), "left out")
+        + lost(sum(study.diverged for study in studies), "left out")
         + _approach(study)
-        + (" Thin: other settings." if len(cases) > 1 else "")
+        + (" Thin: other settings." if len(studies) > 1 else "")
     )
     curve = _attention(study, "attention")
     alt = "Attention on label-relevant tokens " + _ends(curve, "iteration")
@@ -91,13 +91,13 @@ def removal_diverged(study: SparsifyStudy, name: str) -> int:
     return sum(int(study.diverged(name, method).sum()) for method in methods)
 
 
-def removal_figure(cases: Sequence[Case[SparsifyStudy]]) -> Drawing:
+def removal_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
     """Test loss against tokens removed per method, published end points marked; what the tokens left are."""
-    figure, (ax, side), small = layout.sheet([1.2, 1], len(cases) - 1, height=3.0, top=0.62)
-    called, study, first = names(cases), cases[0].setting, cases[0].setting.first
-    for case, panel in zip(cases, (ax, *small), strict=True):
-        for method in case.setting.methods:
-            curve = removal_curve(case.setting, "loss", method)
+    figure, (ax, side), small = layout.sheet([1.2, 1], len(studies) - 1, height=3.0, top=0.62)
+    called, study, first = names(studies), studies[0], studies[0].first
+    for each, panel in zip(studies, (ax, *small), strict=True):
+        for method in each.methods:
+            curve = removal_curve(each, "loss", method)
             layout.draw_curve(panel, curve, floor=_FLOOR, **_look(method))
     for method in study.methods:
         layout.draw_curve(side, removal_curve(study, "relevant", method), **_look(method))
@@ -110,9 +110,9 @@ def removal_figure(cases: Sequence[Case[SparsifyStudy]]) -> Drawing:
     ax.set_title(called[0])
     ax.set_ylabel("test hinge loss")
     side.set_ylabel("label-relevant share of tokens left")
-    for each in (ax, side):
-        each.set_xlabel("tokens removed")
-        each.set_xticks(first.removed)
+    for panel in (ax, side):
+        panel.set_xlabel("tokens removed")
+        panel.set_xticks(first.removed)
     for panel, text in zip(small, called[1:], strict=True):
         layout.small_title(panel, text)
     layout.log_y([ax, *small])
@@ -123,9 +123,9 @@ def removal_figure(cases: Sequence[Case[SparsifyStudy]]) -> Drawing:
     caption = (
         f"Left: test hinge loss where so many of {first.tokens} tokens are removed, in training and test alike, "
         f"N = {first.curve_samples:,}. Right: share of label-relevant tokens among those left. Means and 95 % t "
-        f"intervals over {spread({case.setting.trials for case in cases})}; losses and bounds below {_FLOOR:g} "
+        f"intervals over {spread({study.trials for study in studies})}; losses and bounds below {_FLOOR:g} "
         "are drawn there."
-        + lost(sum(removal_diverged(case.setting, "loss") for case in cases), "left out")
+        + lost(sum(removal_diverged(study, "loss") for study in studies), "left out")
         + against_published(study)
         + (
             " Magnitude, dashed and hollow, lies on label-irrelevant where both remove the same tokens."
@@ -146,15 +146,15 @@ def _look(method: str) -> dict[str, Any]:
     return {"color": color, "marker": marker, "linestyle": dash, "hollow": hollow}
 
 
-def removal_samples_figure(cases: Sequence[Case[SparsifyStudy]]) -> Drawing:
+def removal_samples_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
     """Success against N before and after removal; what removal saves, in doublings of N50."""
-    figure, (ax, side), small = layout.sheet([1.5, 1], len(cases) - 1, height=3.0, top=0.62, names=1.0)
-    called, study, first = names(cases), cases[0].setting, cases[0].setting.first
-    for case, panel in zip(cases, (ax, *small), strict=True):
-        _rates(panel, case.setting, dots=panel is ax)
+    figure, (ax, side), small = layout.sheet([1.5, 1], len(studies) - 1, height=3.0, top=0.62, names=1.0)
+    called, study, first = names(studies), studies[0], studies[0].first
+    for each, panel in zip(studies, (ax, *small), strict=True):
+        _rates(panel, each, dots=panel is ax)
         panel.set_xscale("log")
         panel.set_ylim(-0.04, 1.04)
-        layout.log_ticks(panel.xaxis, case.setting.first.samples, most=7 if panel is ax else 4)
+        layout.log_ticks(panel.xaxis, each.first.samples, most=7 if panel is ax else 4)
     ax.set_title(called[0])
     ax.set_xlabel("training samples N")
     ax.set_ylabel("success rate")
@@ -171,9 +171,9 @@ def removal_samples_figure(cases: Sequence[Case[SparsifyStudy]]) -> Drawing:
         f"Left: share of trials with a test hinge loss below {first.success:g} before and after removal of "
         f"{first.complexity_removed} of {first.tokens} tokens, with the logistic fit on log N. Right: by how many "
         f"doublings removal changes N50, 95 % bootstrap interval over trials; below 0 it saves samples. "
-        f"{spread({case.setting.trials for case in cases})} of each, "
+        f"{spread({study.trials for study in studies})} of each, "
         f"N {first.samples[0]:,} to {first.samples[-1]:,}."
-        + lost(sum(removal_diverged(case.setting, "complexity") for case in cases), "counted as failures")
+        + lost(sum(removal_diverged(study, "complexity") for study in studies), "counted as failures")
         + (f" {layout.SMALL}" if small else "")
     )
     alt = "log2 of N50 ratios: " + "; ".join(
@@ -198,21 +198,21 @@ def _rates(panel: Any, study: SparsifyStudy, *, dots: bool) -> None:
             )  # fmt: skip
 
 
-def time_figure(cases: Sequence[Case[TimeStudy]]) -> Drawing:
+def time_figure(studies: Sequence[TimeStudy]) -> Drawing:
     """Iterations to zero loss against alpha_* per step size, with the joint fit; exponents by setting."""
-    figure, (ax, side), small = layout.sheet([1.5, 1], len(cases) - 1, height=3.0, top=0.56, names=1.0)
-    called, first = names(cases), cases[0].setting.first
-    for case, panel in zip(cases, (ax, *small), strict=True):
-        _times(panel, case.setting, large=panel is ax)
+    figure, (ax, side), small = layout.sheet([1.5, 1], len(studies) - 1, height=3.0, top=0.56, names=1.0)
+    called, first = names(studies), studies[0].first
+    for study, panel in zip(studies, (ax, *small), strict=True):
+        _times(panel, study, large=panel is ax)
         panel.set_xscale("log")
-        layout.log_ticks(panel.xaxis, case.setting.first.values, most=8 if panel is ax else 4)
+        layout.log_ticks(panel.xaxis, study.first.values, most=8 if panel is ax else 4)
     layout.log_y([ax, *small])
     ax.set_title(called[0])
     ax.set_xlabel("share of label-relevant tokens α*")
     ax.set_ylabel("iterations to zero test loss")
     for panel, text in zip(small, called[1:], strict=True):
         layout.small_title(panel, text)
-    found = [(convergence.analyse(case.setting), text) for case, text in zip(cases, called, strict=True)]
+    found = [(convergence.analyse(study), text) for study, text in zip(studies, called, strict=True)]
     rows: list[tuple[str, str, str, Interval | None]] = [
         *((f"α*: {text}", BLUE, "o", series.of_estimate(each.alpha.estimate)) for each, text in found),
         *((f"η: {text}", ORANGE, "s", series.of_estimate(each.eta.estimate)) for each, text in found),
@@ -222,11 +222,11 @@ def time_figure(cases: Sequence[Case[TimeStudy]]) -> Drawing:
     sizes = [(layout.handle(_color(row), "o"), f"step size {size:g}") for row, size in enumerate(first.step_sizes)]
     layout.legend(figure, [*sizes, (layout.handle(MUTED, "", ":"), "slope α*⁻¹")])
     caption = (
-        f"Left: median over {spread({case.setting.trials for case in cases})} of the iterations until the test hinge "
+        f"Left: median over {spread({study.trials for study in studies})} of the iterations until the test hinge "
         f"loss is below {first.success:g}, a fresh batch each step; cells where at least half of the trials needed "
         f"more than {first.limit:,} are left out. Lines: T ~ α*⁻ʰ η⁻ᵏ fitted to all cells. Dotted: slope −1. "
         "Right: fitted exponents with 95 % bootstrap intervals over trials; the theorem's bound is 1."
-        + lost(sum(case.setting.diverged or 0 for case in cases), "counted as given up")
+        + lost(sum(study.diverged or 0 for study in studies), "counted as given up")
         + (f" {layout.SMALL}" if small else "")
     )
     alt = "Exponents: " + "; ".join(f"{name} {value.value:.2f}" for name, _, _, value in rows if value)

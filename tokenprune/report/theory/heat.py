@@ -12,7 +12,7 @@ from tokenprune.claims.theory.scaling import fit, published_fit
 from tokenprune.claims.theory.trials import PhaseStudy
 from tokenprune.report.style import INK, PAPER, RED, Drawing
 from tokenprune.report.theory import layout, series
-from tokenprune.report.theory.phases import Cases, on
+from tokenprune.report.theory.phases import Studies, on
 from tokenprune.report.theory.settings import names
 from tokenprune.report.theory.words import AXES, KINDS, spread
 
@@ -27,12 +27,14 @@ _LAWS = {
 }
 
 
-def heat_figure(name: str, cases: Cases) -> Drawing:
+def heat_figure(name: str, studies: Studies) -> Drawing:
     """Phase diagrams of one axis and network: the first large, beside the published one where the grid is the same."""
-    study, called = cases[0].setting, names(cases)
+    study, called = studies[0], names(studies)
     first, axis, kind = study.first, study.first.axis, KINDS[study.first.kind]
     beside, alpha = series.on_published_grid(study), (axis, first.kind) == ("alpha", "vit")
-    figure, large, small = layout.sheet([1, 1] if beside else [1], len(cases) - 1, small_height=1.1, top=0.62, bar=0.75)
+    figure, large, small = layout.sheet(
+        [1, 1] if beside else [1], len(studies) - 1, small_height=1.1, top=0.62, bar=0.75
+    )
     shown = _heat(large[0], study)
     large[0].set_title(f"{called[0]}, {spread({study.trials})} a cell")
     large[0].set_ylabel("training samples N")
@@ -49,11 +51,11 @@ def heat_figure(name: str, cases: Cases) -> Drawing:
     bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.015, box.y0, 0.014, box.height)))
     bar.set_label("success rate", fontsize=8)
     bar.outline.set_visible(False)
-    for ax, case, text in zip(small, cases[1:], called[1:], strict=True):
-        _heat(ax, case.setting, few=True)
+    for ax, each, text in zip(small, studies[1:], called[1:], strict=True):
+        _heat(ax, each, few=True)
         layout.small_title(ax, text)
     entries = [(layout.handle(INK, "o", ""), "N50 of a column")]
-    if any(fit(case.setting).law.estimate is not None for case in cases):
+    if any(fit(study).law.estimate is not None for study in studies):
         entries.append((layout.handle(INK), "joint fit of N50"))
     if alpha:
         entries.append((layout.handle(RED, "", "--"), "the published diagram's N50, same fit"))
@@ -61,7 +63,7 @@ def heat_figure(name: str, cases: Cases) -> Drawing:
     caption = (
         f"Share of trials whose test hinge loss fell below {first.success:g}, a cell per pair of {AXES[axis]} "
         f"and N ({first.samples[0]:,} to {first.samples[-1]:,}); {kind}, "
-        f"{spread({case.setting.trials for case in cases})} a cell, each an "
+        f"{spread({study.trials for study in studies})} a cell, each an "
         f"independent model. N50: where half of the trials succeed, by logistic regression on log N"
         f"; line: {_LAWS[axis]}, fitted to all cells."
         + (" No claim reads this axis." if axis == "confusion" else "")

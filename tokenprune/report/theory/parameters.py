@@ -4,20 +4,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tokenprune import theory
-from tokenprune.claims.theory.study import flat
-from tokenprune.report.theory.numbers import Table
-from tokenprune.report.theory.settings import Case
+from tokenprune.claims.theory.study import LaboratoryStudy, flat
+from tokenprune.drawing.table import Column, Table
 from tokenprune.report.theory.words import pretty
 from tokenprune.section import Section
 
 _CHOSEN = " (chosen)"
 
 
-def parameters(cases: Sequence[Case[Any]]) -> list[Table]:
+def parameters(studies: Sequence[LaboratoryStudy[Any]]) -> list[Table]:
     """A table per experiment: every key, with its value in each recipe's first setting."""
     found = []
-    for experiment in dict.fromkeys(case.setting.experiment for case in cases):
-        firsts = {case.first.name: flat(case.first.recipe) for case in reversed(cases) if _is(case, experiment)}
+    for experiment in dict.fromkeys(study.experiment for study in studies):
+        alike = [study for study in reversed(studies) if study.experiment == experiment]
+        firsts = {study.recipe: flat(study.first.recipe) for study in alike}
         described = dict(_described(theory.experiment(experiment).recipe))
         rows = []
         for key in dict.fromkeys(key for recipe in firsts.values() for key in recipe if described.get(key)):
@@ -28,16 +28,16 @@ def parameters(cases: Sequence[Case[Any]]) -> list[Table]:
             Table(
                 f"Settings of {experiment}",
                 "The first setting of each recipe. Chosen: not published where it could be read.",
-                ("key", *firsts, "source", "meaning"),
+                (
+                    Column("key", look="word"),
+                    *map(Column, firsts),
+                    Column("source", look="word"),
+                    Column("meaning", look="word"),
+                ),
                 tuple(rows),
-                words=len(firsts) + 1,
             )
         )
     return found
-
-
-def _is(case: Case[Any], experiment: str) -> bool:
-    return case.setting.experiment == experiment
 
 
 def _described(schema: type[Section], above: str = "") -> Iterator[tuple[str, str]]:

@@ -14,32 +14,32 @@ from tokenprune.claims.theory.trials import PhaseStudy
 from tokenprune.report.series import Interval
 from tokenprune.report.style import INK, MUTED, PAPER, Drawing
 from tokenprune.report.theory import layout, series
-from tokenprune.report.theory.settings import Case, names
+from tokenprune.report.theory.settings import names
 from tokenprune.report.theory.words import AXES, KINDS, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Cases = Sequence[Case[PhaseStudy]]
+Studies = Sequence[PhaseStudy]
 
 
-def exponent_figure(vit: Cases, cnn: Cases) -> Drawing:
+def exponent_figure(vit: Studies, cnn: Studies) -> Drawing:
     """N50 against alpha_*: the first of each network with its columns, the others as thin fitted lines."""
     figure, (ax, side), _ = layout.sheet([1.5, 1], height=3.4, names=1.55)
-    networks = [cases for cases in (vit, cnn) if cases]
-    called = {id(case): text for cases in networks for case, text in zip(cases, names(cases), strict=True)}
-    every = [case for cases in networks for case in cases]
-    for cases in networks:
-        for index, case in enumerate(cases):
-            _scaling(ax, case.setting, thin=index > 0)
+    networks = [studies for studies in (vit, cnn) if studies]
+    called = {id(study): text for studies in networks for study, text in zip(studies, names(studies), strict=True)}
+    every = [study for studies in networks for study in studies]
+    for studies in networks:
+        for index, study in enumerate(studies):
+            _scaling(ax, study, thin=index > 0)
     x = np.geomspace(max(PHASE_VIT.values) ** -0.5, min(PHASE_VIT.values) ** -0.5, 60)
     ax.plot(x, on(x**-2, series.published_law), color=INK, linestyle="--", linewidth=1.4)
     ax.set_xscale("log")
     layout.log_y([ax])
-    layout.log_ticks(ax.xaxis, {round(value**-0.5, 2) for case in every for value in case.first.values}, most=8)
+    layout.log_ticks(ax.xaxis, {round(value**-0.5, 2) for study in every for value in study.first.values}, most=8)
     ax.set_xlabel("share of label-relevant tokens α*")
     ax.set_ylabel("N50, training samples")
-    kinds = [cases[0].first.kind for cases in networks]
+    kinds = [studies[0].first.kind for studies in networks]
     layout.legend(
         figure,
         [
@@ -49,9 +49,9 @@ def exponent_figure(vit: Cases, cnn: Cases) -> Drawing:
         ],
     )
     rows: list[tuple[str, str, str, Interval | None]] = []
-    for case in every:
-        kind = case.first.kind
-        rows.append((f"{KINDS[kind]}, {called[id(case)]}", *layout.KINDS[kind], series.of_law(fit(case.setting).law)))
+    for study in every:
+        kind = study.first.kind
+        rows.append((f"{KINDS[kind]}, {called[id(study)]}", *layout.KINDS[kind], series.of_law(fit(study).law)))
     rows.append(("published diagram", INK, "D", series.of_law(published_fit().law)))
     layout.forest(side, rows, "exponent g of N50 ~ α*⁻ᵍ", [(EXPONENTS["vit"], "2"), (EXPONENTS["cnn"], "4")])
     side.set_xlim(left=min(0.0, side.get_xlim()[0]))
@@ -62,7 +62,7 @@ def exponent_figure(vit: Cases, cnn: Cases) -> Drawing:
         f"the theorem's 2 and 4. {_of_all(every)}."
         + _of_published()
         + _in_training_time(networks)
-        + _of_grid([cases[0] for cases in networks])
+        + _of_grid([studies[0] for studies in networks])
     )
     alt = "Exponents: " + "; ".join(f"{name} {value.value:.2f}" for name, _, _, value in rows if value) + "."
     return layout.finish(figure, "exponents", "Sample complexity against α*", caption, alt)
@@ -73,9 +73,9 @@ def on(x: Float[np.ndarray, " x"], n50: Callable[[float], float | None]) -> Floa
     return np.array([n50(float(value)) for value in x], float)
 
 
-def _of_all(cases: Cases) -> str:
-    samples = [n for case in cases for n in case.first.samples]
-    return f"{spread({case.setting.trials for case in cases})} a cell, N {min(samples):,} to {max(samples):,}"
+def _of_all(studies: Studies) -> str:
+    samples = [n for study in studies for n in study.first.samples]
+    return f"{spread({study.trials for study in studies})} a cell, N {min(samples):,} to {max(samples):,}"
 
 
 def _of_published() -> str:
@@ -89,13 +89,13 @@ def _of_published() -> str:
     )
 
 
-def _in_training_time(networks: Sequence[Cases]) -> str:
+def _in_training_time(networks: Sequence[Studies]) -> str:
     """Over the settings that differ by batch and step size only: one pass, so N is iterations times batch."""
     found = []
-    for cases in networks:
-        first = cases[0].first
+    for studies in networks:
+        first = studies[0].first
         value = sorted(first.values)[len(first.values) // 2]
-        alike = [case.setting for case in cases if case.first.name == first.name and speed_only(case.first.recipe)]
+        alike = [study for study in studies if study.first.name == first.name and speed_only(study.first.recipe)]
         known = [(n, n * study.time_per_sample) for study in alike if (n := fit(study).n50(value)) is not None]
         if len(known) > 1:
             (least, fastest), (most, slowest) = np.min(known, axis=0), np.max(known, axis=0)
@@ -108,16 +108,16 @@ def _in_training_time(networks: Sequence[Cases]) -> str:
     return f" In one pass N is iterations times batch. Over batch and step size: {'; '.join(found)}."
 
 
-def _of_grid(cases: Cases) -> str:
+def _of_grid(studies: Studies) -> str:
     """How the exponent moves where only smaller N are used, and where success need not reach 1."""
     found = []
-    for case in cases:
-        fitted = fit(case.setting)
+    for study in studies:
+        fitted = fit(study)
         smaller = [(n, g) for n, g in fitted.up_to.items() if g is not None]
         if len(smaller) > 1 and fitted.lapse:
             (largest, g), (least, other) = smaller[0], smaller[-1]
             found.append(
-                f"{KINDS[case.first.kind]} {g:.3g} with N to {largest:,}, {other:.3g} with N to {least:,}, "
+                f"{KINDS[study.first.kind]} {g:.3g} with N to {largest:,}, {other:.3g} with N to {least:,}, "
                 f"{fitted.lapse.exponent:.3g} where success may stop short of 1"
             )
     return f" g depends on the grid and the fit: {'; '.join(found)}." if found else ""
@@ -143,29 +143,29 @@ def _scaling(ax: "Axes", study: PhaseStudy, *, thin: bool) -> None:
         ax.plot(fine, centre * (fine / middle) ** -slope, color=MUTED, linestyle=":", linewidth=1.1, zorder=1)
 
 
-def line_figure(groups: Sequence[Cases]) -> Drawing:
+def line_figure(groups: Sequence[Studies]) -> Drawing:
     """N50^-1/2 against tau, sigma and alpha_#, a panel each: the first setting with its columns, the others thin."""
     figure, axes, _ = layout.sheet([1] * len(groups), height=2.8)
-    for ax, cases in zip(axes, groups, strict=True):
-        for case in cases[1:]:
-            _line(ax, case.setting, MUTED, linewidth=0.8, alpha=0.6)
-        _columns(ax, cases[0].setting)
-        ax.set_xlabel(AXES[cases[0].first.axis])
+    for ax, studies in zip(axes, groups, strict=True):
+        for study in studies[1:]:
+            _line(ax, study, MUTED, linewidth=0.8, alpha=0.6)
+        _columns(ax, studies[0])
+        ax.set_xlabel(AXES[studies[0].first.axis])
         ax.set_ylim(bottom=0)
     axes[0].set_ylabel("1 / √N50")
     entries = [
         (layout.handle(layout.KINDS["vit"][0], "o"), "default setting"),
         (layout.handle(MUTED, linewidth=0.8), "other settings"),
     ]
-    layout.legend(figure, entries if any(len(cases) > 1 for cases in groups) else entries[:1])
-    every = [case for cases in groups for case in cases]
+    layout.legend(figure, entries if any(len(studies) > 1 for studies in groups) else entries[:1])
+    every = [study for studies in groups for study in studies]
     caption = (
         "1/√N50 of each column, and the line fitted to all cells, as N ~ (Θ(1) − x)⁻² asks; where it reaches 0 no "
         "number of samples suffices. Dotted: ends of the grid, beyond which N50 is not seen. "
         f"ViT, {_of_all(every)}."
-        + (" α#: no claim reads it." if any(case.first.axis == "confusion" for case in every) else "")
+        + (" α#: no claim reads it." if any(study.first.axis == "confusion" for study in every) else "")
     )
-    axis_of = {cases[0].first.axis: fit(cases[0].setting).law for cases in groups}
+    axis_of = {studies[0].first.axis: fit(studies[0]).law for studies in groups}
     alt = " ".join(
         f"{AXES[axis]}, slope {law.estimate:.3g}." for axis, law in axis_of.items() if law.estimate is not None
     )

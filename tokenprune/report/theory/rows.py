@@ -16,7 +16,6 @@ from tokenprune.report.series import Interval
 from tokenprune.report.theory import series
 from tokenprune.report.theory.collect import Laboratory
 from tokenprune.report.theory.curves import removal_curve
-from tokenprune.report.theory.settings import Case
 from tokenprune.statistics import wilson
 
 _RUN = {"name", "setting", "seed", "recipe", "models", "seconds", "device"}
@@ -29,7 +28,7 @@ def as_json(laboratory: Laboratory, rows: list[dict[str, Any]] | None = None) ->
             {"run": folder.name, **result.model_dump(mode="json", include=_RUN)} for folder, result in laboratory.runs
         ],
         "points": points(laboratory) if rows is None else rows,
-        "analyses": [{**_known(case), "analysis": analysis(case.setting)} for case in laboratory.cases],
+        "analyses": [{**_known(study), "analysis": analysis(study)} for study in laboratory.studies],
         "published": plain(published_fit()),
         "environments": [{"runs": runs, **known} for known, runs in different(laboratory.environments)],
     }
@@ -38,8 +37,8 @@ def as_json(laboratory: Laboratory, rows: list[dict[str, Any]] | None = None) ->
 def points(laboratory: Laboratory) -> list[dict[str, Any]]:
     """Rows of the same keys. `published` is what the paper's authors have at the same place, where that is known."""
     found: list[dict[str, Any]] = []
-    for case in laboratory.cases:
-        found += [{**_known(case), **_EMPTY, **row} for row in _EXPERIMENTS[type(case.setting)](case.setting)]
+    for study in laboratory.studies:
+        found += [{**_known(study), **_EMPTY, **row} for row in _EXPERIMENTS[type(study)](study)]
     return found
 
 
@@ -47,14 +46,14 @@ _KEYS = ("kind", "axis", "quantity", "series", "x_name", "x", "n", "value", "low
 _EMPTY = dict.fromkeys((*_KEYS, "successes", "trials", "diverged", "published"))
 
 
-def _known(case: Case[Any]) -> dict[str, Any]:
-    first = case.first
+def _known(study: LaboratoryStudy[Any]) -> dict[str, Any]:
+    first = study.first
     return {
-        "experiment": case.setting.experiment,
+        "experiment": study.experiment,
         "recipe": first.name,
         "setting": first.setting,
-        "differs": case.label,
-        "runs": list(case.setting.folders),
+        "differs": study.label,
+        "runs": list(study.folders),
     }
 
 

@@ -1,50 +1,23 @@
 """Settings of the laboratory, named by what differs from the shipped recipes' defaults."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from tokenprune.claims.theory.study import DEFAULT, LaboratoryStudy, rank
+from tokenprune.claims.theory.study import LaboratoryStudy
 
-Study = TypeVar("Study", bound=LaboratoryStudy[Any], covariant=True)
-
-
-@dataclass(frozen=True)
-class Case(Generic[Study]):
-    """One setting of one experiment: its study, and what it is called beside others."""
-
-    setting: Study
-    label: str
-
-    @property
-    def default(self) -> bool:
-        return self.label == DEFAULT
-
-    @property
-    def first(self) -> Any:
-        return self.setting.first
-
-    @property
-    def title(self) -> str:
-        return f"{self.first.name}: {self.label}"
+Study = TypeVar("Study", bound=LaboratoryStudy[Any])
 
 
-def cases(studies: Iterable[LaboratoryStudy[Any]]) -> list[Case[Any]]:
-    """By recipe, the default setting first."""
-    found = [Case(study, study.label) for study in studies]
-    return sorted(found, key=lambda case: (case.first.name, rank(case.first.recipe)))
-
-
-def of(every: Sequence[Case[Any]], kind: type[Study]) -> list[Case[Study]]:
+def of(every: Iterable[LaboratoryStudy[Any]], kind: type[Study]) -> list[Study]:
     """Those of one experiment."""
-    return [case for case in every if isinstance(case.setting, kind)]
+    return [study for study in every if isinstance(study, kind)]
 
 
-def names(chosen: Sequence[Case[Any]]) -> list[str]:
+def names(chosen: Sequence[LaboratoryStudy[Any]]) -> list[str]:
     """What each is called in a figure: its label, and the recipe where that is not enough."""
-    labels = [case.label for case in chosen]
-    found = [case.label if labels.count(case.label) == 1 else case.title for case in chosen]
+    labels = [study.label for study in chosen]
+    found = [study.label if labels.count(study.label) == 1 else study.name for study in chosen]
     return [
-        name if found.count(name) == 1 else f"{name} ({case.first.setting})"
-        for name, case in zip(found, chosen, strict=True)
+        name if found.count(name) == 1 else f"{name} ({study.setting})"
+        for name, study in zip(found, chosen, strict=True)
     ]

@@ -6,7 +6,7 @@ from tokenprune.claims.theory.trials import SpatialStudy
 from tokenprune.report.series import Interval
 from tokenprune.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
 from tokenprune.report.theory import layout, series
-from tokenprune.report.theory.settings import Case, names
+from tokenprune.report.theory.settings import names
 from tokenprune.report.theory.words import spread
 
 ARMS = {"transfer": ("transferred attention", BLUE, "o"), "scratch": ("from scratch", ORANGE, "s")}
@@ -17,18 +17,18 @@ BUILT = {
 }
 
 
-def spatial_figure(cases: Sequence[Case[SpatialStudy]]) -> Drawing:
+def spatial_figure(studies: Sequence[SpatialStudy]) -> Drawing:
     """Association and accuracy over training, networks that were built, accuracy on the target task against N."""
     figure, (left, middle, right), _ = layout.sheet([1, 0.85, 1], height=2.7, top=0.85)
-    for index, case in enumerate(cases):
-        thin, study, first = index > 0, case.setting, case.setting.first
+    for index, each in enumerate(studies):
+        thin = index > 0
         for name, color, dash in (("overlap", BLUE, "-"), ("exact", BLUE, (0, (4, 1.5))), ("accuracy", ORANGE, "-")):
-            curve = series.curve(first.iterations, study.curve(name).T)
+            curve = series.curve(each.first.iterations, each.curve(name).T)
             layout.draw_curve(left, curve, color, linestyle=dash, thin=thin)
         for arm, (_, color, marker) in ARMS.items():
-            curve = series.curve(first.samples, study.target(arm))
+            curve = series.curve(each.first.samples, each.target(arm))
             layout.draw_curve(right, curve, color, marker=marker, thin=thin)
-    study, first = cases[0].setting, cases[0].setting.first
+    study, first = studies[0], studies[0].first
     left.axhline(first.chance, color=MUTED, linestyle=":", linewidth=1)
     for built, (_, color, marker) in BUILT.items():
         middle.plot(
@@ -64,9 +64,9 @@ def spatial_figure(cases: Sequence[Case[SpatialStudy]]) -> Drawing:
         f"target task of the same sets, from transferred attention and from scratch; dotted: success "
         f"at {first.success:g}. "
         f"Means and 95 % t intervals over "
-        f"{spread({case.setting.trials for case in cases})}; d = {first.patches}, C = {first.set_size}, N "
-        f"{first.samples[0]:,} to {first.samples[-1]:,}; {names(cases)[0]}."
-        + (" Thin: other settings." if len(cases) > 1 else "")
+        f"{spread({study.trials for study in studies})}; d = {first.patches}, C = {first.set_size}, N "
+        f"{first.samples[0]:,} to {first.samples[-1]:,}; {names(studies)[0]}."
+        + (" Thin: other settings." if len(studies) > 1 else "")
     )
     start, end = (series.mean(study.curve("overlap")[:, at]) for at in (0, -1))
     alt = f"Overlap {_value(start)} at the start, {_value(end)} at the end."
