@@ -8,15 +8,18 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tokenprune import pack, theory
+from tokenprune import pack, report, theory
 from tokenprune.claims import read_theory
+from tokenprune.cli import show_theory
 from tokenprune.theory.load import experiment_of, load_theory_recipe
 from tokenprune.theory.run import theory_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "theory.md"
 
 
-def test_an_experiment_is_one_file_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_is_one_file_and_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     module = ModuleType("tokenprune.theory.loss")
     exec(compile(code, "loss.py", "exec"), module.__dict__)
@@ -26,7 +29,7 @@ def test_an_experiment_is_one_file_and_a_line(tmp_path: Path, monkeypatch: pytes
     recipe.write_text("experiment: loss\ncells: {samples: [8, 400], trials: 3, test_samples: 20}\n")
     assert experiment_of(recipe) == "loss"
     runs = tmp_path / "runs"
-    theory_run(load_theory_recipe(recipe, "loss"), runs_dir=runs)
+    folder = theory_run(load_theory_recipe(recipe, "loss"), runs_dir=runs)
     pack.pack(runs, tmp_path / "runs.jsonl.gz")
     for place in (runs, tmp_path / "runs.jsonl.gz"):
         ((_, result),), problems = read_theory(place)
@@ -35,3 +38,7 @@ def test_an_experiment_is_one_file_and_a_line(tmp_path: Path, monkeypatch: pytes
         assert (many < few).all()  # a hundred steps teach more than two
         (table,) = theory.experiment("loss").tables(result)
         assert [row[1] for row in table.rows] == [f"{few.mean():.4f}", f"{many.mean():.4f}"]
+    show_theory.result(folder, as_json=False)
+    assert capsys.readouterr().out.startswith("test loss, mean over trials\n  N")
+    report.write(runs, tmp_path / "out")
+    assert "small" in (tmp_path / "out" / "theory.html").read_text(encoding="utf-8")

@@ -22,8 +22,9 @@ _ANALYSES: dict[type[LaboratoryStudy[Any]], Callable[[Any], Any]] = {
 
 
 def analysis(study: LaboratoryStudy[Any]) -> Any:
-    """The analysis behind the study's claims and figures."""
-    return plain(_ANALYSES[type(study)](study))
+    """The analysis behind the study's claims and figures; None where it has none."""
+    found = _ANALYSES.get(type(study))
+    return plain(found(study)) if found else None
 
 
 def plain(value: Any) -> Any:

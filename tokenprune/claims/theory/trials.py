@@ -156,7 +156,7 @@ def laboratory_studies(results: Iterable[tuple[str, TheoryResult]]) -> list[Labo
     for name, result in sorted(results, key=lambda pair: (pair[1].name, pair[1].setting, pair[1].seed)):
         settings.setdefault(result.setting, []).append((name, result))
     return [
-        _STUDIES[type(found[0][1])](tuple(name for name, _ in found), tuple(result for _, result in found))
+        _STUDIES.get(type(found[0][1]), LaboratoryStudy)(*map(tuple, zip(*found, strict=True)))
         for found in settings.values()
     ]
 

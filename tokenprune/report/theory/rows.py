@@ -38,7 +38,8 @@ def points(laboratory: Laboratory) -> list[dict[str, Any]]:
     """Rows of the same keys. `published` is what the paper's authors have at the same place, where that is known."""
     found: list[dict[str, Any]] = []
     for study in laboratory.studies:
-        found += [{**_known(study), **_EMPTY, **row} for row in _EXPERIMENTS[type(study)](study)]
+        if rows := _EXPERIMENTS.get(type(study)):
+            found += [{**_known(study), **_EMPTY, **row} for row in rows(study)]
     return found
 
 
