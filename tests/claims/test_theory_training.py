@@ -24,7 +24,7 @@ def test_attention_grows_by_trial_with_student_t():
     assert (verdict.effect, verdict.low, verdict.high) == pytest.approx(mean_interval(changes))
     assert verdict.p == pytest.approx(t_test(changes))
     assert (verdict.verdict, verdict.n, study.diverged) == ("supported", 3, 1)
-    assert study.curve("query_norm").tolist() == [[1, 2, 3, 4]] * 3
+    assert study.curve("query_norm").T.tolist() == [[1, 2, 3, 4]] * 3
     falling = only(make.attention([[0.5, 0.4, 0.3, 0.2 + w] for w in (0, 0.01, 0.02)], (0, 10, 20, 30)), number="T4")
     assert falling.verdict == "refuted"
 

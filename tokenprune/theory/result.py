@@ -59,6 +59,7 @@ class TheoryResult(Result):
     seed: int
     recipe: dict[str, Any]  # resolved, less the machine
     models: int  # trained in all
+    trials: int  # of a cell, or curves
     seconds: float  # over all resumptions
     device: str
 

@@ -78,7 +78,7 @@ def concentration(studies: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
 @once
 def approach(study: AttentionStudy) -> Approach:
     """The power of the approach, as far as it is identified."""
-    curves = study.curve("attention")
+    curves = study.curve("attention").T
     if not len(curves):
         return Approach(lacking="every trial diverged")
     start = int(np.diff(curves.mean(0)).argmax())
@@ -109,7 +109,7 @@ def approach(study: AttentionStudy) -> Approach:
 
 def _growth(study: AttentionStudy) -> Finding:
     curves, lost = study.curve("attention"), study.diverged
-    changes = (curves[:, -1] - curves[:, 0]).tolist()
+    changes = (curves[-1] - curves[0]).tolist()
     return Finding(
         subject=study,
         what="growth of the attention summed over label-relevant tokens",

@@ -27,7 +27,7 @@ def ratios(study: SparsifyStudy) -> tuple[Ratio, ...]:
     """Each method against no removal, and against random removal."""
     found = []
     for method, reference in _PAIRS:
-        if {method, reference} <= {*study.compared}:
+        if {method, reference} <= {*study.first.compared}:
             both = (reference, method)
             successes = np.array([study.successes(each) for each in both])
             diverged = np.array([study.diverged("complexity", each) for each in both])
@@ -37,8 +37,8 @@ def ratios(study: SparsifyStudy) -> tuple[Ratio, ...]:
 
 @once
 def complexity(study: SparsifyStudy) -> ColumnFit:
-    """N50 of each method in `study.compared`, with one slope for all."""
-    successes = np.array([study.successes(method) for method in study.compared])
+    """N50 of each method in `study.first.compared`, with one slope for all."""
+    successes = np.array([study.successes(method) for method in study.first.compared])
     return columns(range(len(successes)), study.first.samples, successes, study.trials)
 
 

@@ -11,6 +11,7 @@ from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.ratio import Ratio, finding, ratio
 from tokenprune.claims.theory.study import LaboratoryStudy, once
 from tokenprune.claims.theory.trials import SpatialStudy
+from tokenprune.theory.spatial import ARMS
 
 PAPER = "Jelassi, Sander & Li, Vision Transformers provably learn spatial structure, NeurIPS 2022"
 
@@ -40,15 +41,15 @@ def transfers(studies: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
 @once
 def transfer(study: SpatialStudy) -> Ratio:
     """N50 from scratch over N50 with transferred attention."""
-    successes = np.array([study.successes(arm) for arm in study.ARMS])
-    diverged = np.array([np.isnan(study.target(arm)).sum(-1) for arm in study.ARMS])
+    successes = np.array([study.successes(arm) for arm in ARMS])
+    diverged = np.array([np.isnan(study.target(arm)).sum(-1) for arm in ARMS])
     return ratio("scratch", "transfer", study.first.samples, successes, diverged, study.trials)
 
 
 def _growth(study: SpatialStudy, name: str) -> Finding:
     curves = study.curve(name)
-    finite = (np.isfinite(curves) & np.isfinite(study.curve("loss"))).all(1)
-    changes = (curves[:, -1] - curves[:, 0])[finite].tolist()
+    finite = (np.isfinite(curves) & np.isfinite(study.curve("loss"))).all(0)
+    changes = (curves[-1] - curves[0])[finite].tolist()
     return Finding(
         subject=study,
         what="growth of the mean overlap with the own set" if name == "overlap" else "growth of the exact-match rate",

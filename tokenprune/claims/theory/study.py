@@ -96,6 +96,11 @@ class LaboratoryStudy(Generic[Result]):
         return sum(result.models for result in self.results)
 
     @property
+    def trials(self) -> int:
+        """Models in a cell, or curves, of all seeds."""
+        return sum(result.trials for result in self.results)
+
+    @property
     def time_per_sample(self) -> float:
         """eta epochs / batch: N times this counts the steps of SGD by their size."""
         train = self.first.recipe["train"]

@@ -28,10 +28,6 @@ class PhaseStudy(LaboratoryStudy[PhaseResult]):
         """Test hinge loss."""
         return self.pooled("loss")
 
-    @property
-    def trials(self) -> int:
-        return int(self.loss.shape[-1])
-
     @cached_property
     def successes(self) -> Int[Array, "v n"]:
         return _count(self.loss < self.first.success)
@@ -46,9 +42,9 @@ class AttentionStudy(LaboratoryStudy[AttentionResult]):
 
     CURVES = ("attention", "attention_relevant", "loss", "query_norm", "query_norm_other", "key_norm", "key_norm_other")
 
-    def curve(self, name: str) -> Float[Array, "t i"]:
+    def curve(self, name: str) -> Float[Array, "i t"]:
         """Trials that did not diverge: a trial has diverged if anything measured in it ceased to be finite."""
-        return self.pooled(name, trials=0)[self._finite]
+        return self.pooled(name, trials=0)[self._finite].T
 
     @property
     def trials(self) -> int:
@@ -67,16 +63,6 @@ class AttentionStudy(LaboratoryStudy[AttentionResult]):
 class SparsifyStudy(LaboratoryStudy[SparsifyResult]):
     """Loss over removed tokens, and success over N before and after removal, by method."""
 
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Of removal, without `none`."""
-        return tuple(self.first.loss)
-
-    @property
-    def compared(self) -> tuple[str, ...]:
-        """Methods whose sample complexity was measured, `none` among them."""
-        return tuple(self.first.complexity)
-
     def curve(self, name: str, method: str) -> Float[Array, "r t"]:
         """name: loss, accuracy or relevant."""
         return self.pooled(name, method)
@@ -84,10 +70,6 @@ class SparsifyStudy(LaboratoryStudy[SparsifyResult]):
     def complexity(self, method: str) -> Float[Array, "n t"]:
         """Test hinge loss at each N."""
         return self.pooled("complexity", method)
-
-    @property
-    def trials(self) -> int:
-        return int(self.complexity("none").shape[-1])
 
     def successes(self, method: str) -> Int[Array, " n"]:
         return _count(self.complexity(method) < self.first.success)
@@ -106,10 +88,6 @@ class TimeStudy(LaboratoryStudy[TimeResult]):
         return np.where(np.isnan(known), np.inf, np.maximum(known, 1))
 
     @property
-    def trials(self) -> int:
-        return int(self.iterations().shape[-1])
-
-    @property
     def diverged(self) -> int | None:
         """Models, as far as they were counted."""
         counted = [result.diverged for result in self.results if result.diverged is not None]
@@ -120,10 +98,9 @@ class SpatialStudy(LaboratoryStudy[SpatialResult]):
     """Patch association on a source task, and accuracy on a target task."""
 
     CURVES = ("overlap", "exact", "loss", "accuracy")
-    ARMS = ("transfer", "scratch")
 
-    def curve(self, name: str) -> Float[Array, "t i"]:
-        return self.pooled(name, trials=0)
+    def curve(self, name: str) -> Float[Array, "i t"]:
+        return self.pooled(name, trials=0).T
 
     def constructed(self, name: str, attention: str) -> Float[Array, " t"]:
         """One of CURVES, of networks that were built and not trained."""
@@ -132,10 +109,6 @@ class SpatialStudy(LaboratoryStudy[SpatialResult]):
     def target(self, arm: str) -> Float[Array, "n t"]:
         """Test accuracy on the target task."""
         return self.pooled("target_accuracy", arm)
-
-    @property
-    def trials(self) -> int:
-        return int(self.curve("overlap").shape[0])
 
     def successes(self, arm: str) -> Int[Array, " n"]:
         return _count(self.target(arm) >= self.first.success)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tokenprune.claims.published import ATTENTION, REMOVAL
 from tokenprune.claims.theory import convergence, removal
@@ -27,11 +28,11 @@ def attention_figure(studies: Sequence[AttentionStudy]) -> Drawing:
     figure, (ax, side), _ = layout.sheet([1.25, 1], height=3.0)
     study, first, limit = studies[0], studies[0].first, approach(studies[0]).limit.value
     for index, each in enumerate(studies):
-        thin = index > 0
-        layout.draw_curve(ax, _attention(each, "attention"), MUTED if thin else BLUE, thin=thin)
+        thin, x = index > 0, each.first.iterations
+        layout.draw_curve(ax, x, each.curve("attention"), MUTED if thin else BLUE, thin=thin)
         for name, _, color in _NORMS:
             for field, dash in ((f"{name}_norm", "-"), (f"{name}_norm_other", (0, (4, 1.5)))):
-                layout.draw_curve(side, _attention(each, field), color, linestyle=dash, thin=thin)
+                layout.draw_curve(side, x, each.curve(field), color, linestyle=dash, thin=thin)
     ax.plot(ATTENTION.x, ATTENTION.y, color=INK, linestyle="--", marker="o", markersize=3.5, linewidth=1.2)
     if limit is not None:
         ax.axhline(limit, color=BLUE, linestyle=":", linewidth=1, zorder=1)
@@ -61,13 +62,8 @@ def attention_figure(studies: Sequence[AttentionStudy]) -> Drawing:
         + _approach(study)
         + (" Thin: other settings." if len(studies) > 1 else "")
     )
-    curve = _attention(study, "attention")
-    alt = "Attention on label-relevant tokens " + _ends(curve, "iteration")
+    alt = "Attention on label-relevant tokens " + _ends(first.iterations, study.curve("attention"), "iteration")
     return layout.finish(figure, "attention", "Attention over training", caption, alt)
-
-
-def _attention(study: AttentionStudy, name: str) -> series.Curve:
-    return series.curve(study.first.iterations, study.curve(name).T)
 
 
 def _approach(study: AttentionStudy) -> str:
@@ -80,14 +76,9 @@ def _approach(study: AttentionStudy) -> str:
     return said + (" The power of t is not identified." if found.power is None else "")
 
 
-def removal_curve(study: SparsifyStudy, name: str, method: str) -> series.Curve:
-    """name: loss, accuracy or relevant."""
-    return series.curve(study.first.removed, study.curve(name, method))
-
-
 def removal_diverged(study: SparsifyStudy, name: str) -> int:
     """Models without a loss. name: loss, of the curves, or complexity, where samples are counted."""
-    methods = study.methods if name == "loss" else study.compared
+    methods = study.first.methods if name == "loss" else study.first.compared
     return sum(int(study.diverged(name, method).sum()) for method in methods)
 
 
@@ -96,11 +87,10 @@ def removal_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
     figure, (ax, side), small = layout.sheet([1.2, 1], len(studies) - 1, height=3.0, top=0.62)
     called, study, first = names(studies), studies[0], studies[0].first
     for each, panel in zip(studies, (ax, *small), strict=True):
-        for method in each.methods:
-            curve = removal_curve(each, "loss", method)
-            layout.draw_curve(panel, curve, floor=_FLOOR, **_look(method))
-    for method in study.methods:
-        layout.draw_curve(side, removal_curve(study, "relevant", method), **_look(method))
+        for method in each.first.methods:
+            layout.draw_curve(panel, first.removed, each.curve("loss", method), floor=_FLOOR, **_look(method))
+    for method in first.methods:
+        layout.draw_curve(side, first.removed, study.curve("relevant", method), **_look(method))
         if method in REMOVAL:
             shown, (color, marker) = REMOVAL[method], layout.METHODS[method]
             ax.plot(
@@ -117,7 +107,7 @@ def removal_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
         layout.small_title(panel, text)
     layout.log_y([ax, *small])
     layout.legend(figure, [
-        *((layout.handle(**_look(method)), METHODS[method]) for method in study.methods),
+        *((layout.handle(**_look(method)), METHODS[method]) for method in first.methods),
         (layout.handle(MUTED, "o", (0, (1, 2)), hollow=True), "published end points, read off slides"),
     ])  # fmt: skip
     caption = (
@@ -129,13 +119,13 @@ def removal_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
         + against_published(study)
         + (
             " Magnitude, dashed and hollow, lies on label-irrelevant where both remove the same tokens."
-            if {*study.methods} >= _LYING
+            if {*first.methods} >= _LYING
             else ""
         )
         + (f" {layout.SMALL}" if small else "")
     )
     alt = "Test loss: " + " ".join(
-        f"{METHODS[method]} {_ends(removal_curve(study, 'loss', method), 'removed')}" for method in study.methods
+        f"{METHODS[method]} {_ends(first.removed, study.curve('loss', method), 'removed')}" for method in first.methods
     )
     return layout.finish(figure, "removal", "Test loss against tokens removed", caption, alt)
 
@@ -166,7 +156,7 @@ def removal_samples_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
         name = f"{METHODS[found.method]}\nagainst {against}"
         rows.append((name, *layout.METHODS[found.method], series.of_law(found.law)))
     layout.forest(side, rows, "log2 of the ratio of N50", [(0, "")])
-    layout.legend(figure, [(layout.handle(*layout.METHODS[method]), METHODS[method]) for method in study.compared])
+    layout.legend(figure, [(layout.handle(*layout.METHODS[method]), METHODS[method]) for method in first.compared])
     caption = (
         f"Left: share of trials with a test hinge loss below {first.success:g} before and after removal of "
         f"{first.complexity_removed} of {first.tokens} tokens, with the logistic fit on log N. Right: by how many "
@@ -186,7 +176,7 @@ def _rates(panel: Any, study: SparsifyStudy, *, dots: bool) -> None:
     """Success rates over N with their fit, by method."""
     samples, found = study.first.samples, removal.complexity(study)
     fine = np.geomspace(samples[0], samples[-1], 60)
-    for column, method in enumerate(study.compared):
+    for column, method in enumerate(study.first.compared):
         color, marker = layout.METHODS[method]
         rates = np.array([found.probability(column, n) for n in fine], float)
         panel.plot(fine, rates, color=color, linestyle=layout.DASHES.get(method, "-"), linewidth=1.4 if dots else 1)
@@ -258,14 +248,13 @@ def against_published(study: SparsifyStudy) -> str:
     """Loss before and after removal beside the published, and in words what is not reproduced."""
     both, rising, levels = [], [], []
     for method, shown in REMOVAL.items():
-        if method not in study.methods:
+        if method not in study.first.methods:
             continue
-        curve = removal_curve(study, "loss", method)
-        here = dict(zip(curve.x, curve.y, strict=True))
-        known = [(found.value, y) for x, y in zip(shown.x, shown.y, strict=True) if (found := here.get(x)) is not None]
-        if len(known) < 2:
+        here = dict(zip(study.first.removed, map(series.mean, study.curve("loss", method)), strict=True))
+        (before, after), ends = shown.y, [here.get(int(x)) for x in shown.x]
+        if None in ends:
             continue
-        (first, before), (last, after) = known
+        first, last = (end.value for end in ends if end is not None)
         both.append(f"{METHODS[method]} {first:.2g} to {last:.2g} ({before:g} to {after:g})")
         if after < before and last >= first:
             rising.append(METHODS[method])
@@ -280,8 +269,9 @@ def against_published(study: SparsifyStudy) -> str:
     return text + (f" Not reproduced: {'; '.join(missed)}." if missed else "")
 
 
-def _ends(curve: series.Curve, what: str) -> str:
-    known = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None]
+def _ends(xs: Sequence[float], table: Float[np.ndarray, "x t"], what: str) -> str:
+    """The first and the last known mean, in words."""
+    known = [(x, y) for x, y in zip(xs, map(series.mean, table), strict=True) if y is not None]
     if not known:
         return "is not known: every trial diverged."
     (x0, y0), (x1, y1) = known[0], known[-1]

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tokenprune.report.series import Interval
 from tokenprune.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RED, SKY, Drawing, blank, render
-from tokenprune.report.theory.series import Curve
+from tokenprune.report.theory.series import mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,8 @@ def handle(color: str, marker: str = "", linestyle: Any = "-", hollow: bool = Fa
 
 def draw_curve(
     ax: "Axes",
-    curve: Curve,
+    x: Sequence[float],
+    table: Float[np.ndarray, "x t"],
     color: str,
     *,
     marker: str = "",
@@ -133,11 +135,11 @@ def draw_curve(
     floor: float = -math.inf,
     hollow: bool = False,
 ) -> None:
-    """Means with their band; values below `floor` are drawn at it, for logarithmic axes."""
-    known = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None]
+    """Means over trials with their band; values below `floor` are drawn at it, for logarithmic axes."""
+    known = [(at, y) for at, y in zip(x, map(mean, table), strict=True) if y is not None]
     if not known:
         return
-    xs = [x for x, _ in known]
+    xs = [at for at, _ in known]
     size: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.45} if thin else {"zorder": 3}
     ax.plot(
         xs,

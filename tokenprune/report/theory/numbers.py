@@ -190,8 +190,7 @@ def _deviance(value: tuple[float, int]) -> str:
 
 def _attention(studies: Sequence[AttentionStudy]) -> Table:
     curves: list[dict[float, Any]] = [
-        dict(zip(study.first.iterations, map(series.mean, study.curve("attention").T), strict=True))
-        for study in studies
+        dict(zip(study.first.iterations, map(series.mean, study.curve("attention")), strict=True)) for study in studies
     ]
     curves.append(dict(zip(ATTENTION.x, ATTENTION.y, strict=True)))
     places = sorted(set().union(*curves))
@@ -209,7 +208,7 @@ def _attention(studies: Sequence[AttentionStudy]) -> Table:
 
 def _removal(study: SparsifyStudy) -> Table:
     first, rows = study.first, []
-    for method in study.methods:
+    for method in study.first.methods:
         curves = [map(series.mean, study.curve(name, method)) for name in ("loss", "accuracy", "relevant")]
         known = REMOVAL.get(method)
         shown = dict(zip(known.x, known.y, strict=True)) if known else {}
@@ -231,12 +230,12 @@ def _removal(study: SparsifyStudy) -> Table:
 
 def _removal_samples(study: SparsifyStudy) -> Table:
     found = removal.complexity(study)
-    counts = zip(*(study.successes(method).tolist() for method in study.compared), strict=True)
+    counts = zip(*(study.successes(method).tolist() for method in study.first.compared), strict=True)
     return Table(
         f"Samples needed after removal, {study.label}",
         f"Successes of {trials(study.trials)} with {study.first.complexity_removed} of {study.first.tokens} tokens "
         "removed." + lost(removal_diverged(study, "complexity"), "counted as failures"),
-        _columns("N", (METHODS[method] for method in study.compared), _number),
+        _columns("N", (METHODS[method] for method in study.first.compared), _number),
         (
             *((n, *at) for n, at in zip(study.first.samples, counts, strict=True)),
             ("N50", *_bounded(found)),
@@ -266,7 +265,7 @@ def _times(study: TimeStudy) -> Table:
 def _spatial(study: SpatialStudy) -> Iterator[Table]:
     first, number = study.first, trials(study.trials)
     shown = {"overlap": "overlap", "exact": "exact match", "loss": "test loss", "accuracy": "test accuracy"}
-    curves = [map(series.mean, study.curve(name).T) for name in shown]
+    curves = [map(series.mean, study.curve(name)) for name in shown]
     built = [
         (f"built: {text}", *(series.mean(study.constructed(name, attention)) for name in shown))
         for attention, (text, *_) in BUILT.items()

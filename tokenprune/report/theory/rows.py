@@ -1,9 +1,10 @@
 """theory.csv and report.json: a row per cell, or per point of a curve, pooled over the seeds of a setting."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tokenprune.claims.published import ATTENTION, PHASE_VIT, REMOVAL
 from tokenprune.claims.theory import convergence, removal
@@ -15,7 +16,6 @@ from tokenprune.report.environment import different
 from tokenprune.report.series import Interval
 from tokenprune.report.theory import series
 from tokenprune.report.theory.collect import Laboratory
-from tokenprune.report.theory.curves import removal_curve
 from tokenprune.statistics import wilson
 
 _RUN = {"name", "setting", "seed", "recipe", "models", "seconds", "device"}
@@ -82,7 +82,7 @@ def _attention(study: AttentionStudy) -> Iterator[dict[str, Any]]:
     known = {"kind": "vit", "x_name": "iteration", "trials": study.trials, "diverged": study.diverged}
     shown = dict(zip(ATTENTION.x, ATTENTION.y, strict=True))
     for name in study.CURVES:
-        for x, y in _points(series.curve(study.first.iterations, study.curve(name).T)):
+        for x, y in _points(study.first.iterations, study.curve(name)):
             yield {**known, "quantity": name, "x": x, **y, "published": shown.get(x) if name == "attention" else None}
 
 
@@ -90,14 +90,14 @@ def _sparsify(study: SparsifyStudy) -> Iterator[dict[str, Any]]:
     first, found = study.first, removal.complexity(study)
     known = {"x_name": "tokens removed", "trials": study.trials}
     for name in ("loss", "accuracy", "relevant"):
-        for method in study.methods:
+        for method in study.first.methods:
             curve = REMOVAL.get(method) if name == "loss" else None
             shown = dict(zip(curve.x, curve.y, strict=True)) if curve else {}
             lost = study.diverged("loss", method)
-            for row, (x, y) in enumerate(_points(removal_curve(study, name, method))):
+            for row, (x, y) in enumerate(_points(first.removed, study.curve(name, method))):
                 at = {"series": method, "n": first.curve_samples, "x": x, "published": shown.get(x)}
                 yield {**known, "quantity": name, **at, **y, "diverged": int(lost[row])}
-    for column, method in enumerate(study.compared):
+    for column, method in enumerate(study.first.compared):
         at = {"series": method, "x": 0 if method == "none" else first.complexity_removed}
         lost = study.diverged("complexity", method)
         for row, (n, count) in enumerate(zip(first.samples, study.successes(method), strict=True)):
@@ -124,14 +124,14 @@ def _time(study: TimeStudy) -> Iterator[dict[str, Any]]:
 def _spatial(study: SpatialStudy) -> Iterator[dict[str, Any]]:
     first, trials = study.first, study.trials
     for name in study.CURVES:
-        for x, y in _points(series.curve(first.iterations, study.curve(name).T)):
+        for x, y in _points(first.iterations, study.curve(name)):
             yield {"quantity": name, "x_name": "iteration", "x": x, **y, "trials": trials}
         for built in first.constructed_loss:
             mean = _interval(series.mean(study.constructed(name, built)))
             yield {"quantity": name, "series": f"built: {built}", **mean, "trials": trials}
     for arm in first.target_accuracy:
-        curve = series.curve(first.samples, study.target(arm))
-        for count, (n, y) in zip(study.successes(arm).tolist(), _points(curve), strict=True):
+        points = _points(first.samples, study.target(arm))
+        for count, (n, y) in zip(study.successes(arm).tolist(), points, strict=True):
             yield {"quantity": "target accuracy", "series": arm, "n": int(n), **y, "successes": count, "trials": trials}
 
 
@@ -140,9 +140,9 @@ def _rate(count: int, trials: int) -> dict[str, Any]:
     return {**_interval(Interval(int(count) / trials, *wilson(int(count), trials))), "successes": int(count)}
 
 
-def _points(curve: series.Curve) -> Iterator[tuple[float, dict[str, float | None]]]:
-    for x, y in zip(curve.x, curve.y, strict=True):
-        yield x, _interval(y)
+def _points(xs: Sequence[float], table: Float[np.ndarray, "x t"]) -> Iterator[tuple[float, dict[str, float | None]]]:
+    for x, values in zip(xs, table, strict=True):
+        yield float(x), _interval(series.mean(values))
 
 
 def _interval(value: Interval | None) -> dict[str, float | None]:

@@ -1,10 +1,7 @@
 """From trials to what is drawn: means over the trials of all seeds, with their intervals.
 
-nan stands for a trial that diverged; means leave it out. Shapes: x places along a curve, t trials.
+nan stands for a trial that diverged; means leave it out. Shape: t trials.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -18,19 +15,8 @@ from tokenprune.report.series import Interval
 from tokenprune.statistics import mean_interval
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Means over trials with Student's t interval, at each x; None where every trial diverged."""
-
-    x: tuple[float, ...]
-    y: tuple[Interval | None, ...]
-
-
-def curve(x: Sequence[float], table: Float[np.ndarray, "x t"]) -> Curve:
-    return Curve(tuple(map(float, x)), tuple(map(mean, table)))
-
-
 def mean(values: Float[np.ndarray, " t"]) -> Interval | None:
+    """With Student's t interval; None where every trial diverged."""
     known = values[np.isfinite(values)].tolist()
     return Interval(*mean_interval(known)) if known else None
 

@@ -23,11 +23,9 @@ def spatial_figure(studies: Sequence[SpatialStudy]) -> Drawing:
     for index, each in enumerate(studies):
         thin = index > 0
         for name, color, dash in (("overlap", BLUE, "-"), ("exact", BLUE, (0, (4, 1.5))), ("accuracy", ORANGE, "-")):
-            curve = series.curve(each.first.iterations, each.curve(name).T)
-            layout.draw_curve(left, curve, color, linestyle=dash, thin=thin)
+            layout.draw_curve(left, each.first.iterations, each.curve(name), color, linestyle=dash, thin=thin)
         for arm, (_, color, marker) in ARMS.items():
-            curve = series.curve(each.first.samples, each.target(arm))
-            layout.draw_curve(right, curve, color, marker=marker, thin=thin)
+            layout.draw_curve(right, each.first.samples, each.target(arm), color, marker=marker, thin=thin)
     study, first = studies[0], studies[0].first
     left.axhline(first.chance, color=MUTED, linestyle=":", linewidth=1)
     for built, (_, color, marker) in BUILT.items():
@@ -68,7 +66,7 @@ def spatial_figure(studies: Sequence[SpatialStudy]) -> Drawing:
         f"{first.samples[0]:,} to {first.samples[-1]:,}; {names(studies)[0]}."
         + (" Thin: other settings." if len(studies) > 1 else "")
     )
-    start, end = (series.mean(study.curve("overlap")[:, at]) for at in (0, -1))
+    start, end = (series.mean(study.curve("overlap")[at]) for at in (0, -1))
     alt = f"Overlap {_value(start)} at the start, {_value(end)} at the end."
     return layout.finish(figure, "spatial", "Patch association and transfer", caption, alt)
 
