@@ -26,7 +26,7 @@ TRIALS = 6
 
 @dataclass(frozen=True)
 class Exponent:
-    """Of 1 / alpha_* or 1 / eta in the number of iterations. estimate: None where the cells do not determine it.
+    """Exponent of 1 / alpha_* or 1 / eta in the number of iterations; None where the cells do not determine it.
 
     to_no_error: the same for the iterations until no test sample is misjudged.
     """
@@ -121,7 +121,7 @@ def _finding(study: TimeStudy, variant: str | None) -> Finding:
 
 
 def _least_squares(design: Float[Array, "c 3"], medians: Float[Array, "d c"]) -> Float[Array, "d 3"]:
-    """Of log medians over the finite cells."""
+    """Plane through the log medians of the finite cells."""
     known = np.isfinite(medians)
     logs = np.log(np.where(known, medians, 1.0))
     masked = known[..., None] * design

@@ -1,4 +1,4 @@
-"""A setting of the theory laboratory: its results over seeds, in words, and the commands that would add to them."""
+"""A setting of the theory laboratory: its results over seeds, its name, and the commands that would add to them."""
 
 import json
 import math
@@ -124,7 +124,7 @@ class LaboratoryStudy(Generic[Result]):
 
     @property
     def label(self) -> str:
-        """What is otherwise than in the default recipe, in words."""
+        """Keys with other values than the default recipe, in words."""
         return label(self.first.recipe)
 
     @property
@@ -136,7 +136,7 @@ class LaboratoryStudy(Generic[Result]):
         return self.label == DEFAULT
 
     def differences(self, other: "LaboratoryStudy[Any]") -> str:
-        """Keys of `other` with other values, in words; except the number of trials."""
+        """Keys with other values in `other`, in words; except the number of trials."""
         here, there = flat(self.first.recipe), flat(other.first.recipe)
         return ", ".join(
             said(key, value) for key, value in there.items() if here.get(key) != value and key != "grid.trials"
@@ -213,14 +213,14 @@ def _nearest(experiment: str, name: str, wanted: Mapping[str, Any]) -> tuple[str
 
 
 def label(recipe: dict[str, Any]) -> str:
-    """What is otherwise than in the default recipe, in words."""
+    """Keys with other values than the default recipe, in words."""
     standard = defaults(recipe["experiment"])
     words = [_words(key, value, standard[key]) for key, value in _differences(recipe).items()]
     return ", ".join(words) or DEFAULT
 
 
 def speed_only(recipe: dict[str, Any]) -> bool:
-    """Whether at most the batch and the step size are otherwise than in the default recipe."""
+    """Whether at most the batch and the step size differ from the default recipe."""
     return set(_differences(recipe)) <= {"train.batch_size", "train.step_size"}
 
 

@@ -20,9 +20,8 @@ ALPHA = Experiment(
             source=f"{PAPER}, Theorem 1",
             reads="phase results of the ViT over alpha_*",
             test="the exponent g of N50 ~ alpha_*^-g is above 0 and at most 2. In a single pass N is iterations times "
-            "batch, so N50 also measures how fast SGD is: N50 eta / batch stands with the numbers. g depends on the "
-            "N of "
-            "the grid: beside it stands the g of a success rate that need not reach 1",
+            "batch, so N50 also measures how fast SGD is: N50 eta / batch is reported as well. g depends on the N of "
+            "the grid: the g of a success rate that need not reach 1 is reported with it",
             unit="exponent of 1 / alpha_*",
             support=(0.0, 2.0),
             find=partial(scaling, axis="alpha"),
@@ -42,7 +41,7 @@ NOISE = Experiment(
             statement="Sample complexity grows with token noise tau.",
             source=f"{PAPER}, Theorem 1, as (Theta(1) - tau)^-2 (full form as recalled)",
             reads="phase results of the ViT over tau",
-            test="the slope of N50^-1/2 against tau is below 0; the form is not tested, its lack of fit stands beside",
+            test="the slope of N50^-1/2 against tau is below 0; the form is not tested, its lack of fit is reported",
             unit="N^-1/2 per unit of tau",
             support=(None, 0.0),
             find=partial(scaling, axis="noise"),
@@ -62,8 +61,7 @@ START = Experiment(
             statement="Sample complexity grows with the starting error sigma.",
             source=f"{PAPER}, Theorem 1, as (Theta(1) - sigma)^-2 (full form as recalled)",
             reads="phase results of the ViT over sigma, with delta twice that",
-            test="the slope of N50^-1/2 against sigma is below 0; the form is not tested, its lack of fit stands "
-            "beside",
+            test="the slope of N50^-1/2 against sigma is below 0; the form is not tested, its lack of fit is reported",
             unit="N^-1/2 per unit of sigma",
             support=(None, 0.0),
             find=partial(scaling, axis="start"),

@@ -245,7 +245,7 @@ def _color(row: int) -> str:
 
 
 def against_published(study: SparsifyStudy) -> str:
-    """Loss before and after removal beside the published, and in words what is not reproduced."""
+    """A sentence on the loss before and after removal, here and as published, and on what is not reproduced."""
     both, rising, levels = [], [], []
     for method, shown in REMOVAL.items():
         if method not in study.first.methods:
