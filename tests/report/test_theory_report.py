@@ -326,6 +326,10 @@ def test_what_is_not_reproduced_of_the_published_removal_is_said(tmp_path: Path)
         for method, (first, last) in ends.items()
     }
     made.save(tmp_path / "runs", result.model_copy(update={"loss": loss}))
+    made.save(
+        tmp_path / "runs",
+        made.sparsify({"none": [1, 3], "noisy": [2, 4]}, trials=4, samples=[100, 200], removed=[0, 5]),
+    )
     report.write(tmp_path / "runs", tmp_path / "out")
     text = Page((tmp_path / "out" / "theory.html").read_text()).text
     assert "noisy 0.52 to 0.57 (0.105 to 0.031)" in text

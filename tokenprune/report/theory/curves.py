@@ -39,8 +39,7 @@ def attention_figure(studies: Sequence[AttentionStudy]) -> Drawing:
     ax.set_ylabel("attention on label-relevant tokens")
     side.set_ylabel("norm along a pattern")
     for panel in (ax, side):
-        panel.set_xlabel("iterations")
-        panel.margins(x=0.02)
+        panel.set(xlabel="iterations", xmargin=0.02)
     layout.legend(
         figure,
         [
@@ -88,7 +87,7 @@ def removal_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
     called, study, first = names(studies), studies[0], studies[0].first
     for each, panel in zip(studies, (ax, *small), strict=True):
         for method in each.first.methods:
-            layout.draw_curve(panel, first.removed, each.curve("loss", method), floor=_FLOOR, **_look(method))
+            layout.draw_curve(panel, each.first.removed, each.curve("loss", method), floor=_FLOOR, **_look(method))
     for method in first.methods:
         layout.draw_curve(side, first.removed, study.curve("relevant", method), **_look(method))
         if method in REMOVAL:
@@ -97,12 +96,10 @@ def removal_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
                 shown.x, shown.y, color=color, marker=marker, linestyle=(0, (1, 2)), linewidth=1,
                 markerfacecolor=PAPER, markeredgewidth=1.2, zorder=2.5,
             )  # fmt: skip
-    ax.set_title(called[0])
-    ax.set_ylabel("test hinge loss")
+    ax.set(title=called[0], ylabel="test hinge loss")
     side.set_ylabel("label-relevant share of tokens left")
     for panel in (ax, side):
-        panel.set_xlabel("tokens removed")
-        panel.set_xticks(first.removed)
+        panel.set(xlabel="tokens removed", xticks=first.removed)
     for panel, text in zip(small, called[1:], strict=True):
         layout.small_title(panel, text)
     layout.log_y([ax, *small])
@@ -142,12 +139,9 @@ def removal_samples_figure(studies: Sequence[SparsifyStudy]) -> Drawing:
     called, study, first = names(studies), studies[0], studies[0].first
     for each, panel in zip(studies, (ax, *small), strict=True):
         _rates(panel, each, dots=panel is ax)
-        panel.set_xscale("log")
-        panel.set_ylim(-0.04, 1.04)
+        panel.set(xscale="log", ylim=(-0.04, 1.04))
         layout.log_ticks(panel.xaxis, each.first.samples, most=7 if panel is ax else 4)
-    ax.set_title(called[0])
-    ax.set_xlabel("training samples N")
-    ax.set_ylabel("success rate")
+    ax.set(title=called[0], xlabel="training samples N", ylabel="success rate")
     for panel, text in zip(small, called[1:], strict=True):
         layout.small_title(panel, text)
     rows: list[tuple[str, str, str, Interval | None]] = []
@@ -197,9 +191,7 @@ def time_figure(studies: Sequence[TimeStudy]) -> Drawing:
         panel.set_xscale("log")
         layout.log_ticks(panel.xaxis, study.first.values, most=8 if panel is ax else 4)
     layout.log_y([ax, *small])
-    ax.set_title(called[0])
-    ax.set_xlabel("share of label-relevant tokens α*")
-    ax.set_ylabel("iterations to zero test loss")
+    ax.set(title=called[0], xlabel="share of label-relevant tokens α*", ylabel="iterations to zero test loss")
     for panel, text in zip(small, called[1:], strict=True):
         layout.small_title(panel, text)
     found = [(convergence.analyse(study), text) for study, text in zip(studies, called, strict=True)]

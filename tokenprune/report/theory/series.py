@@ -27,6 +27,7 @@ def of_law(law: Scaling) -> Interval | None:
 
 
 def of_estimate(found: Estimate | None) -> Interval | None:
+    """An estimate with its interval."""
     return None if found is None else Interval(found.value, found.low, found.high)
 
 

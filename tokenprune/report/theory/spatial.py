@@ -34,17 +34,12 @@ def spatial_figure(studies: Sequence[SpatialStudy]) -> Drawing:
             linestyle="", markeredgecolor=color if marker == "x" else PAPER,
             markeredgewidth=1.1 if marker == "x" else 0.6,
         )  # fmt: skip
-    left.set_xlabel("iterations, source task")
-    left.set_ylabel("share")
-    middle.set_xlabel("overlap with own set")
-    middle.set_ylabel("test accuracy")
-    middle.set_title("not trained")
-    middle.set_xlim(-0.06, 1.06)
+    left.set(xlabel="iterations, source task", ylabel="share")
+    middle.set(title="not trained", xlabel="overlap with own set", ylabel="test accuracy", xlim=(-0.06, 1.06))
     right.set_xscale("log")
     layout.log_ticks(right.xaxis, first.samples, most=8)
     right.axhline(first.success, color=INK, linestyle=":", linewidth=1)
-    right.set_xlabel("target samples N")
-    right.set_ylabel("test accuracy, target task")
+    right.set(xlabel="target samples N", ylabel="test accuracy, target task")
     layout.legend(
         figure,
         [
