@@ -12,7 +12,7 @@ import pytest
 from tokenprune.drawing.table import to_csv
 from tokenprune.report.collect import Report, collect
 from tokenprune.report.export import claim_table
-from tokenprune.report.theory.rows import points
+from tokenprune.report.laboratory_rows import points
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 #: What the interval of a fit may differ by from one scipy to the next.

@@ -19,10 +19,11 @@ from tokenprune import report
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.claims.theory.scaling import published_fit
 from tokenprune.claims.theory.study import DEFAULT, label
+from tokenprune.drawing.numbers import pretty
 from tokenprune.errors import UsageError
-from tokenprune.report.theory import collect, series
-from tokenprune.report.theory.heat import _heights
-from tokenprune.report.theory.words import pretty
+from tokenprune.experiments.theory import series
+from tokenprune.experiments.theory.heat import _heights
+from tokenprune.report.laboratory import collect
 
 VALUES, SAMPLES = [4, 8, 12], [50, 100, 200, 400, 800]
 GRID = {"values": VALUES, "samples": SAMPLES, "trials": 8}

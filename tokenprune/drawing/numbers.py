@@ -4,6 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
+
 from tokenprune.claims import units
 from tokenprune.statistics import mean_interval
 
@@ -32,6 +35,12 @@ def over_seeds(values: Sequence[float], bounds: tuple[float, float] | None = Non
     if low is None or high is None:
         return Interval(mean, *(bounds or (None, None)))
     return Interval(mean, max(low, least), min(high, 1.0))
+
+
+def over_trials(values: Float[np.ndarray, " t"]) -> Interval | None:
+    """Mean with Student's t interval; nan is left out, and None where nothing else is."""
+    known = values[np.isfinite(values)].tolist()
+    return Interval(*mean_interval(known)) if known else None
 
 
 def pretty(text: str) -> str:

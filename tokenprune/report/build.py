@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokenprune import files as disk
+from tokenprune.claims import Study, Verdict
 from tokenprune.drawing.style import slug, style
 from tokenprune.drawing.table import to_csv
 from tokenprune.errors import TokenpruneError
-from tokenprune.experiments import EXPERIMENTS, LABORATORY
+from tokenprune.experiments import EXPERIMENTS, LABORATORY, Experiment
 from tokenprune.report.collect import Report, collect
 from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_json
+from tokenprune.report.laboratory_rows import points as laboratory_rows
 from tokenprune.report.matrix_figure import matrix_figure
 from tokenprune.report.page import Part, page, theory_page
-from tokenprune.report.theory.figures import figures as laboratory_figures
-from tokenprune.report.theory.rows import points as laboratory_rows
 from tokenprune.runs import atomic
 
 _MOST = 20  # figures of an experiment that are drawn; their numbers are in the tables and files
@@ -51,12 +51,13 @@ def write(
     try:
         with style():
             matrix = matrix_figure(report.matrix) if report.matrix.rows else None
-            problems, parts = _parts(report)
-            laboratory = [draw() for draw in laboratory_figures(report.laboratory)]
-            laboratory_parts = [Part(each, (), ()) for each in LABORATORY]
+            problems, parts = _parts(EXPERIMENTS, report.studies, report.verdicts)
+            found = report.laboratory
+            lost, laboratory = _parts(LABORATORY, found.studies, found.verdicts)
     finally:
         gc.unfreeze()
-    drawings = [*([matrix] if matrix else []), *(drawing for part in parts for drawing in part.drawings), *laboratory]
+    drawings = [drawing for part in (*parts, *laboratory) for drawing in part.drawings]
+    drawings = [matrix, *drawings] if matrix else drawings
     points, laboratory_points = point_rows(report), laboratory_rows(report.laboratory)
     tables = {"claims": claim_table(report)}
     if report.runs:
@@ -64,7 +65,7 @@ def write(
     if report.laboratory:
         tables |= {"theory": laboratory_points}
     report = replace(
-        report, problems=(*report.problems, *problems), figures=tuple(drawing.name for drawing in drawings)
+        report, problems=(*report.problems, *problems, *lost), figures=tuple(drawing.name for drawing in drawings)
     )
     files: dict[str, bytes] = {}
     for drawing in drawings:
@@ -73,7 +74,7 @@ def write(
     if report.runs:
         files["index.html"] = page(report, parts, matrix).encode()
     if report.laboratory:
-        files["theory.html"] = theory_page(report, laboratory_parts, laboratory).encode()
+        files["theory.html"] = theory_page(report, laboratory).encode()
     files["report.json"] = to_json(
         as_json(report, points, laboratory_points)
     ).encode()  # last: it says what stands here
@@ -81,12 +82,14 @@ def write(
     return report
 
 
-def _parts(report: Report) -> tuple[list[str], list[Part]]:
+def _parts(
+    experiments: Sequence[Experiment], studies: Sequence[Study], verdicts: Sequence[Verdict]
+) -> tuple[list[str], list[Part]]:
     """A line for each thing that could not be drawn, and the experiments."""
     problems: list[str] = []
     parts = []
-    for experiment in EXPERIMENTS:
-        figures = experiment.figures(report.studies, report.verdicts)
+    for experiment in experiments:
+        figures = experiment.figures(studies, verdicts)
         if len(figures) > _MOST:
             problems.append(
                 f"figures: only {_MOST} of {len(figures)} figures of {experiment.number} are drawn; all numbers are in "
@@ -99,7 +102,7 @@ def _parts(report: Report) -> tuple[list[str], list[Part]]:
                 problems += drawings[-1].problems
             except TokenpruneError as error:
                 problems += str(error).splitlines()
-        tables = tuple(experiment.tables(report.studies, report.verdicts))
+        tables = tuple(experiment.tables(studies, verdicts))
         parts.append(Part(experiment, tuple(drawings), tables))
     return problems, parts
 

@@ -9,7 +9,9 @@ from tokenprune.claims import RunData, TrainedStudy, Trend, Verdict, judge, read
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.experiments import CLAIMS
 from tokenprune.recipe import Schedule
-from tokenprune.report import environment, theory
+from tokenprune.report import environment
+from tokenprune.report.laboratory import Laboratory
+from tokenprune.report.laboratory import collect as collect_laboratory
 from tokenprune.report.matrix import Matrix, matrix
 from tokenprune.runs import all_runs
 from tokenprune.theory.folder import theory_runs
@@ -32,7 +34,7 @@ class Report:
     trends: tuple[Trend, ...]
     matrix: Matrix
     problems: tuple[str, ...]
-    laboratory: theory.Laboratory
+    laboratory: Laboratory
     figures: tuple[str, ...] = ()
 
 
@@ -54,7 +56,7 @@ def collect(
                 raise UsageError(f"{unknown('run', name, known)} (looked in {runs_dir})")
     found, problems = read_runs(runs_dir)
     runs = [run for run in found if names is None or run.folder.name in names]
-    laboratory = theory.collect(runs_dir, names)
+    laboratory = collect_laboratory(runs_dir, names)
     if not (runs or laboratory):
         because = "".join(f"\n{problem}" for problem in (*problems, *laboratory.problems))
         raise TokenpruneError(

@@ -23,9 +23,20 @@ def sentences(matrix: Matrix) -> list[str]:
         depths: dict[str, list[int]] = {}
         for row, cell in cells:
             depths.setdefault(pretty(row.claim.name), []).append(cell.judged.depth)
-        places = [f"{name} (depth {', '.join(map(str, sorted(set(found))))})" for name, found in depths.items()]
+        laboratory = any(row.claim.laboratory for row, _ in cells)
+        places = [
+            f"{name} ({len(found)} of {_asked(matrix, name)})"
+            if laboratory
+            else f"{name} (depth {', '.join(map(str, sorted(set(found))))})"
+            for name, found in depths.items()
+        ]
         said.append(f"{word}: {'; '.join(places)}." if places else f"{word}: nothing.")
     return said
+
+
+def _asked(matrix: Matrix, name: str) -> int:
+    """Comparisons of a claim, over settings and variants."""
+    return sum(cell is not None for row in matrix.rows if pretty(row.claim.name) == name for cell in row.cells)
 
 
 def models(runs: Iterable[RunData]) -> Table:

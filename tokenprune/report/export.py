@@ -8,7 +8,7 @@ from typing import Any
 from tokenprune.experiments.series import Measured, measured
 from tokenprune.report.collect import Report
 from tokenprune.report.environment import different
-from tokenprune.report.theory.rows import as_json as laboratory_as_json
+from tokenprune.report.laboratory_rows import as_json as laboratory_as_json
 from tokenprune.runs import SCHEMA
 from tokenprune.statistics import wilson
 

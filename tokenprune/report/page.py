@@ -8,6 +8,7 @@ from typing import Any
 
 import tokenprune
 from tokenprune.claims import Claim, LaboratoryStudy, Published, RunData, TrainedStudy, Verdict
+from tokenprune.claims.judge import within
 from tokenprune.drawing.numbers import DASH, Interval, bounds, duration, over_seeds, percent, pretty
 from tokenprune.drawing.style import Drawing, slug
 from tokenprune.drawing.table import Column, Table
@@ -18,10 +19,9 @@ from tokenprune.report import conclusion
 from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands, train_command
 from tokenprune.report.html import figure, machines, resolved, template
+from tokenprune.report.laboratory import Laboratory
 from tokenprune.report.matrix import SIGNS, Cell, Matrix, Row
-from tokenprune.report.theory.collect import Laboratory
-from tokenprune.report.theory.numbers import tables
-from tokenprune.report.theory.parameters import parameters
+from tokenprune.report.parameters import parameters
 from tokenprune.statistics import wilson
 from tokenprune.theory.folder import TheoryFolder
 
@@ -59,7 +59,6 @@ def page(report: Report, parts: Sequence[Part], matrix_drawing: Drawing | None) 
         trends=len(report.matrix.depths) > 1,
         silent=report.matrix.silent,
         nothing=None if pruned else "Nothing here was pruned yet: `tokenprune prune` measures the curves.",
-        figures=[],
         settings=[_setting(found, commands) for found in runs],
         environments=machines(report.environments),
         other=("theory.html", "Theory laboratory") if report.laboratory else None,
@@ -90,7 +89,9 @@ class _Links:
     commands: Callable[[Sequence[str]], str]
 
 
-def _page(matrix: Matrix, parts: Sequence[Part], links: _Links, **context: Any) -> str:
+def _page(
+    matrix: Matrix, parts: Sequence[Part], links: _Links, *, further: Sequence[Table] = (), **context: Any
+) -> str:
     """The page of one matrix and its experiments."""
     rows = dict(matrix.experiments)
     context["caption"] += (_TREND if context["trends"] else "") + (
@@ -105,14 +106,14 @@ def _page(matrix: Matrix, parts: Sequence[Part], links: _Links, **context: Any) 
             for part in parts
             if part.drawings or part.experiment.number in rows
         ],
-        tables=[*(table for part in parts for table in part.tables), *context.pop("tables", [])],
+        tables=[*(table for part in parts for table in part.tables), *further],
         version=tokenprune.__version__,
         **context,
     )
 
 
-def theory_page(report: Report, parts: Sequence[Part], drawings: Sequence[Drawing]) -> str:
-    """theory.html. drawings: those of no experiment."""
+def theory_page(report: Report, parts: Sequence[Part]) -> str:
+    """theory.html"""
     laboratory = report.laboratory
     folders = {folder.name: folder for folder, _ in laboratory.runs}
     links = {study.folders: (slug("setting", study.setting), pretty(study.name)) for study in laboratory.studies}
@@ -143,8 +144,7 @@ def theory_page(report: Report, parts: Sequence[Part], drawings: Sequence[Drawin
         trends=False,
         silent=(),
         nothing=None,
-        figures=[figure(drawing) for drawing in drawings],
-        tables=[*tables(laboratory), *parameters(laboratory.studies)],
+        further=parameters(laboratory.studies),
         settings=[
             _laboratory_setting(study, [commands[name] for name in study.folders], folders)
             for study in laboratory.studies
@@ -216,6 +216,9 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
             "first": place == 0,
             "name": pretty(row.claim.name),
             "where": pretty(_label(row)),
+            "rule": _rule(row)
+            if row.claim.laboratory and (not place or _rule(row) != _rule(rows[place - 1]))
+            else None,
             "published": _published(row.claim.published),
             "cells": [cell and _verdict(cell) for cell in row.cells],
             "trend": None
@@ -226,6 +229,12 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
         for _, rows in claims
         for place, row in enumerate(rows)
     ]
+
+
+def _rule(row: Row) -> str:
+    """The effect's unit, and what counts as support."""
+    first = next(cell.judged for cell in row.cells if cell)
+    return pretty(f"{first.unit}; supported if {within(first.support, first.unit)}")
 
 
 def _experiment(part: Part, claims: Sequence[tuple[Claim, Sequence[Row]]], links: _Links) -> dict[str, Any]:
@@ -324,7 +333,11 @@ def _verdict(cell: Cell) -> dict[str, Any]:
         "verdict": cell.judged.verdict,
         "sign": cell.sign,
         "p": cell.p,
-        "effect": None if cell.effect == DASH else cell.effect,
+        "effect": cell.effect
+        if cell.effect != DASH
+        else "no estimate"
+        if cell.judged.of == "trials"
+        else "not measured",
         "interval": None if cell.interval == DASH else cell.interval,
         "n": counted(cell.judged.n, "trial") if cell.judged.of == "trials" else f"n {cell.judged.n}",
         "beside": pretty(cell.judged.beside or "") if cell.judged.of == "trials" else "",

@@ -13,8 +13,8 @@ from tokenprune.drawing.numbers import Interval, bounds, percent
 from tokenprune.drawing.table import Column, Table, rich_table
 from tokenprune.experiments import EXPERIMENTS
 from tokenprune.report.collect import Report
+from tokenprune.report.laboratory import Laboratory
 from tokenprune.report.matrix import ARROWS, NEAR, Cell, Matrix, Row
-from tokenprune.report.theory.collect import Laboratory
 from tokenprune.statistics import wilson
 
 _RUNS = 24  # more are too many for a table; the page and runs.csv have them

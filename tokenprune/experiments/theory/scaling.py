@@ -1,11 +1,86 @@
 """T1, T2, T3 and T6: samples needed over alpha_*, token noise and the starting error, by ViT and CNN."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
-from tokenprune.claims import Claim
+from tokenprune.claims import Claim, LaboratoryStudy, Verdict
 from tokenprune.claims.published import PAPER
 from tokenprune.claims.theory.scaling import against_cnn, scaling
-from tokenprune.experiments.experiment import Experiment
+from tokenprune.claims.theory.trials import PhaseStudy
+from tokenprune.drawing.table import Table
+from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.theory import series
+from tokenprune.experiments.theory.heat import heat_figure
+from tokenprune.experiments.theory.phase_tables import checks, diagrams, laws
+from tokenprune.experiments.theory.phases import exponent_figure, line_figure
+from tokenprune.experiments.theory.words import AXES
+
+Studies = Sequence[LaboratoryStudy[Any]]
+
+
+def _alpha(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
+    vit, cnn = (_first(_phases(studies, "alpha", kind), _range) for kind in ("vit", "cnn"))
+    return _heat(studies, "alpha") + ([partial(exponent_figure, vit, cnn)] if vit or cnn else [])
+
+
+def _alpha_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
+    every = series.of(studies, PhaseStudy)
+    alpha = [study for study in every if study.first.axis == "alpha"]
+    tables = diagrams(_phases(studies, "alpha"))
+    return tables + ([laws(every)] if every else []) + ([checks(alpha)] if alpha else [])
+
+
+def _noise(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
+    axes = ("noise", "start", "confusion")
+    lines = [_first(found, _range) for axis in axes if (found := _phases(studies, axis))]
+    heat = _heat(studies, "noise") + _heat(studies, "confusion")
+    return heat + ([partial(line_figure, lines)] if lines else [])
+
+
+def _noise_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
+    return diagrams(_phases(studies, "noise")) + diagrams(_phases(studies, "confusion"))
+
+
+def _start(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
+    return _heat(studies, "start")
+
+
+def _start_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
+    return diagrams(_phases(studies, "start"))
+
+
+def _cnn(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
+    return [figure for axis in AXES for figure in _heat(studies, axis, "cnn")]
+
+
+def _cnn_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
+    return [table for axis in AXES for table in diagrams(_phases(studies, axis, "cnn"))]
+
+
+def _phases(studies: Studies, axis: str, kind: str = "vit") -> list[PhaseStudy]:
+    return [
+        study
+        for study in series.default_first(studies, PhaseStudy)
+        if (study.first.axis, study.first.kind) == (axis, kind)
+    ]
+
+
+def _heat(studies: Studies, axis: str, kind: str = "vit") -> list[Figure]:
+    found = _first(_phases(studies, axis, kind), series.on_published_grid)
+    name = f"phase-{axis}" + ("" if kind == "vit" else f"-{kind}")
+    return [partial(heat_figure, name, found)] if found else []
+
+
+def _first(studies: Sequence[PhaseStudy], preferred: Callable[[PhaseStudy], float]) -> list[PhaseStudy]:
+    """Default settings first, and of those the preferred one; the others as they are."""
+    return sorted(studies, key=lambda study: (not study.default, -preferred(study)))
+
+
+def _range(study: PhaseStudy) -> float:
+    """How far the grid's N reach: the further, the fewer columns are without N50."""
+    return float(max(study.first.samples) / min(study.first.samples))
+
 
 ALPHA = Experiment(
     "T1",
@@ -27,6 +102,8 @@ ALPHA = Experiment(
             find=partial(scaling, axis="alpha"),
         ),
     ),
+    _alpha,
+    _alpha_tables,
 )
 
 NOISE = Experiment(
@@ -47,6 +124,8 @@ NOISE = Experiment(
             find=partial(scaling, axis="noise"),
         ),
     ),
+    _noise,
+    _noise_tables,
 )
 
 START = Experiment(
@@ -67,6 +146,8 @@ START = Experiment(
             find=partial(scaling, axis="start"),
         ),
     ),
+    _start,
+    _start_tables,
 )
 
 CNN = Experiment(
@@ -88,4 +169,6 @@ CNN = Experiment(
             find=against_cnn,
         ),
     ),
+    _cnn,
+    _cnn_tables,
 )

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.claims.theory.scaling import fit, published_fit
 from tokenprune.claims.theory.trials import PhaseStudy
-from tokenprune.report.style import INK, PAPER, RED, Drawing
-from tokenprune.report.theory import layout, series
-from tokenprune.report.theory.phases import Studies, on
-from tokenprune.report.theory.settings import names
-from tokenprune.report.theory.words import AXES, KINDS, spread
+from tokenprune.drawing import sheets
+from tokenprune.drawing.style import INK, PAPER, RED, Drawing
+from tokenprune.experiments.theory import series
+from tokenprune.experiments.theory.phases import Studies, on
+from tokenprune.experiments.theory.series import names
+from tokenprune.experiments.theory.words import AXES, KINDS, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def heat_figure(name: str, studies: Studies) -> Drawing:
     study, called = studies[0], names(studies)
     first, axis, kind = study.first, study.first.axis, KINDS[study.first.kind]
     beside, alpha = series.on_published_grid(study), (axis, first.kind) == ("alpha", "vit")
-    figure, large, small = layout.sheet(
+    figure, large, small = sheets.sheet(
         [1, 1] if beside else [1], len(studies) - 1, small_height=1.1, top=0.62, bar=0.75
     )
     shown = _heat(large[0], study)
@@ -53,13 +54,13 @@ def heat_figure(name: str, studies: Studies) -> Drawing:
     bar.outline.set_visible(False)
     for ax, each, text in zip(small, studies[1:], called[1:], strict=True):
         _heat(ax, each, few=True)
-        layout.small_title(ax, text)
-    entries = [(layout.handle(INK, "o", ""), "N50 of a column")]
+        sheets.small_title(ax, text)
+    entries = [(sheets.handle(INK, "o", ""), "N50 of a column")]
     if any(fit(study).law.estimate is not None for study in studies):
-        entries.append((layout.handle(INK), "joint fit of N50"))
+        entries.append((sheets.handle(INK), "joint fit of N50"))
     if alpha:
-        entries.append((layout.handle(RED, "", "--"), "the published diagram's N50, same fit"))
-    layout.legend(figure, entries)
+        entries.append((sheets.handle(RED, "", "--"), "the published diagram's N50, same fit"))
+    sheets.legend(figure, entries)
     caption = (
         f"Share of trials whose test hinge loss fell below {first.success:g}, a cell per pair of {AXES[axis]} "
         f"and N ({first.samples[0]:,} to {first.samples[-1]:,}); {kind}, "
@@ -67,14 +68,14 @@ def heat_figure(name: str, studies: Studies) -> Drawing:
         f"independent model. N50: where half of the trials succeed, by logistic regression on log N"
         f"; line: {_LAWS[axis]}, fitted to all cells."
         + (" No claim reads this axis." if axis == "confusion" else "")
-        + (f" {layout.SMALL}" if small else "")
+        + (f" {sheets.SMALL}" if small else "")
     )
     columns = fit(study).columns
     alt = f"Success rate over {AXES[axis]} and N. N50 by column: " + ", ".join(
         f"{value:g}: {n50:.0f}" if n50 is not None else f"{value:g}: {bound}"
         for value, n50, bound in zip(first.values, columns.n50, columns.bound, strict=True)
     )
-    return layout.finish(figure, name, f"Phase diagram of the {kind} over {AXES[axis]}", caption, alt)
+    return sheets.finish(figure, name, f"Phase diagram of the {kind} over {AXES[axis]}", caption, alt)
 
 
 def _heat(ax: "Axes", study: PhaseStudy, few: bool = False) -> Any:

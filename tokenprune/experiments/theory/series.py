@@ -1,7 +1,10 @@
-"""From trials to what is drawn: means over the trials of all seeds, with their intervals.
+"""What figures and tables of the laboratory share: settings by name, and means over trials with their intervals.
 
 nan stands for a trial that diverged; means leave it out. Shape: t trials.
 """
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -9,16 +12,32 @@ from jaxtyping import Float
 from tokenprune.claims import Estimate
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.claims.theory.scaling import published_fit
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.claims.theory.trials import PhaseStudy
 from tokenprune.complexity import Scaling
-from tokenprune.report.series import Interval
-from tokenprune.statistics import mean_interval
+from tokenprune.drawing.numbers import Interval, over_trials
+
+Study = TypeVar("Study", bound=LaboratoryStudy[Any])
 
 
-def mean(values: Float[np.ndarray, " t"]) -> Interval | None:
-    """With Student's t interval; None where every trial diverged."""
-    known = values[np.isfinite(values)].tolist()
-    return Interval(*mean_interval(known)) if known else None
+def of(every: Iterable[LaboratoryStudy[Any]], kind: type[Study]) -> list[Study]:
+    """Those of one experiment."""
+    return [study for study in every if isinstance(study, kind)]
+
+
+def default_first(every: Iterable[LaboratoryStudy[Any]], kind: type[Study]) -> list[Study]:
+    """Those of one experiment, the default settings first."""
+    return sorted(of(every, kind), key=lambda study: not study.default)
+
+
+def names(chosen: Sequence[LaboratoryStudy[Any]]) -> list[str]:
+    """What each is called in a figure: its label, and the recipe where that is not enough."""
+    labels = [study.label for study in chosen]
+    found = [study.label if labels.count(study.label) == 1 else study.name for study in chosen]
+    return [
+        name if found.count(name) == 1 else f"{name} ({study.setting})"
+        for name, study in zip(found, chosen, strict=True)
+    ]
 
 
 def of_law(law: Scaling) -> Interval | None:
@@ -51,3 +70,12 @@ def published_n50(study: PhaseStudy, value: float) -> float | None:
 
 def _as_published(study: PhaseStudy) -> bool:
     return (study.first.axis, study.first.kind) == ("alpha", "vit")
+
+
+def ends(xs: Sequence[float], table: Float[np.ndarray, "x t"], what: str) -> str:
+    """The first and the last known mean, in words."""
+    known = [(x, y) for x, y in zip(xs, map(over_trials, table), strict=True) if y is not None]
+    if not known:
+        return "is not known: every trial diverged."
+    (x0, y0), (x1, y1) = known[0], known[-1]
+    return f"{y0.value:.3g} at {what} {x0:g}, {y1.value:.3g} at {what} {x1:g}."

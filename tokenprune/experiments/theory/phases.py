@@ -11,11 +11,12 @@ from tokenprune.claims.published import EXPONENTS, PHASE_VIT
 from tokenprune.claims.theory.scaling import fit, published_fit
 from tokenprune.claims.theory.study import speed_only
 from tokenprune.claims.theory.trials import PhaseStudy
-from tokenprune.report.series import Interval
-from tokenprune.report.style import INK, MUTED, PAPER, Drawing
-from tokenprune.report.theory import layout, series
-from tokenprune.report.theory.settings import names
-from tokenprune.report.theory.words import AXES, KINDS, spread
+from tokenprune.drawing import sheets
+from tokenprune.drawing.numbers import Interval
+from tokenprune.drawing.style import INK, MUTED, PAPER, Drawing
+from tokenprune.experiments.theory import series
+from tokenprune.experiments.theory.series import names
+from tokenprune.experiments.theory.words import AXES, KINDS, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ Studies = Sequence[PhaseStudy]
 
 def exponent_figure(vit: Studies, cnn: Studies) -> Drawing:
     """N50 against alpha_*: the first of each network with its columns, the others as thin fitted lines."""
-    figure, (ax, side), _ = layout.sheet([1.5, 1], height=3.4, names=1.55)
+    figure, (ax, side), _ = sheets.sheet([1.5, 1], height=3.4, names=1.55)
     networks = [studies for studies in (vit, cnn) if studies]
     called = {id(study): text for studies in networks for study, text in zip(studies, names(studies), strict=True)}
     every = [study for studies in networks for study in studies]
@@ -35,25 +36,25 @@ def exponent_figure(vit: Studies, cnn: Studies) -> Drawing:
     x = np.geomspace(max(PHASE_VIT.values) ** -0.5, min(PHASE_VIT.values) ** -0.5, 60)
     ax.plot(x, on(x**-2, series.published_law), color=INK, linestyle="--", linewidth=1.4)
     ax.set_xscale("log")
-    layout.log_y([ax])
-    layout.log_ticks(ax.xaxis, {round(value**-0.5, 2) for study in every for value in study.first.values}, most=8)
+    sheets.log_y([ax])
+    sheets.log_ticks(ax.xaxis, {round(value**-0.5, 2) for study in every for value in study.first.values}, most=8)
     ax.set_xlabel("share of label-relevant tokens α*")
     ax.set_ylabel("N50, training samples")
     kinds = [studies[0].first.kind for studies in networks]
-    layout.legend(
+    sheets.legend(
         figure,
         [
-            *((layout.handle(*layout.KINDS[kind]), KINDS[kind]) for kind in kinds),
-            (layout.handle(INK, "", "--"), "published ViT, same fit"),
-            (layout.handle(MUTED, "", ":"), "slopes α*⁻² and α*⁻⁴"),
+            *((sheets.handle(*sheets.KINDS[kind]), KINDS[kind]) for kind in kinds),
+            (sheets.handle(INK, "", "--"), "published ViT, same fit"),
+            (sheets.handle(MUTED, "", ":"), "slopes α*⁻² and α*⁻⁴"),
         ],
     )
     rows: list[tuple[str, str, str, Interval | None]] = []
     for study in every:
         kind = study.first.kind
-        rows.append((f"{KINDS[kind]}, {called[id(study)]}", *layout.KINDS[kind], series.of_law(fit(study).law)))
+        rows.append((f"{KINDS[kind]}, {called[id(study)]}", *sheets.KINDS[kind], series.of_law(fit(study).law)))
     rows.append(("published diagram", INK, "D", series.of_law(published_fit().law)))
-    layout.forest(side, rows, "exponent g of N50 ~ α*⁻ᵍ", [(EXPONENTS["vit"], "2"), (EXPONENTS["cnn"], "4")])
+    sheets.forest(side, rows, "exponent g of N50 ~ α*⁻ᵍ", [(EXPONENTS["vit"], "2"), (EXPONENTS["cnn"], "4")])
     side.set_xlim(left=min(0.0, side.get_xlim()[0]))
     caption = (
         f"Left: N50 of each column and the joint fit, {called[id(every[0])]}; thin: other settings; triangles: columns "
@@ -65,7 +66,7 @@ def exponent_figure(vit: Studies, cnn: Studies) -> Drawing:
         + _of_grid([studies[0] for studies in networks])
     )
     alt = "Exponents: " + "; ".join(f"{name} {value.value:.2f}" for name, _, _, value in rows if value) + "."
-    return layout.finish(figure, "exponents", "Sample complexity against α*", caption, alt)
+    return sheets.finish(figure, "exponents", "Sample complexity against α*", caption, alt)
 
 
 def on(x: Float[np.ndarray, " x"], n50: Callable[[float], float | None]) -> Float[np.ndarray, " x"]:
@@ -124,7 +125,7 @@ def _of_grid(studies: Studies) -> str:
 
 
 def _scaling(ax: "Axes", study: PhaseStudy, *, thin: bool) -> None:
-    color, marker = layout.KINDS[study.first.kind]
+    color, marker = sheets.KINDS[study.first.kind]
     fitted, alphas, samples = fit(study), np.array(study.first.values) ** -0.5, study.first.samples
     fine = np.geomspace(alphas.min(), alphas.max(), 30)
     style: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.5} if thin else {"linewidth": 1.6}
@@ -145,7 +146,7 @@ def _scaling(ax: "Axes", study: PhaseStudy, *, thin: bool) -> None:
 
 def line_figure(groups: Sequence[Studies]) -> Drawing:
     """N50^-1/2 against tau, sigma and alpha_#, a panel each: the first setting with its columns, the others thin."""
-    figure, axes, _ = layout.sheet([1] * len(groups), height=2.8)
+    figure, axes, _ = sheets.sheet([1] * len(groups), height=2.8)
     for ax, studies in zip(axes, groups, strict=True):
         for study in studies[1:]:
             _line(ax, study, MUTED, linewidth=0.8, alpha=0.6)
@@ -154,10 +155,10 @@ def line_figure(groups: Sequence[Studies]) -> Drawing:
         ax.set_ylim(bottom=0)
     axes[0].set_ylabel("1 / √N50")
     entries = [
-        (layout.handle(layout.KINDS["vit"][0], "o"), "default setting"),
-        (layout.handle(MUTED, linewidth=0.8), "other settings"),
+        (sheets.handle(sheets.KINDS["vit"][0], "o"), "default setting"),
+        (sheets.handle(MUTED, linewidth=0.8), "other settings"),
     ]
-    layout.legend(figure, entries if any(len(studies) > 1 for studies in groups) else entries[:1])
+    sheets.legend(figure, entries if any(len(studies) > 1 for studies in groups) else entries[:1])
     every = [study for studies in groups for study in studies]
     caption = (
         "1/√N50 of each column, and the line fitted to all cells, as N ~ (Θ(1) − x)⁻² asks; where it reaches 0 no "
@@ -169,7 +170,7 @@ def line_figure(groups: Sequence[Studies]) -> Drawing:
     alt = " ".join(
         f"{AXES[axis]}, slope {law.estimate:.3g}." for axis, law in axis_of.items() if law.estimate is not None
     )
-    return layout.finish(figure, "lines", f"Sample complexity against {' and '.join(axis_of)}", caption, alt)
+    return sheets.finish(figure, "lines", f"Sample complexity against {' and '.join(axis_of)}", caption, alt)
 
 
 def _line(ax: "Axes", study: PhaseStudy, color: str, **look: Any) -> None:
@@ -179,7 +180,7 @@ def _line(ax: "Axes", study: PhaseStudy, color: str, **look: Any) -> None:
 
 def _columns(ax: "Axes", study: PhaseStudy) -> None:
     """N50 of each column with the line, and the ends of the grid."""
-    first, color = study.first, layout.KINDS["vit"][0]
+    first, color = study.first, sheets.KINDS["vit"][0]
     _line(ax, study, color, linewidth=1.6, zorder=3)
     n50 = np.array(fit(study).columns.n50, float)
     ax.plot(first.values, n50**-0.5, color=color, marker="o", linestyle="", markeredgecolor=PAPER, zorder=4)

@@ -12,10 +12,10 @@ from tokenprune.claims.theory.analyses import analysis, plain
 from tokenprune.claims.theory.scaling import fit, published_fit
 from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.claims.theory.trials import AttentionStudy, PhaseStudy, SparsifyStudy, SpatialStudy, TimeStudy
+from tokenprune.drawing.numbers import Interval, over_trials
+from tokenprune.experiments.theory import series
 from tokenprune.report.environment import different
-from tokenprune.report.series import Interval
-from tokenprune.report.theory import series
-from tokenprune.report.theory.collect import Laboratory
+from tokenprune.report.laboratory import Laboratory
 from tokenprune.statistics import wilson
 
 _RUN = {"name", "setting", "seed", "recipe", "models", "seconds", "device"}
@@ -127,7 +127,7 @@ def _spatial(study: SpatialStudy) -> Iterator[dict[str, Any]]:
         for x, y in _points(first.iterations, study.curve(name)):
             yield {"quantity": name, "x_name": "iteration", "x": x, **y, "trials": trials}
         for built in first.constructed_loss:
-            mean = _interval(series.mean(study.constructed(name, built)))
+            mean = _interval(over_trials(study.constructed(name, built)))
             yield {"quantity": name, "series": f"built: {built}", **mean, "trials": trials}
     for arm in first.target_accuracy:
         points = _points(first.samples, study.target(arm))
@@ -142,7 +142,7 @@ def _rate(count: int, trials: int) -> dict[str, Any]:
 
 def _points(xs: Sequence[float], table: Float[np.ndarray, "x t"]) -> Iterator[tuple[float, dict[str, float | None]]]:
     for x, values in zip(xs, table, strict=True):
-        yield float(x), _interval(series.mean(values))
+        yield float(x), _interval(over_trials(values))
 
 
 def _interval(value: Interval | None) -> dict[str, float | None]:

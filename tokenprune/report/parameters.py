@@ -5,8 +5,8 @@ from typing import Any
 
 from tokenprune import theory
 from tokenprune.claims.theory.study import LaboratoryStudy, flat
+from tokenprune.drawing.numbers import pretty
 from tokenprune.drawing.table import Column, Table
-from tokenprune.report.theory.words import pretty
 from tokenprune.section import Section
 
 _CHOSEN = " (chosen)"

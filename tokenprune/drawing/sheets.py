@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from tokenprune.report.series import Interval
-from tokenprune.report.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RED, SKY, Drawing, blank, render
-from tokenprune.report.theory.series import mean
+from tokenprune.drawing.numbers import Interval, over_trials
+from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RED, SKY, Drawing, blank, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +135,7 @@ def draw_curve(
     hollow: bool = False,
 ) -> None:
     """Means over trials with their band; values below `floor` are drawn at it, for logarithmic axes."""
-    known = [(at, y) for at, y in zip(x, map(mean, table), strict=True) if y is not None]
+    known = [(at, y) for at, y in zip(x, map(over_trials, table), strict=True) if y is not None]
     if not known:
         return
     xs = [at for at, _ in known]

@@ -1,1 +1,0 @@
-from tokenprune.drawing.numbers import *  # noqa: F403

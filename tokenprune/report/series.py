@@ -1,1 +1,0 @@
-from tokenprune.drawing.numbers import Interval as Interval

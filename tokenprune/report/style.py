@@ -1,1 +1,0 @@
-from tokenprune.drawing.style import *  # noqa: F403
