@@ -36,9 +36,7 @@ def test_an_experiment_is_one_file_and_a_line(
         assert (type(result).__name__, result.models, problems) == ("LossResult", 6, [])
         few, many = np.array(result.loss)
         assert (many < few).all()  # a hundred steps teach more than two
-        (table,) = theory.experiment("loss").tables(result)
-        assert [row[1] for row in table.rows] == [f"{few.mean():.4f}", f"{many.mean():.4f}"]
     show_theory.result(folder, as_json=False)
-    assert capsys.readouterr().out.startswith("test loss, mean over trials\n  N")
+    assert "6 models" in capsys.readouterr().out
     report.write(runs, tmp_path / "out")
     assert "small" in (tmp_path / "out" / "theory.html").read_text(encoding="utf-8")

@@ -3,8 +3,7 @@
 from tokenprune import claims
 from tokenprune.claims.theory.analyses import analysis
 from tokenprune.cli import show
-from tokenprune.experiments import CLAIMS
-from tokenprune.theory import experiment
+from tokenprune.experiments import CLAIMS, LABORATORY
 from tokenprune.theory.folder import TheoryFolder
 
 
@@ -24,12 +23,8 @@ def result(folder: TheoryFolder, *, as_json: bool) -> None:
             }
         )
         return
-    for table in experiment(found.recipe["experiment"]).tables(found):
-        if table.title:
-            print(table.title)  # a line of its own, since the table may be narrower
-        rows = [[show.DASH if cell is None else cell for cell in row] for row in table.rows]
-        show.rows(table.names, rows, numbers=table.names[table.words :])
-        print()
+    tables = [table for each in LABORATORY for table in each.tables([study], verdicts) if not table.detail]
+    show.tables([table.terminal() for table in tables])
     if found.lost:
         print(
             f"{found.lost} of {found.models:,} models diverged and count as failures; "

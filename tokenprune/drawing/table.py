@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,10 @@ _Item = TypeVar("_Item")
 
 #: Columns that a terminal of 80 has room for.
 _WIDE = 13
+#: Letters of a word that are not broken.
+_WORD = 20
+#: Rows of a part that are worth a terminal's height.
+_TALL = 16
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Column:
 
     name: str
     form: Form = str
-    under: Form | None = None
+    under: Callable[[Any], str | None] | None = None
     look: str = ""
 
     def text(self, value: Any) -> str:
@@ -44,7 +49,8 @@ class Table:
 
     caption: what the numbers are. notes: what a reader must know of them. parts: whether the first column's value,
     where it changes, begins a new part. more: further tables on the same. family, where: the verdicts that it belongs
-    to, by their family and their site or variant; None for all. anchor: its id on the page.
+    to, by their family and their site or variant; None for all. anchor: its id on the page. detail: whether it is for
+    the page alone.
     """
 
     title: str
@@ -57,6 +63,7 @@ class Table:
     family: str | None = None
     where: str | None = None
     anchor: str | None = None
+    detail: bool = False
 
     @property
     def grouped(self) -> list[list[tuple[Any, ...]]]:
@@ -69,25 +76,42 @@ class Table:
         return found
 
     def terminal(self) -> "RichTable":
-        """For a console of 80 columns; the first column of words takes the room that is left."""
+        """For a console of 80 columns, with as many columns and rows as that has room for, ends included.
+
+        The first column of words takes the room that is left.
+        """
         from rich.text import Text
 
+        texts = [[column.text(row[i]) for row in self.rows] for i, column in enumerate(self.columns)]
+        least = [
+            max(map(len, [*cells, *column.name.split()])) for column, cells in zip(self.columns, texts, strict=True)
+        ]
         shown = spread(range(len(self.columns)), _WIDE)
+        if sum(least[i] + 2 for i in shown) > 80:  # what was not measured here stays on the page
+            shown = [i for i in shown if self.columns[i].look != "published"]
         found = rich_table(self.title, gap=0 if len(shown) > 8 else 1)
         if self.caption:
             found.title = Text.assemble((self.title, "bold"), f"\n{self.caption.partition(';')[0]}")
-        free = next((i for i in shown if self.columns[i].look == "word"), 0)
+        free = next((i for i in shown if self.columns[i].look == "word"), shown[0])
         for i in shown:
+            name = self.columns[i].name
             if i == free:
-                found.add_column(self.columns[i].name, overflow="fold", ratio=1)
+                words = [len(word) for text in [name, *texts[i]] for word in text.split()]
+                found.add_column(name, overflow="fold", ratio=1, min_width=min(_WORD, max(words, default=0)))
             else:
-                found.add_column(self.columns[i].name, justify="right", no_wrap=True)
-        for rows in self.grouped:
+                found.add_column(_folded(name, least[i]), justify="right", no_wrap=True)
+        for every in self.grouped:
+            rows = spread(every, _TALL)
             for place, row in enumerate(rows):
                 cells = [Text(self.columns[i].text(row[i])) for i in shown]
                 cells[0] = Text("") if self.parts and place else cells[0]
                 found.add_row(*cells, end_section=self.parts and place == len(rows) - 1)
         return found
+
+
+def _folded(name: str, width: int) -> str:
+    """A column's name in lines no wider than its cells, or than its longest word."""
+    return "\n".join(textwrap.wrap(name, width, break_long_words=False)) or name
 
 
 def rich_table(title: str, gap: int = 1) -> "RichTable":

@@ -10,7 +10,7 @@ from tokenprune.drawing.style import INK, PAPER, Drawing, looks, render, slug
 from tokenprune.drawing.table import Column, Table
 from tokenprune.experiments.arms import seeds
 from tokenprune.experiments.experiment import Figure as Draw
-from tokenprune.experiments.series import Curves, Line, Mark, Panel
+from tokenprune.experiments.series import Curves, Mark, MethodCurve, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))  # a method's second and third set
 Styles = dict[str, tuple[str, str, Any]]
 
 
-def styles_of(lines: Iterable[Line]) -> Styles:
+def styles_of(lines: Iterable[MethodCurve]) -> Styles:
     """A look for every curve; those of one method differ in their dashes only."""
     methods = {line.name: line.method for line in lines}
     look = looks(methods.values())
@@ -135,7 +135,7 @@ def _drawing(
 ) -> Drawing:
     """said: a mark in words, for whoever cannot see the first and the last of each curve."""
 
-    def ends(line: Line) -> str:
+    def ends(line: MethodCurve) -> str:
         return ", ".join(filter(None, (said(line.marks[0]), said(line.marks[-1]))))
 
     numbers = " ".join(

@@ -73,7 +73,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Line:
+class MethodCurve:
     """A method's marks at one depth, from the highest ratio down."""
 
     depth: int
@@ -87,7 +87,7 @@ class Panel:
     """One depth of a figure."""
 
     depth: int
-    lines: tuple[Line, ...]
+    lines: tuple[MethodCurve, ...]
     unpruned: Interval
     unpruned_flops: float
     unpruned_images_per_second: float | None
@@ -165,7 +165,7 @@ def _curves(conditions: Conditions, measured: list[Measured]) -> Curves:
 
 def _panel(depth: int, measured: list[Measured]) -> Panel:
     lines = [
-        Line(depth, name, found[0].prune.method, _marks(found))
+        MethodCurve(depth, name, found[0].prune.method, _marks(found))
         for name, found in sorted(_by(measured, lambda m: m.line).items(), key=lambda item: by_method(item[0]))
     ]
     baselines = {m.folder: m.prune for m in measured}

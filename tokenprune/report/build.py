@@ -15,7 +15,7 @@ from tokenprune.report.collect import Report, collect
 from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_json
 from tokenprune.report.laboratory_rows import points as laboratory_rows
 from tokenprune.report.matrix_figure import matrix_figure
-from tokenprune.report.page import Part, page, theory_page
+from tokenprune.report.page import Shown, page, theory_page
 from tokenprune.runs import atomic
 
 _MOST = 20  # figures of an experiment that are drawn; their numbers are in the tables and files
@@ -84,7 +84,7 @@ def write(
 
 def _parts(
     experiments: Sequence[Experiment], studies: Sequence[Study], verdicts: Sequence[Verdict]
-) -> tuple[list[str], list[Part]]:
+) -> tuple[list[str], list[Shown]]:
     """A line for each thing that could not be drawn, and the experiments."""
     problems: list[str] = []
     parts = []
@@ -103,7 +103,7 @@ def _parts(
             except TokenpruneError as error:
                 problems += str(error).splitlines()
         tables = tuple(experiment.tables(studies, verdicts))
-        parts.append(Part(experiment, tuple(drawings), tables))
+        parts.append(Shown(experiment, tuple(drawings), tables))
     return problems, parts
 
 

@@ -28,7 +28,7 @@ _ORDER = {claim.id: place for place, claim in enumerate(CLAIMS)}
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """One verdict. anchor: where the page says more of it."""
 
     judged: Verdict
@@ -76,7 +76,7 @@ class Row:
     recipe: str
     family: str
     beside: tuple[str, ...]
-    cells: tuple[Cell | None, ...]
+    cells: tuple[MatrixCell | None, ...]
     trend: Trend | None
 
     @property
@@ -115,7 +115,7 @@ class Matrix:
             found.setdefault(row.claim.experiment, {}).setdefault(row.claim.id, []).append(row)
         return [(name, [(rows[0].claim, rows) for rows in claims.values()]) for name, claims in found.items()]
 
-    def judged(self, verdict: str) -> list[tuple[Row, Cell]]:
+    def judged(self, verdict: str) -> list[tuple[Row, MatrixCell]]:
         return [(row, cell) for row in self.rows for cell in row.cells if cell and cell.judged.verdict == verdict]
 
 
@@ -140,9 +140,7 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Sequen
                     " + ".join(dict.fromkeys(line[depth].recipe for depth in sorted(line))),
                     first.family,
                     beside,
-                    tuple(
-                        Cell(line[depth], _anchor(line[depth], anchors)) if depth in line else None for depth in depths
-                    ),
+                    tuple(_cell(line[depth], anchors) if depth in line else None for depth in depths),
                     known.get((claim, first.family, first.site, first.variant)),
                 )
             )
@@ -260,11 +258,11 @@ def _apart(rows: Sequence[Verdict], studies: Mapping[str, Study]) -> list[tuple[
     return [tuple(filter(None, parts)) for parts in zip(*used, strict=True)] if used else [() for _ in rows]
 
 
-def _anchor(verdict: Verdict, taken: dict[str, int]) -> str:
-    """An id of the page, of its own."""
+def _cell(verdict: Verdict, taken: dict[str, int]) -> MatrixCell:
+    """With an id of the page, of its own."""
     name = slug("cell", verdict.claim, verdict.family, _where(verdict) or "", f"depth-{verdict.depth}")
     taken[name] = taken.get(name, 0) + 1
-    return name if taken[name] == 1 else f"{name}-again-{taken[name]}"
+    return MatrixCell(verdict, name if taken[name] == 1 else f"{name}-again-{taken[name]}")
 
 
 def _interval(value: float | None, low: float | None, high: float | None, unit: str) -> str:

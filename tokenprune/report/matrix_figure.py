@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tokenprune.drawing.numbers import DASH, pretty
 from tokenprune.drawing.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
-from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Cell, Matrix, Row
+from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Matrix, MatrixCell, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def _row(ax: "Axes", row: Row, left: float, y: float, trend: bool) -> None:
         _two_lines(ax, x, y, text, row.slope_interval, INK, "bold" if arrow else "normal")
 
 
-def _cell(ax: "Axes", cell: Cell, x: float, y: float) -> None:
+def _cell(ax: "Axes", cell: MatrixCell, x: float, y: float) -> None:
     from matplotlib.patches import Rectangle
 
     ink, ground = VERDICTS[cell.judged.verdict]

@@ -20,14 +20,14 @@ from tokenprune.report.collect import Report
 from tokenprune.report.commands import Commands, train_command
 from tokenprune.report.html import figure, machines, resolved, template
 from tokenprune.report.laboratory import Laboratory
-from tokenprune.report.matrix import SIGNS, Cell, Matrix, Row
+from tokenprune.report.matrix import SIGNS, Matrix, MatrixCell, Row
 from tokenprune.report.parameters import parameters
 from tokenprune.statistics import wilson
 from tokenprune.theory.folder import TheoryFolder
 
 
 @dataclass(frozen=True)
-class Part:
+class Shown:
     """An experiment with what was drawn and listed of it."""
 
     experiment: Experiment
@@ -35,7 +35,7 @@ class Part:
     tables: tuple[Table, ...]
 
 
-def page(report: Report, parts: Sequence[Part], matrix_drawing: Drawing | None) -> str:
+def page(report: Report, parts: Sequence[Shown], matrix_drawing: Drawing | None) -> str:
     """index.html"""
     commands = Commands(report)
     runs = _by_setting(report.runs)
@@ -90,7 +90,7 @@ class _Links:
 
 
 def _page(
-    matrix: Matrix, parts: Sequence[Part], links: _Links, *, further: Sequence[Table] = (), **context: Any
+    matrix: Matrix, parts: Sequence[Shown], links: _Links, *, further: Sequence[Table] = (), **context: Any
 ) -> str:
     """The page of one matrix and its experiments."""
     rows = dict(matrix.experiments)
@@ -112,7 +112,7 @@ def _page(
     )
 
 
-def theory_page(report: Report, parts: Sequence[Part]) -> str:
+def theory_page(report: Report, parts: Sequence[Shown]) -> str:
     """theory.html"""
     laboratory = report.laboratory
     folders = {folder.name: folder for folder, _ in laboratory.runs}
@@ -237,7 +237,7 @@ def _rule(row: Row) -> str:
     return pretty(f"{first.unit}; supported if {within(first.support, first.unit)}")
 
 
-def _experiment(part: Part, claims: Sequence[tuple[Claim, Sequence[Row]]], links: _Links) -> dict[str, Any]:
+def _experiment(part: Shown, claims: Sequence[tuple[Claim, Sequence[Row]]], links: _Links) -> dict[str, Any]:
     """Its figures, and for each cell of the matrix the sentence, the runs and the commands that repeat them."""
     return {
         "number": part.experiment.number,
@@ -264,7 +264,7 @@ def _experiment(part: Part, claims: Sequence[tuple[Claim, Sequence[Row]]], links
     }
 
 
-def _cell(cell: Cell, part: Part, links: _Links) -> dict[str, Any]:
+def _cell(cell: MatrixCell, part: Shown, links: _Links) -> dict[str, Any]:
     verdict = cell.judged
     names = dict.fromkeys(name.partition("/")[0] for name in verdict.evidence)
     read = {folders: link for folders, link in links.settings.items() if any(name in names for name in folders)}
@@ -327,7 +327,7 @@ def _published(found: Sequence[Published]) -> list[dict[str, str]]:
     ]
 
 
-def _verdict(cell: Cell) -> dict[str, Any]:
+def _verdict(cell: MatrixCell) -> dict[str, Any]:
     return {
         "anchor": cell.anchor,
         "verdict": cell.judged.verdict,

@@ -14,7 +14,7 @@ from tokenprune.drawing.table import Column, Table, rich_table
 from tokenprune.experiments import EXPERIMENTS
 from tokenprune.report.collect import Report
 from tokenprune.report.laboratory import Laboratory
-from tokenprune.report.matrix import ARROWS, NEAR, Cell, Matrix, Row
+from tokenprune.report.matrix import ARROWS, NEAR, Matrix, MatrixCell, Row
 from tokenprune.statistics import wilson
 
 _RUNS = 24  # more are too many for a table; the page and runs.csv have them
@@ -119,7 +119,7 @@ def _shared(matrix: Matrix) -> str:
     return f": {', '.join(parts)}" if parts else ""
 
 
-def _effect(cell: Cell | None) -> Text:
+def _effect(cell: MatrixCell | None) -> Text:
     if cell is None:
         return Text("")
     effect = "" if cell.judged.effect is None else cell.effect.replace(" ", "")

@@ -1,6 +1,6 @@
 """The papers' synthetic experiments: thousands of small models trained as one batch, an experiment per file.
 
-An experiment is a module of this folder with an `EXPERIMENT`: its recipe, result, plan and tables. Importing it imports
+An experiment is a module of this folder with an `EXPERIMENT`: its recipe, result and plan. Importing it imports
 no torch; its plan does, where it trains.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tokenprune.errors import unknown
 
 if TYPE_CHECKING:
-    from tokenprune.theory.base import Experiment
+    from tokenprune.theory.base import TheoryExperiment
 
 EXPERIMENTS = {
     "phase": "success over (alpha_*, noise, start or confusion; training samples)",
@@ -21,9 +21,9 @@ EXPERIMENTS = {
 }
 
 
-def experiment(name: str) -> "Experiment":
+def experiment(name: str) -> "TheoryExperiment":
     """Raises UsageError for an unknown name."""
     if name not in EXPERIMENTS:
         raise unknown("experiment", name, EXPERIMENTS)
-    found: Experiment = importlib.import_module(f"tokenprune.theory.{name}").EXPERIMENT
+    found: TheoryExperiment = importlib.import_module(f"tokenprune.theory.{name}").EXPERIMENT
     return found

@@ -1,17 +1,16 @@
 """Attention on label-relevant tokens over training: Proposition 2 of Li et al. (ICLR 2023)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tokenprune.theory.base import Experiment
+from tokenprune.theory.base import TheoryExperiment
 from tokenprune.theory.jobs import ModelJob, Place, grid_plan
 from tokenprune.theory.plan import ChunkPlan, Output, finite
-from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult, marks, measured
+from tokenprune.theory.result import Dims, FromRecipe, Numbers, TheoryResult, marks, measured
 from tokenprune.theory.schema import Trials
 from tokenprune.theory.shallow import Descent, Shallow, ShallowRecipe, Tokens, with_attention
-from tokenprune.theory.tables import Table, over_iterations
 
 if TYPE_CHECKING:
     import torch
@@ -57,13 +56,13 @@ class AttentionResult(TheoryResult):
     step_size: Annotated[float, FromRecipe("train.step_size")]
     trials: Annotated[int, FromRecipe("curve.trials")]
     iterations: Annotated[tuple[int, ...], FromRecipe(measured)]
-    attention: Annotated[_Curves, Shape(_SHAPE, most=1)]  # summed over relevant tokens, mean over queries and samples
-    attention_relevant: Annotated[_Curves, Shape(_SHAPE, most=1)]  # the same, queries of label-relevant tokens only
-    loss: Annotated[_Curves, Shape(_SHAPE)]  # test hinge loss
-    query_norm: Annotated[_Curves, Shape(_SHAPE)]  # |W_Q mu_j|, discriminative patterns
-    query_norm_other: Annotated[_Curves, Shape(_SHAPE)]
-    key_norm: Annotated[_Curves, Shape(_SHAPE)]
-    key_norm_other: Annotated[_Curves, Shape(_SHAPE)]
+    attention: Annotated[_Curves, Dims(_SHAPE, most=1)]  # summed over relevant tokens, mean over queries and samples
+    attention_relevant: Annotated[_Curves, Dims(_SHAPE, most=1)]  # the same, queries of label-relevant tokens only
+    loss: Annotated[_Curves, Dims(_SHAPE)]  # test hinge loss
+    query_norm: Annotated[_Curves, Dims(_SHAPE)]  # |W_Q mu_j|, discriminative patterns
+    query_norm_other: Annotated[_Curves, Dims(_SHAPE)]
+    key_norm: Annotated[_Curves, Dims(_SHAPE)]
+    key_norm_other: Annotated[_Curves, Dims(_SHAPE)]
 
     @property
     def lost(self) -> int:
@@ -120,22 +119,9 @@ def _assemble(recipe: AttentionRecipe, found: dict[Place, Any]) -> dict[str, Any
     return {name: [curves[index] for curves in found.values()] for index, name in enumerate(_CURVES)}
 
 
-def tables(found: AttentionResult) -> Iterator[Table]:
-    curves = {
-        "attention": found.attention,
-        "test loss": found.loss,
-        "|W_Q mu|": found.query_norm,
-        "others": found.query_norm_other,
-        "|W_K mu|": found.key_norm,
-        "others ": found.key_norm_other,
-    }
-    yield over_iterations("attention on label-relevant tokens, mean over trials", found.iterations, curves)
-
-
-EXPERIMENT = Experiment(
+EXPERIMENT = TheoryExperiment(
     recipe=AttentionRecipe,
     result=AttentionResult,
     plan=plan,
-    tables=tables,
     options={"--iterations": "curve.iterations", "--trials": "curve.trials"},
 )

@@ -1,17 +1,16 @@
 """Phase diagram: success over (alpha_*, noise, start or confusion; N), as in Li et al. (ICLR 2023)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tokenprune.theory.base import Experiment
+from tokenprune.theory.base import TheoryExperiment
 from tokenprune.theory.jobs import ModelJob, Place, grid_plan, table
 from tokenprune.theory.plan import ChunkPlan, Output, finite
-from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult
+from tokenprune.theory.result import Dims, FromRecipe, Numbers, TheoryResult
 from tokenprune.theory.schema import Count, Trials
 from tokenprune.theory.shallow import Distinct, Shallow, ShallowRecipe, Tokens, reason
-from tokenprune.theory.tables import Table
 
 if TYPE_CHECKING:
     import torch
@@ -105,8 +104,8 @@ class PhaseResult(TheoryResult):
     samples: Annotated[tuple[int, ...], FromRecipe(_samples)]  # N
     success: Annotated[float, FromRecipe("grid.success")]  # test hinge loss below which a trial has succeeded
     trials: Annotated[int, FromRecipe("grid.trials")]
-    loss: Annotated[tuple[tuple[Numbers, ...], ...], Shape(("values", "samples", "trials"))]  # test hinge loss
-    error: Annotated[tuple[tuple[Numbers, ...], ...], Shape(("values", "samples", "trials"), most=1)]  # test error
+    loss: Annotated[tuple[tuple[Numbers, ...], ...], Dims(("values", "samples", "trials"))]  # test hinge loss
+    error: Annotated[tuple[tuple[Numbers, ...], ...], Dims(("values", "samples", "trials"), most=1)]  # test error
 
     def successes(self) -> list[list[int]]:
         """By value, N."""
@@ -148,27 +147,10 @@ def _assemble(recipe: PhaseRecipe, found: dict[Place, Any]) -> dict[str, Any]:
     return {"loss": table(found, 0, sizes), "error": table(found, 1, sizes)}
 
 
-def tables(found: PhaseResult) -> Iterator[Table]:
-    from tokenprune import complexity
-
-    successes = found.successes()
-    fit = complexity.columns(found.values, found.samples, successes, found.trials)
-    rows: list[list[str | None]] = [
-        [f"{count:,}", *(str(column[row]) for column in successes)]
-        for row, count in reversed(list(enumerate(found.samples)))
-    ]
-    below = [
-        bound or (None if middle is None else f"{middle:.3g}") for middle, bound in zip(fit.n50, fit.bound, strict=True)
-    ]
-    title = f"successes of {found.trials} ({found.kind}): training samples down, {_AXES[found.axis]} across"
-    yield Table(title, ["N", *(f"{value:g}" for value in found.values)], [*rows, ["N50", *below]])
-
-
-EXPERIMENT = Experiment(
+EXPERIMENT = TheoryExperiment(
     recipe=PhaseRecipe,
     result=PhaseResult,
     plan=plan,
-    tables=tables,
     options={
         "--axis": "grid.axis",
         "--model": "model.kind",

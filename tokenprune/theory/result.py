@@ -38,7 +38,7 @@ class FromRecipe:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Dims:
     """Marks nested numbers, none below 0. axes, from the outside: fields that hold their sizes or what they list.
 
     most: the largest possible number, or the field that holds it. keys: of a dictionary of such numbers, or the
@@ -93,7 +93,7 @@ class TheoryResult(Result):
 
     @model_validator(mode="after")
     def _shapes(self) -> Self:
-        for name, shape in _marked(type(self), Shape):
+        for name, shape in _marked(type(self), Dims):
             value = getattr(self, name)
             sizes = [_size(getattr(self, axis)) for axis in shape.axes]
             most = getattr(self, shape.most) if isinstance(shape.most, str) else shape.most

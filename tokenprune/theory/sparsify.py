@@ -4,18 +4,17 @@ Tokens leave every sample, in training and in test. Random, label-irrelevant and
 samples were made; by magnitude, the network's own attention at that step decides (`ShallowViT.keep`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tokenprune.theory.base import Experiment
+from tokenprune.theory.base import TheoryExperiment
 from tokenprune.theory.jobs import ModelJob, Place, Removed, grid_plan
 from tokenprune.theory.plan import ChunkPlan, Output, finite
-from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult
+from tokenprune.theory.result import Dims, FromRecipe, Numbers, TheoryResult
 from tokenprune.theory.schema import Count, Trials
 from tokenprune.theory.shallow import Distinct, Removal, ShallowRecipe, Tokens, with_attention
-from tokenprune.theory.tables import Table, below, mean
 
 if TYPE_CHECKING:
     import torch
@@ -78,13 +77,13 @@ class SparsifyResult(TheoryResult):
     trials: Annotated[int, FromRecipe("removal.trials")]
     removed: Annotated[tuple[int, ...], FromRecipe("removal.removed")]
     curve_samples: Annotated[int, FromRecipe("removal.curve_samples")]  # N of the curves
-    loss: Annotated[_Tables, Shape(_SHAPE, keys="methods")]  # test hinge loss
-    accuracy: Annotated[_Tables, Shape(_SHAPE, most=1, keys="methods")]
-    relevant: Annotated[_Tables, Shape(_SHAPE, most=1, keys="methods")]  # alpha_* of tokens that stayed, test samples
+    loss: Annotated[_Tables, Dims(_SHAPE, keys="methods")]  # test hinge loss
+    accuracy: Annotated[_Tables, Dims(_SHAPE, most=1, keys="methods")]
+    relevant: Annotated[_Tables, Dims(_SHAPE, most=1, keys="methods")]  # alpha_* of tokens that stayed, test samples
     samples: Annotated[tuple[int, ...], FromRecipe("removal.samples")]  # N where sample complexity is compared
     complexity_removed: Annotated[int, FromRecipe("removal.complexity_removed")]
     success: Annotated[float, FromRecipe("removal.success")]
-    complexity: Annotated[_Tables, Shape(("samples", "trials"), keys="compared")]  # test hinge loss, also of "none"
+    complexity: Annotated[_Tables, Dims(("samples", "trials"), keys="compared")]  # test hinge loss, also of "none"
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -158,25 +157,9 @@ def _assemble(recipe: SparsifyRecipe, found: dict[Place, Any]) -> dict[str, Any]
     }
 
 
-def tables(found: SparsifyResult) -> Iterator[Table]:
-    rows = [
-        [str(removed), *(mean(table[row]) for table in found.loss.values())]
-        for row, removed in enumerate(found.removed)
-    ]
-    title = f"test loss, {found.tokens} tokens, {found.curve_samples} training samples"
-    yield Table(title, ["removed", *found.loss], rows)
-    rows = [
-        [f"{count:,}", *(below(table[row], found.success) for table in found.complexity.values())]
-        for row, count in enumerate(found.samples)
-    ]
-    title = f"successes of {found.trials}, {found.complexity_removed} tokens removed"
-    yield Table(title, ["N", *found.complexity], rows)
-
-
-EXPERIMENT = Experiment(
+EXPERIMENT = TheoryExperiment(
     recipe=SparsifyRecipe,
     result=SparsifyResult,
     plan=plan,
-    tables=tables,
     options={"--method": "removal.methods", "--removed": "removal.removed", "--trials": "removal.trials"},
 )

@@ -1,17 +1,16 @@
 """Iterations to zero test loss: Theorem 1 of Li et al. (ICLR 2023) has T = Theta(alpha_*^-1 eta^-1)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tokenprune.theory.base import Experiment
+from tokenprune.theory.base import TheoryExperiment
 from tokenprune.theory.jobs import ModelJob, Place, grid_plan, table
 from tokenprune.theory.plan import ChunkPlan, Output
-from tokenprune.theory.result import FromRecipe, Shape, TheoryResult
+from tokenprune.theory.result import Dims, FromRecipe, TheoryResult
 from tokenprune.theory.schema import Trials
 from tokenprune.theory.shallow import Distinct, ShallowRecipe, Tokens, reason
-from tokenprune.theory.tables import Table, middle
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +53,7 @@ class TimeRecipe(ShallowRecipe):
 
 
 _Counts = tuple[tuple[tuple[int | None, ...], ...], ...]
-_SHAPE = Shape(("step_sizes", "values", "trials"), most="limit")
+_SHAPE = Dims(("step_sizes", "values", "trials"), most="limit")
 
 
 def _models(recipe: dict[str, Any]) -> int:
@@ -73,7 +72,7 @@ class TimeResult(TheoryResult):
     #: Test hinge loss that counts as zero: the theorem's error is the expected hinge loss.
     success: Annotated[float, FromRecipe("convergence.success")]
     iterations: Annotated[_Counts, _SHAPE]  # to that loss
-    diverged: Annotated[int | None, Shape(most="models")] = None  # loss not finite at the last test; null: not counted
+    diverged: Annotated[int | None, Dims(most="models")] = None  # loss not finite at the last test; null: not counted
     iterations_to_no_error: Annotated[_Counts, _SHAPE]  # until no test sample is misjudged
 
     @property
@@ -131,16 +130,6 @@ def _assemble(recipe: TimeRecipe, found: dict[Place, Any]) -> dict[str, Any]:
     return reached | {"diverged": sum(outputs[2] for outputs in found.values())}
 
 
-def tables(found: TimeResult) -> Iterator[Table]:
-    names = ["alpha_*", *(f"eta {size:g}" for size in found.step_sizes)]
-    rows = [
-        [f"{value:g}", *(middle(by_size[column]) for by_size in found.iterations)]
-        for column, value in enumerate(found.values)
-    ]
-    title = f"iterations to test loss below {found.success:g}, median over trials; given up after {found.limit:,}"
-    yield Table(title, names, rows)
-
-
-EXPERIMENT = Experiment(
-    recipe=TimeRecipe, result=TimeResult, plan=plan, tables=tables, options={"--trials": "convergence.trials"}
+EXPERIMENT = TheoryExperiment(
+    recipe=TimeRecipe, result=TimeResult, plan=plan, options={"--trials": "convergence.trials"}
 )

@@ -36,7 +36,7 @@ class Exponent:
 
 
 @dataclass(frozen=True)
-class Convergence:
+class TimeFit:
     """T ~ alpha_*^-h eta^-k, T being the median over trials of the iterations needed.
 
     A median can be given as long as fewer than half of the trials were given up; other cells (nan) are left out.
@@ -66,7 +66,7 @@ def convergence(studies: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
 
 
 @once
-def analyse(study: TimeStudy) -> Convergence:
+def analyse(study: TimeStudy) -> TimeFit:
     """Medians and the fit through them."""
     times = study.iterations()
     cells = times.reshape(-1, times.shape[-1])
@@ -89,7 +89,7 @@ def analyse(study: TimeStudy) -> Convergence:
     known = np.isfinite(medians)
     if len(set(alpha.ravel()[known])) < 2:
         plane = np.full(3, np.nan)
-    return Convergence(
+    return TimeFit(
         np.where(known, medians, np.nan).reshape(alpha.shape),
         np.isinf(times).sum(-1),
         (float(plane[0]), float(plane[1]), float(plane[2])),
@@ -144,7 +144,7 @@ def _determined(design: Float[Array, "c 3"], which: int) -> bool:
     return bool(np.linalg.matrix_rank(design) > np.linalg.matrix_rank(others))
 
 
-def _todo(study: TimeStudy, found: Convergence) -> str | None:
+def _todo(study: TimeStudy, found: TimeFit) -> str | None:
     """More iterations for trials that were given up, smaller steps for those that diverged."""
     diverged, missing, limit = study.diverged or 0, int(np.isnan(found.median).sum()), study.first.limit
     said = []

@@ -16,7 +16,7 @@ from tokenprune.complexity import ColumnFit, Power, columns, power_law
 
 
 @dataclass(frozen=True)
-class Ratio:
+class SampleRatio:
     """N50 of `method` over N50 of `reference`. law: its estimate is log2 of the ratio. columns: N50 of both, reference
     first. diverged: models of either, over all N."""
 
@@ -34,17 +34,17 @@ def ratio(
     successes: Int[Array, "2 n"],
     diverged: Int[Array, "2 n"],
     trials: int,
-) -> Ratio:
+) -> SampleRatio:
     """successes, diverged: of the reference, then of the method; of `trials` each."""
     # Of x = 1 and 2 the exponent is log2 of the ratio of their N50.
     law = power_law((1, 2), samples, successes, trials)
     before, after = diverged.sum(1).tolist()
-    return Ratio(method, reference, law, columns((1, 2), samples, successes, trials), (before, after))
+    return SampleRatio(method, reference, law, columns((1, 2), samples, successes, trials), (before, after))
 
 
 def finding(
     study: LaboratoryStudy[Any],
-    found: Ratio,
+    found: SampleRatio,
     trials: int,
     *,
     key: str,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tokenprune.claims.claim import Finding
-from tokenprune.claims.theory.ratio import Ratio, finding, ratio
+from tokenprune.claims.theory.ratio import SampleRatio, finding, ratio
 from tokenprune.claims.theory.study import LaboratoryStudy, once
 from tokenprune.claims.theory.trials import SparsifyStudy
 from tokenprune.complexity import ColumnFit, columns
@@ -23,7 +23,7 @@ def after_removal(studies: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
 
 
 @once
-def ratios(study: SparsifyStudy) -> tuple[Ratio, ...]:
+def ratios(study: SparsifyStudy) -> tuple[SampleRatio, ...]:
     """Each method against no removal, and against random removal."""
     found = []
     for method, reference in _PAIRS:
@@ -42,7 +42,7 @@ def complexity(study: SparsifyStudy) -> ColumnFit:
     return columns(range(len(successes)), study.first.samples, successes, study.trials)
 
 
-def _finding(study: SparsifyStudy, found: Ratio) -> Finding:
+def _finding(study: SparsifyStudy, found: SampleRatio) -> Finding:
     method, reference = found.method, found.reference
     before = "before" if reference == "none" else "with as many random ones removed"
     return finding(

@@ -8,7 +8,7 @@ import numpy as np
 
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
-from tokenprune.claims.theory.ratio import Ratio, finding, ratio
+from tokenprune.claims.theory.ratio import SampleRatio, finding, ratio
 from tokenprune.claims.theory.study import LaboratoryStudy, once
 from tokenprune.claims.theory.trials import SpatialStudy
 from tokenprune.theory.spatial import ARMS
@@ -39,7 +39,7 @@ def transfers(studies: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
 
 
 @once
-def transfer(study: SpatialStudy) -> Ratio:
+def transfer(study: SpatialStudy) -> SampleRatio:
     """N50 from scratch over N50 with transferred attention."""
     successes = np.array([study.successes(arm) for arm in ARMS])
     diverged = np.array([np.isnan(study.target(arm)).sum(-1) for arm in ARMS])

@@ -94,7 +94,8 @@ def _table(studies: Sequence[AttentionStudy]) -> Table:
         "Mean over trials (95 % t interval), at most 25 of the iterations; theory.csv has all, and the norms."
         + lost(sum(study.diverged for study in studies), "left out"),
         (
-            *columns("iteration", names(studies), interval),
+            *columns("iteration", ()),
+            *map(interval, names(studies)),
             Column(f"published ({ATTENTION.mark})", plain, look="published"),
         ),
         tuple((f"{x:g}", *(known.get(x) for known in curves)) for x in places[:: -(-len(places) // 25)]),

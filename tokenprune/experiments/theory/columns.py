@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tokenprune.drawing.numbers import Interval, estimate, plain
+from tokenprune.drawing.numbers import Interval, plain
 from tokenprune.drawing.table import Column
 
 
@@ -17,9 +17,13 @@ def number(value: Any) -> str:
     return value if isinstance(value, str) else plain(value, ",.0f")
 
 
-def interval(value: Interval) -> str:
-    """1.28 (1.1 to 1.46)"""
-    return estimate(value.value, value.low, value.high)
+def interval(name: str, look: str = "") -> Column:
+    """Of estimates, each with its interval below."""
+    return Column(name, lambda value: plain(value.value), _between, look)
+
+
+def _between(value: Interval) -> str | None:
+    return None if value.low is None or value.high is None else f"{plain(value.low)} to {plain(value.high)}"
 
 
 def columns(first: str, others: Iterable[str], form: Any = str) -> tuple[Column, ...]:

@@ -64,6 +64,7 @@ def _n50_over_time(studies: Phases) -> Table:
         "measures how fast SGD is rather than how many samples it needs.",
         columns(AXES[axis], names(studies), number),
         tuple(_by_value(studies, [in_time(study, fit(study).columns) for study in studies])),
+        detail=True,
     )
 
 
@@ -108,12 +109,13 @@ def laws(studies: Phases) -> Table:
         "likelihood ratio against one N50 per column; small where the form does not hold. No claim reads α#.",
         (
             *columns("recipe: setting", ("law", "trials")),
-            Column("fitted (95 %)", interval),
+            interval("fitted"),
             Column("lack of fit p", lambda p: p_value(p, p)),
             Column("theorem", look="published"),
-            Column("published diagram", interval, look="published"),
+            interval("published diagram", "published"),
         ),
         tuple(rows),
+        detail=True,
     )
 
 
@@ -141,12 +143,13 @@ def checks(studies: Phases) -> Table:
         (
             *columns("recipe: setting", ["g"], plain),
             Column("deviance", _deviance),
-            Column("g with a lapse", interval),
+            interval("g with a lapse"),
             Column("lapse", "{:.1%}".format),
             Column("deviance with it", _deviance),
             Column("g of smaller grids"),
         ),
         tuple(rows),
+        detail=True,
     )
 
 

@@ -186,10 +186,11 @@ def _loss_table(study: SparsifyStudy) -> Table:
         + _against_published(study),
         (
             *columns("method", ["removed"]),
-            *(Column(name, interval) for name in ("test loss", "test accuracy", "relevant share")),
+            *map(interval, ("test loss", "test accuracy", "relevant share")),
             Column("published loss (slides, read off axes)", plain, look="published"),
         ),
         tuple(rows),
+        parts=True,
     )
 
 

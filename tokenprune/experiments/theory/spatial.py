@@ -103,7 +103,7 @@ def _association(study: SpatialStudy) -> Table:
     return Table(
         f"Patch association, {study.label}",
         f"Means over {number} (95 % t interval); below, networks that were built, not trained.",
-        columns("iteration", shown.values(), interval),
+        (*columns("iteration", ()), *map(interval, shown.values())),
         (*zip(map(str, first.iterations), *curves, strict=True), *built),
     )
 
@@ -112,7 +112,7 @@ def _transfer(study: SpatialStudy) -> Table:
     first, number = study.first, trials(study.trials)
     shown, cells = list(columns("N", ())), []
     for arm, (text, *_) in _ARMS.items():
-        shown += [Column(text, interval), Column("successes")]
+        shown += [interval(text), Column("successes")]
         cells += [map(over_trials, study.target(arm)), study.successes(arm)]
     return Table(
         f"Transfer, {study.label}",

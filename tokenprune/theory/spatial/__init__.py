@@ -3,18 +3,17 @@
 Values of recipes that we could not read in the paper are chosen, and their descriptions say so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from tokenprune.section import Section, Share
-from tokenprune.theory.base import Experiment
+from tokenprune.theory.base import TheoryExperiment
 from tokenprune.theory.plan import Chunk, ChunkPlan, Output, chunked
-from tokenprune.theory.result import FromRecipe, Numbers, Shape, TheoryResult, measured
+from tokenprune.theory.result import Dims, FromRecipe, Numbers, TheoryResult, measured
 from tokenprune.theory.schema import Count, TheoryRecipe, Trials
-from tokenprune.theory.tables import Table, mean, over_iterations
 
 if TYPE_CHECKING:
     import torch
@@ -135,17 +134,17 @@ class SpatialResult(TheoryResult):
     set_size: Annotated[int, FromRecipe("data.set_size")]  # C
     trials: Annotated[int, FromRecipe("curve.trials")]
     iterations: Annotated[tuple[int, ...], FromRecipe(measured)]
-    overlap: Annotated[_Curves, Shape(_SHAPE, most=1)]  # share of the C - 1 largest A_ij of i's own set, mean over i
-    exact: Annotated[_Curves, Shape(_SHAPE, most=1)]  # share of patches i of which all C - 1 are
-    loss: Annotated[_Curves, Shape(_SHAPE)]  # test logistic loss
-    accuracy: Annotated[_Curves, Shape(_SHAPE, most=1)]  # test accuracy
-    constructed_overlap: Annotated[_Made, Shape(("trials",), most=1, keys=CONSTRUCTED)]
-    constructed_exact: Annotated[_Made, Shape(("trials",), most=1, keys=CONSTRUCTED)]
-    constructed_loss: Annotated[_Made, Shape(("trials",), keys=CONSTRUCTED)]
-    constructed_accuracy: Annotated[_Made, Shape(("trials",), most=1, keys=CONSTRUCTED)]
+    overlap: Annotated[_Curves, Dims(_SHAPE, most=1)]  # share of the C - 1 largest A_ij of i's own set, mean over i
+    exact: Annotated[_Curves, Dims(_SHAPE, most=1)]  # share of patches i of which all C - 1 are
+    loss: Annotated[_Curves, Dims(_SHAPE)]  # test logistic loss
+    accuracy: Annotated[_Curves, Dims(_SHAPE, most=1)]  # test accuracy
+    constructed_overlap: Annotated[_Made, Dims(("trials",), most=1, keys=CONSTRUCTED)]
+    constructed_exact: Annotated[_Made, Dims(("trials",), most=1, keys=CONSTRUCTED)]
+    constructed_loss: Annotated[_Made, Dims(("trials",), keys=CONSTRUCTED)]
+    constructed_accuracy: Annotated[_Made, Dims(("trials",), most=1, keys=CONSTRUCTED)]
     samples: Annotated[tuple[int, ...], FromRecipe("transfer.samples")]  # N of the target task
     success: Annotated[float, FromRecipe("transfer.success")]  # test accuracy at which a trial has succeeded
-    target_accuracy: Annotated[dict[str, tuple[Numbers, ...]], Shape(("samples", "trials"), most=1, keys=ARMS)]
+    target_accuracy: Annotated[dict[str, tuple[Numbers, ...]], Dims(("samples", "trials"), most=1, keys=ARMS)]
 
     @property
     def chance(self) -> float:
@@ -203,25 +202,6 @@ def _assemble(recipe: SpatialRecipe, outputs: list[Output]) -> dict[str, Any]:
     return fields
 
 
-def tables(found: SpatialResult) -> Iterator[Table]:
-    curves = {"overlap": found.overlap, "exact": found.exact, "test loss": found.loss, "accuracy": found.accuracy}
-    title = f"patch association, mean over trials; overlap by chance {found.chance:.3f}"
-    yield over_iterations(title, found.iterations, curves)
-    made = {
-        "overlap": found.constructed_overlap,
-        "exact": found.constructed_exact,
-        "test loss": found.constructed_loss,
-        "accuracy": found.constructed_accuracy,
-    }
-    rows = [[attention, *(mean(table[attention], ".3f") for table in made.values())] for attention in CONSTRUCTED]
-    yield Table("", ["attention set by hand", *made], rows, words=True)
-    rows = [
-        [f"{count:,}", *(mean(found.target_accuracy[arm][row], ".3f") for arm in ARMS)]
-        for row, count in enumerate(found.samples)
-    ]
-    yield Table("accuracy on the target task", ["N", *ARMS], rows)
-
-
-EXPERIMENT = Experiment(
-    recipe=SpatialRecipe, result=SpatialResult, plan=plan, tables=tables, options={"--trials": "curve.trials"}
+EXPERIMENT = TheoryExperiment(
+    recipe=SpatialRecipe, result=SpatialResult, plan=plan, options={"--trials": "curve.trials"}
 )
