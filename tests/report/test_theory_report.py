@@ -16,7 +16,7 @@ from tests.cli.run_command import run
 from tests.factories import make_run
 from tests.report.test_report import Page, rows
 from tokenprune import report
-from tokenprune.claims.published import PHASE_VIT
+from tokenprune.claims.published import ATTENTION, PHASE_VIT
 from tokenprune.claims.theory.scaling import published_fit
 from tokenprune.claims.theory.study import DEFAULT, label
 from tokenprune.drawing.numbers import pretty
@@ -390,3 +390,13 @@ def test_settings_tell_what_is_chosen(written: tuple[report.Report, Path]) -> No
     text = (written[1] / "theory.html").read_text()
     sources = re.findall(r'<th scope="row">(data.count|data.relevant)</th>.*?<td class="word">(chosen|)</td>', text)
     assert set(sources) == {("data.count", "chosen"), ("data.relevant", "")}
+
+
+def test_what_is_not_reproduced_of_the_published_attention_is_said(tmp_path: Path) -> None:
+    last = (int(ATTENTION.x[-1]), ATTENTION.y[-1])
+    for name, off in (("far", 0.1), ("near", 0.01)):
+        curve = [[0.5, last[1] - off], [0.5, last[1] - off + 0.001]]
+        made.save(tmp_path / name, made.attention(curve, (0, last[0])))
+        report.write(tmp_path / name, tmp_path / f"out-{name}")
+        text = Page((tmp_path / f"out-{name}" / "theory.html").read_text()).text
+        assert (f"Not reproduced: {last[1]:g} at iteration {last[0]} was published" in text) == (name == "far")

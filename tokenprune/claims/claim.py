@@ -21,7 +21,7 @@ class Finding:
     subject: the study that it is about; where several are compared, that without a pruner, or the ViT.
     what: what the effect is of, to put into a sentence. estimate: None where nothing could be computed, and `lacking`
     says why. n: replicates behind it, or that there would be. others: further studies compared.
-    variant: what else tells it from other findings of the claim. methods: pruners measured on a trained model.
+    variant: what else distinguishes it from other findings of the claim. methods: pruners measured on a trained model.
     images: test images behind each replicate.
     beside: what must be read with the effect, in a few words. support, unit: where they differ from the claim's.
     todo: what would supply what is missing; commands, a line each.

@@ -138,7 +138,7 @@ def _science(folder: RunFolder, result: TrainResult, broken: dict[str, str], pro
         broken.pop(folder.resolved.name, None)
         problems.append(f"{error}: run {folder.name} is not compared with other settings")
         return {}
-    told: list[tuple[str, Any, Any]] = [
+    pairs: list[tuple[str, Any, Any]] = [
         ("run.seed", found.pop("run.seed"), result.seed),
         ("train.epochs", found["train.epochs"], result.epochs),
         ("data.source", found["data.source"], result.data.source),
@@ -148,11 +148,11 @@ def _science(folder: RunFolder, result: TrainResult, broken: dict[str, str], pro
     ]
     if found["model.name"] is None:
         sizes = ("depth", "dim", "heads", "patch_size")
-        told += [(f"model.{size}", found[f"model.{size}"], getattr(result.model, size)) for size in sizes]
-    for key, recipe, here in told:
+        pairs += [(f"model.{size}", found[f"model.{size}"], getattr(result.model, size)) for size in sizes]
+    for key, recipe, here in pairs:
         if recipe != here:
-            told_apart = f"{shortened(str(here))} in result.json and {shortened(str(recipe))} in resolved.yaml"
-            raise TokenpruneError(f"{folder.path}: damaged: {key} is {told_apart}")
+            both = f"{shortened(str(here))} in result.json and {shortened(str(recipe))} in resolved.yaml"
+            raise TokenpruneError(f"{folder.path}: damaged: {key} is {both}")
     return found
 
 

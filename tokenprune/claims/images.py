@@ -41,7 +41,7 @@ def by_images(runs: "Sequence[RunData]") -> "tuple[list[RunData], list[str]]":
 
 
 def mark_of(name: str) -> str | None:
-    """Which images a setting or family of `by_images` saw: `images 1a2b3c4d`; None where nothing tells its apart."""
+    """Which images a setting or family of `by_images` saw: `images 1a2b3c4d`; None where all saw the same."""
     mark = name.partition("-")[2]
     return f"images {mark}" if mark else None
 

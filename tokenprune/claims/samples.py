@@ -114,7 +114,7 @@ _Cells = dict[tuple[str, float], dict[int, TrainedStudy]]
 
 
 def _cells(group: Group) -> _Cells:
-    """Of several trainings on as many images, the length that most settings share; of those the longest."""
+    """One training for each N: of the length that most settings share, or else the longest."""
     there = group.of("none", "oracle")
     common = {length: sum(_length(setting) == length for setting in there) for length in map(_length, there)}
     cells: _Cells = {}

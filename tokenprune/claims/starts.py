@@ -55,7 +55,7 @@ def by_start(found: Sequence[TrainedStudy]) -> list[Group]:
 
 
 def _apart(starts: Sequence[TrainedStudy]) -> list[str | None]:
-    """What tells starts on the same images apart, in words; None for a lone one."""
+    """What distinguishes starts on the same images, in words; None for a lone one."""
     keys = [key for key in starts[0].science if key.startswith("start.") and key != _NOISE] if starts else []
     differ = [key for key in keys if len({str(start.science[key]) for start in starts}) > 1]
     return [", ".join(f"{key} {start.science[key]}" for key in differ) or None for start in starts]

@@ -251,7 +251,7 @@ def observed(found: Sequence[TrainedStudy]) -> list[TrainedStudy]:
 
 
 def largest(found: Sequence[TrainedStudy]) -> list[TrainedStudy]:
-    """Of settings that differ in pruner, number of images and length alone, those on the most images."""
+    """The settings on the most images, among those that differ in pruner, number of images and length alone."""
     groups = alike(found, ("pruner", *SAMPLES))
     most = {id(setting): max(other.samples for other in group) for group in groups for setting in group}
     return [setting for setting in found if setting.samples == most[id(setting)]]

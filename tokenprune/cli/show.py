@@ -58,8 +58,8 @@ def rows(
     def show(row: Sequence[str]) -> None:
         wrapped = [textwrap.wrap(cell, width, **_WHOLE) for cell, width in zip(row, widths, strict=True)]
         for line in zip_longest(*wrapped, fillvalue=""):
-            told = zip(names, line, widths, strict=True)
-            padded = [cell.rjust(width) if name in numbers else cell.ljust(width) for name, cell, width in told]
+            cells = zip(names, line, widths, strict=True)
+            padded = [cell.rjust(width) if name in numbers else cell.ljust(width) for name, cell, width in cells]
             print((" " * gap).join(padded).rstrip())
 
     show(names)

@@ -83,7 +83,7 @@ def greyed(image: UInt8[np.ndarray, "h w 3"], kept: Bool[np.ndarray, " t"]) -> U
 
 
 def mosaic(conditions: Conditions, suffix: str, runs: Sequence[RunData]) -> Drawing:
-    """Of the first run, by seed, whose examples can be read. Inside `style()`.
+    """Pruned images of the first run, by seed, whose examples can be read. Inside `style()`.
 
     runs: of one depth, with examples under those conditions. Raises TokenpruneError where none of them can be read.
     """
@@ -100,7 +100,7 @@ def mosaic(conditions: Conditions, suffix: str, runs: Sequence[RunData]) -> Draw
 
 
 def _examples(run: RunData, conditions: Conditions) -> list[Examples]:
-    """Of the methods that were measured under those conditions and show the same images."""
+    """Examples of the methods that were measured under those conditions and show the same images."""
     found: list[Examples] = []
     for path, prune in run.prunes:
         if Conditions.of(run.result, prune) == conditions:

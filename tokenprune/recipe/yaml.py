@@ -15,7 +15,7 @@ from tokenprune.errors import UsageError, shortened
 
 #: Values and keys that a file may hold, what they may expand to by aliases, and how deep.
 _NODES, _EXPANDED, _DEPTH = 15_000, 100_000, 50
-#: YAML's own limit of a key before its colon, and how its reader tells of a longer one.
+#: YAML's own limit of a key before its colon, and its reader's message about a longer one.
 _KEY = 1024
 _NO_KEY = re.compile("mapping values are not allowed here|could not find expected ':'|.*but got ':'")
 #: Digits of a whole number: more than any key takes, fewer than take time.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def template(name: str) -> "Template":
-    """Of tokenprune/report, escaping what it is given."""
+    """A template of tokenprune/report; it escapes what it is given."""
     import jinja2
 
     environment = jinja2.Environment(

@@ -14,7 +14,7 @@ from tokenprune.drawing.numbers import DASH, Interval, effect, effect_bounds, p_
 from tokenprune.drawing.style import slug
 from tokenprune.experiments import CLAIMS
 
-#: A sign for each verdict, so that none is told by its colour alone.
+#: A sign for each verdict, so that colour alone distinguishes none.
 SIGNS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
 
 #: Instead of the sign of undecided, where the cell's own interval is clear of the threshold: Holm's adjustment is not.
@@ -66,8 +66,8 @@ class MatrixCell:
 class Row:
     """A claim on one family of runs, at one site and variant of its methods: a cell per depth, None where none.
 
-    where: the site, with what else makes the variant. beside: what tells this row from the claim's others, a part
-    of it the images or the site where these differ.
+    where: the site, with what else makes the variant. beside: what distinguishes this row from the claim's
+    others; the images or the site are a part of it where they differ.
     """
 
     claim: Claim
@@ -90,7 +90,7 @@ class Row:
 
     @property
     def direction(self) -> str:
-        """Of the trend, where its Holm-adjusted p decides."""
+        """Where the trend goes, if its Holm-adjusted p decides."""
         if self.trend is None or self.trend.slope is None or self.trend.p_adjusted is None:
             return ""
         if self.trend.p_adjusted >= LEVEL:
@@ -252,8 +252,8 @@ def _apart(rows: Sequence[Verdict], studies: Mapping[str, Study]) -> list[tuple[
     ]
     used: list[list[str]] = []
     for place, kind in enumerate(kinds):
-        told = len(set(zip(*used, strict=True))) == len(rows) if used else len(rows) == 1
-        if len(set(kind)) > 1 and (place < 2 or not told):
+        unique = len(set(zip(*used, strict=True))) == len(rows) if used else len(rows) == 1
+        if len(set(kind)) > 1 and (place < 2 or not unique):
             used.append(kind)
     return [tuple(filter(None, parts)) for parts in zip(*used, strict=True)] if used else [() for _ in rows]
 

@@ -18,7 +18,7 @@ def number(value: Any) -> str:
 
 
 def interval(name: str, look: str = "") -> Column:
-    """Of estimates, each with its interval below."""
+    """A column of estimates, each with its interval below."""
     return Column(name, lambda value: plain(value.value), _between, look)
 
 

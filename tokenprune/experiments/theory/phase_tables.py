@@ -20,7 +20,7 @@ Phases = Sequence[PhaseStudy]
 
 
 def diagrams(studies: Phases) -> list[Table]:
-    """Of one axis and network."""
+    """All tables of the diagrams of one axis and network."""
     return [_n50(studies), _n50_over_time(studies), *_successes(studies)] if studies else []
 
 
