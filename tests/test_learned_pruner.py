@@ -138,7 +138,7 @@ def test_a_teacher_changes_the_setting_by_its_bytes(plain: RunFolder, tmp_path: 
 def test_a_teacher_that_teaches_nobody_is_refused(plain: RunFolder) -> None:
     with pytest.raises(RecipeError, match=r"train\.teacher=.*teaches a pruner; there is none"):
         tiny(f"train.teacher={plain.path}", "pruner.name=none")
-    with pytest.raises(UsageError, match=r"train\.teacher: pruner 'magnitude' has no loss that a teacher enters"):
+    with pytest.raises(UsageError, match=r"train\.teacher: pruner 'magnitude' has no loss that uses a teacher"):
         pipeline.prepare(tiny(f"train.teacher={plain.path}", "pruner.name=magnitude").recipe, None)
 
 

@@ -126,7 +126,7 @@ def test_a_timm_model_is_normalised_as_timm_says(trained, tmp_path, monkeypatch)
     assert said(run) == {"by": "model", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     table = timm.get_pretrained_cfg("deit_tiny_patch16_224")
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda *_, **__: replace(table, mean=(0.5,) * 3))
-    with pytest.raises(TokenpruneError, match=r"normalised with mean 0\.485, .* this timm is another"):
+    with pytest.raises(TokenpruneError, match=r"normalised with mean 0\.485, .* the installed timm has other"):
         pipeline.prune_run(run, WHOLE)
     with pytest.raises(RecipeError, match=r"data\.normalise=model: model is for a timm model by name"):
         parse_recipe("{}", "r.yaml", ["data.normalise=model"])

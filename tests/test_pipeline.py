@@ -188,7 +188,7 @@ def test_a_finished_run_is_left_alone_unless_forced(tmp_path) -> None:
     reporter = training.Silent()
     reporter.message = said.append  # type: ignore[method-assign]
     pipeline.train_run(loaded, runs_dir=tmp_path, force=True, reporter=reporter)
-    assert f"{run.path}: 2 curves measured on it will go with it once it is trained again" in said
+    assert f"{run.path}: its 2 curves will be deleted once it is trained again" in said
     assert run.weights.stat().st_mtime_ns != before
     assert run.weights.read_bytes() == weights  # the same recipe and seed
     assert run.prunes() == []  # they were measured on weights that are gone

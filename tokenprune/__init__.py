@@ -1,3 +1,3 @@
-"""May I throw these tokens away, and does the theory hold for my depth?"""
+"""Token pruning in Vision Transformers of any depth, and tests of the theory behind it."""
 
 __version__ = "0.1.0"

@@ -195,7 +195,7 @@ def test_an_edited_sweep_says_what_changed_and_deletes_nothing(capsys):
     assert ended.err.splitlines()[:3] == [
         "mine.yaml has changed since runs/sweeps/mine.json was written:",
         f"  1 new: {third}",
-        f"  1 no longer in the sweep, and left as they are: {first}",
+        f"  1 no longer in the sweep, kept on disk: {first}",
     ]
     assert json.loads(ended.out)["edited"] == {"new": [third], "gone": [first]}
     assert [cell["run"] for cell in json.loads(ended.out)["cells"]] == [second, third]

@@ -127,7 +127,7 @@ def test_completion_without_a_home_folder_is_an_error_in_a_line(monkeypatch, cap
     with monkeypatch.context() as patch:
         patch.setattr(Path, "expanduser", nobody)
         ended = run(capsys, "--install-completion", "bash")
-    assert (ended.status, ended.err) == (1, "error: this user has no home folder; $HOME names one\n")
+    assert (ended.status, ended.err) == (1, "error: this user has no home folder; set $HOME\n")
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))  # nothing can be written below it
     ended = run(capsys, "--install-completion", "bash")

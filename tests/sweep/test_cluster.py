@@ -173,7 +173,7 @@ def test_where_slurm_cannot_be_asked_a_cell_of_a_job_waits_and_says_so(tmp_path,
     sweep.file.note({row.cell.run: Word("submitted", None, "7") for row in sweep.rows[:1]})
     monkeypatch.setenv("PATH", str(tmp_path))
     rows = overview(sweep.sweep, sweep.runs_dir)
-    said = "job 7 cannot be asked about: squeue fails here"
+    said = "job 7 is in an unknown state: squeue fails here"
     assert [(row.state, row.message) for row in rows] == [("waiting", said), ("waiting", None), ("waiting", None)]
 
 

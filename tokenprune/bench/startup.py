@@ -25,7 +25,7 @@ def answers(rounds: int) -> list[Ratio]:
     variants |= {f"ls {what}": ("-m", "tokenprune", "ls", what) for what in ("recipes", "pruners")}
     seconds = interleaved({name: partial(run, *words) for name, words in variants.items()}, rounds)
     return [
-        Ratio(f"startup/{name}", "seconds until it has answered", seconds[name], seconds, 0.3, at_most=True)
+        Ratio(f"startup/{name}", "seconds to start and answer", seconds[name], seconds, 0.3, at_most=True)
         for name in list(variants)[1:]
     ]
 

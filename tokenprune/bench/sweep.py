@@ -29,7 +29,7 @@ def overhead(depth: int, cells: int, epochs: int) -> Ratio:
         wall, runs, workers = _sweep(Path(name), depth, cells, epochs, "cpu", per_gpu=1)
         steps = sum(epoch.seconds or 0.0 for run in runs for epoch in run.epochs())
     seconds = {"sweep": wall * workers, "steps": steps}
-    what = f"{cells} cells of depth {depth}, {workers} at a time: all they cost over their training steps"
+    what = f"{cells} cells of depth {depth}, {workers} at a time: total time over the time of training steps"
     return Ratio(f"sweep/depth-{depth}", what, seconds["sweep"] / steps, seconds, 1.1, at_most=True)
 
 

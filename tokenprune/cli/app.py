@@ -51,7 +51,7 @@ def _version(wanted: bool) -> None:
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
-    """May I throw these tokens away? Token pruning in Vision Transformers, depth by depth."""
+    """Train Vision Transformers, prune their tokens, and test the claims of the theory."""
 
 
 def run(arguments: Sequence[str] | None) -> NoReturn:
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
         status = _fail(f"{where}{error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:  # torch has no class of its own for memory on a CPU
         if "home directory" in str(error):  # pathlib's words
-            status = _fail("this user has no home folder; $HOME names one", 1)
+            status = _fail("this user has no home folder; set $HOME", 1)
         elif isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
             status = _fail("out of memory; use a smaller --batch-size, train.batch_size, model or data set", 1)
         else:

@@ -131,9 +131,9 @@ def _say_edit(begun: "Begun", source: str) -> None:
     if new:
         print(f"  {len(new)} new: {', '.join(new)}", file=sys.stderr)
     if gone:
-        print(f"  {len(gone)} no longer in the sweep, and left as they are: {', '.join(gone)}", file=sys.stderr)
+        print(f"  {len(gone)} no longer in the sweep, kept on disk: {', '.join(gone)}", file=sys.stderr)
     if not new and not gone:
-        print("  the same cells, measured in another way", file=sys.stderr)
+        print("  the same cells, with other measurements", file=sys.stderr)
 
 
 def _again(

@@ -70,7 +70,7 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
         gone = ", ".join(map(str, np.setdiff1d(np.arange(count), trained)[:5]))
         archive.fail(
             "train_labels",
-            f"labels {trained[0]} to {trained[-1]}, none of them {gone}",
+            f"labels {trained[0]} to {trained[-1]}, but no {gone}",
             f"an image of every label from 0 to {count - 1}; count labels from 0, or name all classes in `classes`",
         )
     exact = [archive.flags(f"{part}_exact", len(labels[part])) for part in ("train", "test")]
@@ -119,13 +119,11 @@ class _Archive:
                 content = io.BytesIO(archive.read(f"{array}.npy") if size <= MOST_BYTES else b"")
         except Exception:
             raise TokenpruneError(
-                f"{self.path}: {array}: damaged: its bytes are not those once written (cut short or changed); "
+                f"{self.path}: {array}: damaged: its checksum does not match (cut short or changed); "
                 "make or download the file again"
             ) from None
         if size > MOST_BYTES:
-            self.fail(
-                array, f"{size / 2**30:.0f} GiB", f"at most {MOST_BYTES / 2**30:.0f} GiB, which memory has to hold"
-            )
+            self.fail(array, f"{size / 2**30:.0f} GiB", f"at most {MOST_BYTES / 2**30:.0f} GiB in memory")
         try:
             return np.lib.format.read_array(content, allow_pickle=False)
         except Exception as error:
@@ -202,7 +200,7 @@ def _images_hint(array: str, found: np.ndarray) -> str:
         fraction = found.dtype.kind == "f" and high <= 1
         code = f"(255 * {code}).round()" if fraction else code
         code = f"{code}.astype(np.uint8)" if 0 <= low <= high <= 255 else array
-    return f"; {code} may be them" if code != array else ""
+    return f"; {code} may be what is meant" if code != array else ""
 
 
 def _labels_hint(array: str, found: np.ndarray) -> str:
@@ -214,7 +212,7 @@ def _labels_hint(array: str, found: np.ndarray) -> str:
         code = f"np.unique({array}, return_inverse=True)[1]"
     elif found.ndim == 1 and found.dtype.kind == "f" and (found == found.round()).all():
         code = f"{array}.astype(np.int64)"
-    return f"; {code} may be them" if code != array else ""
+    return f"; {code} may be what is meant" if code != array else ""
 
 
 def _found(what: object) -> str:

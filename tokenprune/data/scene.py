@@ -184,7 +184,7 @@ def _crops(folder: Path, part: str, n: int, side: int, rng: np.random.Generator)
             with files.opened(path) as file, Image.open(file) as opened:
                 photograph = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            why = "of no format that is known" if isinstance(error, UnidentifiedImageError) else error
+            why = "unknown format" if isinstance(error, UnidentifiedImageError) else error
             raise TokenpruneError(f"{path}: background cannot be read as an image: {why}") from None
         short = min(photograph.size)
         if short > ZOOM * side:  # no crop needs more pixels than this

@@ -44,7 +44,7 @@ def check_normalised(environment: Path, dataset: Dataset) -> None:
     if pair and not _near(pair, (here["mean"], here["std"])):
         raise TokenpruneError(
             f"{environment.parent}: trained on images normalised with {_said(*pair)}, here with "
-            f"{_said(here['mean'], here['std'])}: this timm is another than it was trained with; train the run again"
+            f"{_said(here['mean'], here['std'])}: the installed timm has other statistics; train the run again"
         )
 
 

@@ -47,7 +47,7 @@ def train_run(
             measured = len(folder.prune_folders())
             if folder.finished and measured:
                 what = counted(measured, "curve")
-                reporter.message(f"{folder.path}: {what} measured on it will go with it once it is trained again")
+                reporter.message(f"{folder.path}: its {what} will be deleted once it is trained again")
             _train(loaded, folder, data_dir, resume, force, reporter, cache)
         else:
             _check_same(folder, loaded.recipe, data_dir, reporter, cache)

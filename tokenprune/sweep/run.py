@@ -63,7 +63,9 @@ def _ask(row: CellRow, last: SweepCell, jobs: Mapping[str, bool] | None) -> None
         row.state, row.message = last.state if working else "submitted", f"job {job}"
         row.job, row.begun = job, False
     elif row.state == "waiting":
-        row.message = f"job {job} " + ("cannot be asked about: squeue fails here" if jobs is None else "left the queue")
+        row.message = f"job {job} " + (
+            "is in an unknown state: squeue fails here" if jobs is None else "left the queue"
+        )
 
 
 def overview(
