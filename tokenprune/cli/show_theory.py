@@ -32,5 +32,6 @@ def result(folder: TheoryFolder, *, as_json: bool) -> None:
         )
     for verdict in verdicts:
         variant = f" ({verdict.variant})" if verdict.variant else ""
-        print(f"{verdict.experiment} {verdict.claim}{variant}: {verdict.verdict}. {verdict.why}")
+        why = f"{verdict.why[0].upper()}{verdict.why[1:]}"
+        print(f"{verdict.experiment} {verdict.claim}{variant}: {verdict.verdict}. {why}")
     show.fields({"run": folder.path, "trained": f"{found.models:,} models in {found.seconds:.1f} s on {found.device}"})

@@ -17,7 +17,7 @@ Form = Callable[[Any], str]
 _Item = TypeVar("_Item")
 
 #: Columns that a terminal of 80 has room for.
-_WIDE = 13
+_WIDE = 14
 #: Letters of a word that are not broken.
 _WORD = 20
 #: Rows of a part that are worth a terminal's height.
