@@ -267,3 +267,18 @@ def test_training_with_compile_gives_the_same_loss(tmp_path) -> None:
         runs_dir=tmp_path / "b",
     )
     assert compiled.epochs()[-1].train_loss == pytest.approx(plain.epochs()[-1].train_loss, rel=1e-4)
+
+
+def test_without_a_seed_of_their_own_images_are_drawn_by_the_runs() -> None:
+    """Replicates of one setting then have images of their own: those that an equal data.seed draws."""
+    from tokenprune import data
+    from tokenprune.recipe import parse_recipe
+
+    text = "data: {source: patterns, seed: null, patterns: {image_size: 16, train_size: 40, test_size: 20}}"
+    runs = [parse_recipe(text, "r.yaml", [f"run.seed={seed}"]) for seed in (0, 1)]
+    assert runs[0].setting() == runs[1].setting()
+    assert runs[0].setting() != parse_recipe(text.replace("null", "0"), "r.yaml").setting()
+    first, second = (data.load(run.images).train.images for run in runs)
+    fixed = data.load(parse_recipe(text.replace("null", "1"), "r.yaml").images).train.images
+    assert not torch.equal(first, second)
+    assert torch.equal(second, fixed)

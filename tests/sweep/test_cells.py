@@ -23,6 +23,18 @@ def test_cells_are_the_product_and_each_further_grid_is_crossed_by_itself(tmp_pa
     assert [cell.label for cell in sweep.cells][::5] == ["depth=1 seed=0", "epochs=3 seed=6"]
 
 
+def test_keys_that_vary_together_are_as_many_cells_as_they_have_values(tmp_path):
+    together = load_sweep(
+        write_sweep(tmp_path, "grid: {'model.depth, train.epochs': [[1, 3], [2, 5]], run.seed: [0, 1]}")
+    )
+    apart = "grid: {model.depth: [1], train.epochs: [3], run.seed: [0, 1]}\n"
+    apart += "also: [{model.depth: [2], train.epochs: [5], run.seed: [0, 1]}]"
+    assert whats(together) == [(1, 3, 0), (1, 3, 1), (2, 5, 0), (2, 5, 1)]
+    assert [cell.run for cell in together.cells] == [
+        cell.run for cell in load_sweep(write_sweep(tmp_path, apart)).cells
+    ]
+
+
 def test_a_cell_is_the_recipe_that_train_makes_of_its_overrides(tmp_path):
     text = "set: {train.learning_rate: 0.00001, pruner.name: magnitude}\ngrid: {model.layer_scale: [null, 1e-4]}\n"
     for cell in load_sweep(write_sweep(tmp_path, text), ["train.epochs=1"]).cells:
@@ -92,6 +104,11 @@ def test_identity_is_of_what_runs_and_is_measured_not_of_words(tmp_path):
             "set: {model.name: vit_tiny_patch16_224}\ngrid: {model.depth: [1, 2]}",
             ["grid.model.depth: no effect: model.name: vit_tiny_patch16_224 has its own sizes"],
         ),
+        (
+            "grid: {'model.depth, run.seed': [[1, 0], [1]]}",
+            ["grid.model.depth, run.seed: each value must be a list of 2"],
+        ),
+        ("grid: {'run.seed, model.depth': [[1, 1]], run.seed: [0]}", ["grid: run.seed is there twice"]),
         ("gird: {run.seed: [0]}", ["gird: unknown key: did you mean grid? known here: base, set, grid, also, prune"]),
         ("grid: {run.seed: [0]}\ngrid: {run.seed: [1]}", ["line 3: grid: given twice, first on line 2"]),
     ],

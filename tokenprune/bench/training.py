@@ -68,7 +68,7 @@ def epoch(depth: int, rounds: int, count: int) -> Ratio:
 def _job(depth: int, count: int) -> Job:
     recipe: Recipe = parse_recipe(_RECIPE.format(count=count, depth=depth, batch=BATCH), "bench")
     device = hardware.choose_device("auto")
-    dataset: Dataset = data.load(recipe.data).to(device)
+    dataset: Dataset = data.load(recipe.images).to(device)
     vit = models.build(recipe.model, len(dataset.classes), 32)
     models.set_attention(vit, fused=device.type == "cuda")
     precision = hardware.choose_precision("auto", device)

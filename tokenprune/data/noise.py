@@ -18,7 +18,7 @@ CHUNK = 4000  # images at a time
 
 def noisy(spec: Data, part: str, images: ImageSet) -> ImageSet:
     """Gaussian noise of standard deviation `spec.noise` (of the range 0 to 1) on every pixel, clipped to the range."""
-    rng = np.random.default_rng([PIXELS, spec.seed, part == "test"])
+    rng = np.random.default_rng([PIXELS, spec.stream, part == "test"])
     changed = torch.empty_like(images.images)
     for start in range(0, len(images), CHUNK):
         pixels = images.images[start : start + CHUNK].float()
@@ -36,7 +36,7 @@ def with_noise_tokens(spec: Data, part: str, images: ImageSet) -> ImageSet:
     side, tile = images.images.shape[-1], spec.noise_tile
     if side % tile:
         raise UsageError(f"data.noise_tile: {tile} does not divide the image side {side}")
-    rng = np.random.default_rng([TILES, spec.seed, part == "test"])
+    rng = np.random.default_rng([TILES, spec.stream, part == "test"])
     replaced = _tiles(len(images), side // tile, spec.noise_tokens, rng)
     hidden = replaced.repeat_interleave(tile, dim=1).repeat_interleave(tile, dim=2)
     changed = images.images.clone()

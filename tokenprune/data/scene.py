@@ -75,7 +75,7 @@ def composite(
     """
     found = []
     for images, part in ((train, "train"), (test, "test")):
-        rng = np.random.default_rng([COMPOSITE, spec.seed, part == "test"])
+        rng = np.random.default_rng([COMPOSITE, spec.stream, part == "test"])
         side = images.images.shape[-1]
         layout = Layout.draw(len(images), side, spec.foreground_size, rng)
         found.append(paste(images, _background(spec, part, len(images), side, photographs, rng), layout, spec))
@@ -104,7 +104,7 @@ def spurious(
     assert photographs is not None
     found = []
     for images, part in ((train, "train"), (test, "test")):
-        rng = np.random.default_rng([SPURIOUS, spec.seed, part == "test"])
+        rng = np.random.default_rng([SPURIOUS, spec.stream, part == "test"])
         side = images.images.shape[-1]
         layout = Layout.draw(len(images), side, spec.foreground_size, rng)
         birds = spec.spurious_train if part == "train" else 0.5

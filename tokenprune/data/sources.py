@@ -63,7 +63,7 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
     Raises TokenpruneError if images are missing or damaged, UsageError if the recipe does not fit them.
     """
     if spec.source == "patterns":
-        train, test, classes = patterns.make(spec.patterns, spec.seed)
+        train, test, classes = patterns.make(spec.patterns, spec.stream)
         made = _digest(train.images.numpy(), test.images.numpy())
         provenance: dict[str, Any] = {
             "source": "patterns",
@@ -167,7 +167,7 @@ def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
     if size > len(images):
         what = "training" if part == "train" else "test"
         raise UsageError(f"data.{part}_size: {size:,} is more than the {len(images):,} {what} images of {spec.source}")
-    return images.take(balanced(images.labels, size, [SUBSET, spec.seed, part == "test"]))
+    return images.take(balanced(images.labels, size, [SUBSET, spec.stream, part == "test"]))
 
 
 def _staged(

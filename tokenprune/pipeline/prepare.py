@@ -79,7 +79,7 @@ def prepare(
     device = hardware.choose_device(recipe.run.device)
     threads = hardware.set_threads(recipe.run.threads)
     precision = hardware.choose_precision(recipe.train.precision, device)
-    dataset = normalised(cache.dataset(recipe.data, data_dir, device), recipe)
+    dataset = normalised(cache.dataset(recipe.images, data_dir, device), recipe)
     torch.manual_seed(recipe.run.seed)
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).

@@ -59,7 +59,7 @@ def _check_same(
 ) -> None:
     """Raises TokenpruneError where images are not those of the finished run; a message where none are found."""
     try:
-        found = (cache or DatasetCache()).provenance(recipe.data, data_dir)
+        found = (cache or DatasetCache()).provenance(recipe.images, data_dir)
     except TokenpruneError as error:
         reporter.message(f"{folder.path}: its images were not compared: {error}")
         return

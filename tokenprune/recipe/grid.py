@@ -55,7 +55,11 @@ class Sweep(Section):
 
     base: str = Field(description="the recipe that every cell changes: a path, or the name of a shipped one")
     set: dict[str, Any] = Field(default_factory=dict, description="keys of the recipe, dotted, that all cells change")
-    grid: Grid = Field(default_factory=dict, description="keys of the recipe, dotted, each with a list of values")
+    grid: Grid = Field(
+        default_factory=dict,
+        description="keys of the recipe, dotted, each with a list of values; keys "
+        "that vary together are one, `model.depth, train.epochs: [[1, 20], [6, 40]]`",
+    )
     also: Grids = Field((), description="further grids, each crossed by itself, for designs that are not one product")
     prune: Measures = Field((), description="what is measured after each training, a curve per method and entry")
     scales: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], Scale] = Field(
@@ -79,7 +83,11 @@ class Sweep(Section):
         """Every combination of values, after its grid's place in the file; the last key varies fastest."""
         for where, grid in self.grids():
             for values in itertools.product(*grid.values()):
-                yield where, dict(zip(grid, values, strict=True))
+                what: dict[str, Any] = {}
+                for key, value in zip(grid, values, strict=True):
+                    names = keys_of(key)
+                    what |= {key: value} if len(names) == 1 else dict(zip(names, value, strict=True))
+                yield where, what
 
     def problems(self, fixed: Sequence[str]) -> list[str]:
         """What is wrong with the grids themselves. fixed: keys that all cells change."""
@@ -93,6 +101,19 @@ class Sweep(Section):
             problems += [
                 f"{where}.{shortened(key)}: also in set, which would not change anything"
                 for key in grid
-                if key in fixed
+                if set(keys_of(key)) & set(fixed)
+            ]
+            names = [name for key in grid for name in keys_of(key)]
+            problems += [f"{where}: {name} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+            problems += [
+                f"{where}.{shortened(key)}: each value must be a list of {len(keys_of(key))}, one for each key"
+                for key, values in grid.items()
+                if len(keys_of(key)) > 1
+                and not all(isinstance(value, list | tuple) and len(value) == len(keys_of(key)) for value in values)
             ]
         return problems
+
+
+def keys_of(key: str) -> list[str]:
+    """The recipe's keys that a grid's key varies together: `model.depth, train.epochs` are two."""
+    return [name.strip() for name in key.split(",")]

@@ -84,7 +84,9 @@ class Data(Section):
     noise_tile: int = Field(4, ge=1, description="side of those tiles, pixels: the model's patch_size for whole tokens")
     train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
     test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
-    seed: int = Field(0, ge=0, description="draws subsets, placements, backgrounds and patterns")
+    seed: int | None = Field(
+        0, ge=0, description="draws subsets, placements, backgrounds and patterns; null: run.seed, images for each run"
+    )
     normalise: Literal["dataset", "model"] | tuple[Channels, Channels] = Field(
         "dataset",
         description="what pixels in [0, 1] are normalised by: mean and sd of the training images; those that timm's "
@@ -92,6 +94,13 @@ class Data(Section):
         json_schema_extra=YOUNGER,
     )
     patterns: Patterns = Field(default_factory=lambda: Patterns(), description="only for source: patterns")
+
+    @property
+    def stream(self) -> int:
+        """The seed that draws. Raises ValueError where it is the run's, which only the recipe knows."""
+        if self.seed is None:
+            raise ValueError("data.seed is null: Recipe.images has the run's")
+        return self.seed
 
     @field_validator("normalise", mode="before")
     @classmethod

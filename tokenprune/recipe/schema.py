@@ -247,6 +247,11 @@ class Recipe(Section):
             raise ValueError("\n".join(problems))
         return self
 
+    @property
+    def images(self) -> Data:
+        """What draws this run's images: `data`, with the run's seed where it has none of its own."""
+        return self.data if self.data.seed is not None else self.data.model_copy(update={"seed": self.run.seed})
+
     def pretraining(self) -> "Recipe | None":
         """The recipe of the run whose weights this one starts from; None from scratch.
 

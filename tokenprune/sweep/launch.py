@@ -144,7 +144,7 @@ class _Queue:
 def _needs(row: CellRow) -> set[str]:
     """What a worker makes once and keeps: images, and with run.compile the compiled model."""
     recipe = row.cell.loaded.recipe
-    return {recipe.data.model_dump_json(), *([recipe.model.model_dump_json()] if recipe.run.compile else [])}
+    return {recipe.images.model_dump_json(), *([recipe.model.model_dump_json()] if recipe.run.compile else [])}
 
 
 class _Worker:
