@@ -20,7 +20,7 @@ from tokenprune.report.collect import collect
 from tokenprune.report.conclusion import sentences
 from tokenprune.report.matrix import SIGNS, Matrix, matrix
 from tokenprune.report.matrix_figure import matrix_figure
-from tokenprune.report.page import in_short
+from tokenprune.report.sections import in_short
 from tokenprune.statistics import slope
 
 DEPTHS = (1, 2, 4, 6, 8, 12)

@@ -15,7 +15,8 @@ from tokenprune.report.collect import Report, collect
 from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_json
 from tokenprune.report.laboratory_rows import points as laboratory_rows
 from tokenprune.report.matrix_figure import matrix_figure
-from tokenprune.report.page import Shown, page, theory_page
+from tokenprune.report.page import page, theory_page
+from tokenprune.report.sections import Shown
 from tokenprune.runs import atomic
 
 _MOST = 20  # figures of an experiment that are drawn; their numbers are in the tables and files
