@@ -1,9 +1,10 @@
 """Intervals and tests on correct predictions, and on means over seeds. All intervals are 95 %, two-sided.
 
-Distributions are those of scipy.special, imported inside the functions: loading scipy.stats takes a second.
+scipy and statsmodels are imported inside the functions: loading them takes longer than most commands.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
@@ -14,10 +15,18 @@ Z = 1.959963984540054
 
 def wilson(correct: int, count: int) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson, JASA 1927; method 3 of Newcombe, Stat. Med. 17:857, 1998)."""
-    share, shrink = correct / count, 1 + Z * Z / count
-    centre = (share + Z * Z / (2 * count)) / shrink
-    half = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count**2)) / shrink
-    return max(0.0, centre - half), min(1.0, centre + half)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(correct, count, method="wilson")
+    return float(low), float(high)
+
+
+def wilson_all(correct: Sequence[int], count: int) -> tuple[list[float], list[float]]:
+    """`wilson` of several proportions of one `count`, at once: lower bounds and upper bounds."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(list(correct), count, method="wilson")
+    return low.tolist(), high.tolist()
 
 
 def mcnemar(lost: int, gained: int) -> float:
@@ -25,9 +34,10 @@ def mcnemar(lost: int, gained: int) -> float:
 
     lost, gained: images that only the first, only the second classifier gets right. 1 where no prediction changed.
     """
-    from scipy.special import bdtr
+    from scipy.stats import binomtest
 
-    return min(1.0, 2 * float(bdtr(min(lost, gained), lost + gained, 0.5)))
+    discordant = lost + gained
+    return float(binomtest(lost, discordant, 0.5).pvalue) if discordant else 1.0
 
 
 def paired_interval(lost: int, gained: int, count: int) -> tuple[float, float]:
@@ -60,22 +70,15 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float |
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return mean, None, None
-    half = _t_quantile(0.975, len(values) - 1) * deviation(values) / math.sqrt(len(values))
+    half = _t_quantile(len(values) - 1) * deviation(values) / math.sqrt(len(values))
     return mean, mean - half, mean + half
 
 
 @cache
-def _t_quantile(p: float, freedom: int) -> float:
-    from scipy.special import stdtrit
+def _t_quantile(freedom: int) -> float:
+    from scipy.stats import t
 
-    return float(stdtrit(freedom, p))
-
-
-def _t_below(t: float, freedom: int) -> float:
-    """Probability that Student's t is below this."""
-    from scipy.special import stdtr
-
-    return float(stdtr(freedom, t))
+    return float(t.ppf(0.975, freedom))
 
 
 def t_test(
@@ -87,19 +90,20 @@ def t_test(
     """
     if len(values) < 2:
         return None
-    mean, spread = math.fsum(values) / len(values), deviation(values)
-    if spread == 0:
+    if deviation(values) == 0:
         away = values[0] - against
         return float(not {"two-sided": away != 0, "greater": away > 0, "less": away < 0}[alternative])
-    freedom, t = len(values) - 1, (mean - against) * math.sqrt(len(values)) / spread
-    if alternative == "two-sided":
-        return 2 * _t_below(-abs(t), freedom)
-    return _t_below(t if alternative == "less" else -t, freedom)
+    from scipy.stats import ttest_1samp
+
+    with warnings.catch_warnings():
+        # Seeds that agree to the last digits have a spread of rounding errors; the test's result is then right.
+        warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
+        return float(ttest_1samp(values, against, alternative=alternative).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given, which bound the family-wise error rate (Holm, 1979)."""
-    adjusted = [0.0] * len(p_values)
+    adjusted = [0.0] * len(p_values)  # not by statsmodels, which collects garbage first: a second of a large report
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -125,16 +129,13 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
         return None
     if len(x) > 2 and min(y) == max(y):
         return Slope(0.0, 0.0, 0.0, 1.0)
-    middle, level = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    spread = math.fsum((each - middle) ** 2 for each in x)
-    rise = math.fsum((each - middle) * (value - level) for each, value in zip(x, y, strict=True)) / spread
+    from scipy.stats import linregress
+
+    fit = linregress(x, y)
     if len(x) < 3:
-        return Slope(rise, None, None, None)
-    freedom = len(x) - 2
-    missed = math.fsum((value - level - rise * (each - middle)) ** 2 for each, value in zip(x, y, strict=True))
-    error = math.sqrt(missed / freedom / spread)
-    half = _t_quantile(0.975, freedom) * error
-    return Slope(rise, rise - half, rise + half, 2 * _t_below(-abs(rise) / error, freedom) if error else 0.0)
+        return Slope(float(fit.slope), None, None, None)
+    half = _t_quantile(len(x) - 2) * float(fit.stderr)
+    return Slope(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, float(fit.pvalue))
 
 
 def seeds_to_decide(
@@ -147,10 +148,14 @@ def seeds_to_decide(
     """
     if len(values) < 2:
         return None
+    from scipy.stats import t
+
     distance, spread = abs(math.fsum(values) / len(values) - against), deviation(values)
     for n in range(2, most + 1):
-        needed = _t_quantile(1 - level / 2, n - 1) + _t_quantile(power, n - 1)
-        if distance > 0 and distance * math.sqrt(n) >= needed * spread:
+        if (
+            distance > 0
+            and distance * math.sqrt(n) >= float(t.ppf(1 - level / 2, n - 1) + t.ppf(power, n - 1)) * spread
+        ):
             return n
     return None
 

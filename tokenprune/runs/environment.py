@@ -10,7 +10,7 @@ from typing import Any
 
 import tokenprune
 
-_PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pydantic", "safetensors")
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "statsmodels", "pydantic", "safetensors")
 
 
 def describe(device: str, threads: int, provenance: dict[str, Any]) -> dict[str, Any]:

@@ -155,9 +155,10 @@ def check_curve(path: Path, result: PruneResult, run: str) -> None:
 
 
 def _contradictions(result: PruneResult) -> Iterator[str]:
-    from tokenprune.statistics import wilson
+    from tokenprune.statistics import wilson_all
 
-    for point in result.points:
+    bounds = wilson_all([point.correct for point in result.points], result.count)
+    for point, low, high in zip(result.points, *bounds, strict=True):
         at = f"keep {point.keep_ratio:g}"
         if point.correct != result.baseline_correct - point.lost + point.gained:
             yield f"{at}: {point.correct} right, but {point.lost} lost and {point.gained} gained"
@@ -165,7 +166,6 @@ def _contradictions(result: PruneResult) -> Iterator[str]:
             yield f"{at}: more right or lost than there are"
         if not _same(point.accuracy, point.correct / result.count):
             yield f"{at}: accuracy {point.accuracy:g} is not {point.correct} of {result.count}"
-        low, high = wilson(point.correct, result.count)
         if not (_same(point.low, low) and _same(point.high, high)):
             yield f"{at}: interval {point.low:g} to {point.high:g} is not that of {point.correct} of {result.count}"
         if not _same(point.difference, (point.gained - point.lost) / result.count):
