@@ -1,8 +1,8 @@
-"""Names of timm's models, read from its source: importing timm, and with it torch, takes seconds; this takes .1 s."""
+"""Whether timm has a model of that name, of plain blocks; importing timm, and with it torch, takes seconds."""
 
+import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -12,36 +12,34 @@ from tokenprune.errors import nearest, shortened
 FAMILIES = ("vision_transformer", "deit")
 
 _REGISTERED = re.compile(r"^@register_model\s*\ndef (\w+)", re.MULTILINE)
-_FORMER = re.compile(r"^register_model_deprecations\(__name__, \{(.*?)^\}\)", re.MULTILINE | re.DOTALL)
-_KEY = re.compile(r"['\"](\w+)['\"]\s*:")
 
 
 @cache
-def timm_models() -> Mapping[str, str]:
-    """The module of `timm.models` that each model is from, by name; former names, which timm still takes, included."""
+def in_source() -> frozenset[str]:
+    """Models of these modules, read from timm's source; without former names, which only timm's registry knows."""
     spec = importlib.util.find_spec("timm")
     assert spec is not None, "timm is a dependency"
-    found = {}
-    for path in sorted((Path(str(spec.origin)).parent / "models").glob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        former = [name for block in _FORMER.findall(text) for name in _KEY.findall(block)]
-        found.update(dict.fromkeys([*_REGISTERED.findall(text), *former], path.stem))
-    return found
+    models = Path(str(spec.origin)).parent / "models"
+    texts = ((models / f"{family}.py").read_text(encoding="utf-8") for family in FAMILIES)
+    return frozenset(name for text in texts for name in _REGISTERED.findall(text))
 
 
 def check_name(name: str) -> None:
     """Raises ValueError for a name that timm does not know, and for a model that is no plain Vision Transformer.
 
-    What follows a dot, the name of pretrained weights, is not checked.
+    What follows a dot, the name of pretrained weights, is not checked. timm itself is asked only where its source does
+    not answer.
     """
-    known = timm_models()
-    module = known.get(name.partition(".")[0])
-    if module is None:
-        guess = nearest(name, [each for each, where in known.items() if where in FAMILIES])
+    if name.partition(".")[0] in in_source():
+        return
+    timm = importlib.import_module("timm.models")
+    if not timm.is_model(name):
+        guess = nearest(name, [each for family in FAMILIES for each in timm.list_models(module=family)])
         hint = f"did you mean {guess!r}? " if guess else ""
         modules = " and ".join(f"timm.list_models(module={family!r})" for family in FAMILIES)
         raise ValueError(f"timm has no model {shortened(name)!r}: {hint}{modules} list those taken")
-    if module not in FAMILIES:
+    if not timm.is_model_in_modules(name, FAMILIES):
+        module = timm.model_entrypoint(name).__module__.removeprefix("timm.models.")
         raise ValueError(
             f"timm's {shortened(name)!r} is not a plain Vision Transformer (it is of timm's module {module}; those of "
             f"{' and '.join(FAMILIES)} are, such as vit_tiny_patch16_224)"
