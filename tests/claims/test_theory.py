@@ -238,7 +238,9 @@ def test_an_interval_that_is_clear_alone_but_not_after_holm_is_said_to_be():
     for verdict in (v for v in judged(*results) if v.experiment == "T1"):
         assert (verdict.verdict, verdict.high <= 2) == ("undecided", True)
         assert verdict.p < 0.05 <= verdict.p_adjusted
-        assert "the interval alone is wholly above 0 and at most 2, but not after Holm's correction" in verdict.why
+        assert (
+            "the interval is wholly above 0 and at most 2, but Holm's correction leaves that undecided" in verdict.why
+        )
         assert "too uncertain" not in verdict.why
 
 

@@ -361,3 +361,29 @@ def test_nothing_to_report_says_what_to_run(tmp_path: Path, make: bool) -> None:
     with pytest.raises(TokenpruneError, match="tokenprune train --recipe quickstart"):
         report.write(tmp_path / "runs", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_shown_changes_no_statistic(tmp_path: Path) -> None:
+    """Trends are adjusted over all sites and methods that were measured, as verdicts are."""
+    for depth in (2, 3, 4):
+        for seed in range(3):
+            run = make_run(tmp_path, depth=depth, seed=seed, examples=False)
+            for place, site in enumerate(("before:0", "before:1", "after:0")):
+                gain = 0.01 * depth * (1 + place) + 0.004 * seed
+                make_prune(run, "magnitude", {1.0: 0.6, 0.5: 0.4 + gain}, site=site, examples=False)
+                make_prune(run, "random", {1.0: 0.6, 0.5: 0.4}, site=site, examples=False)
+    every, chosen = collect(tmp_path), collect(tmp_path, sites=["before:1"])
+    shown = {(trend.claim, trend.site): trend for trend in chosen.trends}
+    assert ("magnitude-beats-random", "before:1") in shown
+    assert {site for _, site in shown} == {"before:1", None}
+    assert all(trend in every.trends for trend in chosen.trends)
+    assert all(verdict in every.verdicts for verdict in chosen.verdicts)
+
+
+def test_json_holds_the_tables_of_experiments(written: tuple[report.Report, Path]) -> None:
+    _, out = written
+    tables = json.loads((out / "report.json").read_text())["tables"]
+    (table,) = (each for each in tables if each["experiment"] == "I3")
+    row = dict(zip(table["columns"], table["rows"][0], strict=True))
+    assert (row["depth"], row["method"], row["n"]) == (1, "oracle", 3)
+    assert row["0.3"]["value"] == pytest.approx(np.mean([0.62 - 0.035, 0.625 - 0.042, 0.63 - 0.049]), abs=1e-3)

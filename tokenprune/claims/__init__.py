@@ -9,7 +9,7 @@ from tokenprune.claims.study import Study, TrainedStudy, studies
 from tokenprune.claims.theory.evidence import read_theory
 from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.claims.theory.trials import laboratory_studies
-from tokenprune.claims.trend import Trend, trends
+from tokenprune.claims.trend import Trend, row_of, trends
 
 __all__ = [
     "Claim",
@@ -26,6 +26,7 @@ __all__ = [
     "laboratory_studies",
     "read_runs",
     "read_theory",
+    "row_of",
     "studies",
     "trends",
 ]

@@ -184,11 +184,15 @@ def _because(
         return f"a verdict needs {REPLICATES} {estimate.of}, {REPLICATES - estimate.n} more"
     if estimate.low is None or estimate.high is None:
         return "there is no verdict without an interval"
-    more = "" if needed is None else f"; about {needed - estimate.n:,} more {estimate.of} would probably decide it"
+    more = (
+        ""
+        if needed is None
+        else f"; about {counted(needed - estimate.n, 'more ' + estimate.of.removesuffix('s'))} would probably decide it"
+    )
     alone = side(estimate.low, estimate.high, support)
     if alone != "undecided" and p is not None and p < LEVEL:
-        aside = f"wholly {where}" if alone == "supported" else f"not {where}"
-        return f"the interval alone is {aside}, but not after Holm's correction{more}"
+        aside = f"the interval is wholly {where}" if alone == "supported" else f"no part of the interval is {where}"
+        return f"{aside}, but Holm's correction leaves that undecided{more}"
     lower, upper = support
     if lower is not None and upper is not None and estimate.low > lower and estimate.high >= upper - _TIE:
         return f"it agrees with the bound {units.bound(upper, unit)}, which lies in the interval"

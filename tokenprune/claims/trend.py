@@ -36,13 +36,17 @@ class Trend:
     seeds: int
 
 
+def row_of(found: "Verdict | Trend") -> tuple[str, str, str | None, str | None]:
+    """Claim, family, site and variant: what the verdicts of one trend share."""
+    return found.claim, found.family, found.site, found.variant
+
+
 def trends(verdicts: Sequence[Verdict]) -> list[Trend]:
     """One for each claim, family, site and variant of which any effect is known, in the order of the verdicts."""
     series: dict[tuple[str, str, str | None, str | None], list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.values:
-            key = (verdict.claim, verdict.family, verdict.site, verdict.variant)
-            series.setdefault(key, []).append(verdict)
+            series.setdefault(row_of(verdict), []).append(verdict)
     found = [_trend(key, verdicts) for key, verdicts in series.items()]
     adjusted: dict[int, float] = {}
     for claim in {trend.claim for trend in found}:

@@ -83,7 +83,7 @@ def drawing(name: str, found: Compared, figure: "Figure", title: str, caption: s
     size = f", {found.samples[0]:,} training images" if len(found.samples) == 1 else ""
     return Drawing(
         slug(name, found.family, found.variant.removeprefix("site ")),
-        f"{title}: {' + '.join(names)}{size}",
+        f"{title}: {' + '.join(names)}, {found.groups[0].subject.title}{size}",
         f"{caption} {_conditions(found)}",
         f"{title}. {' '.join(_said(found))}{extra}",
         svg,

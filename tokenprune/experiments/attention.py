@@ -64,7 +64,7 @@ def _attention(family: str, studies: Sequence[TrainedStudy]) -> Drawing:
     figure, (axes,) = plots.panels([f"depth {depth}" for depth in depths], entries)
     for ax, panel in zip(axes, panels, strict=True):
         for block, shares in enumerate(panel.blocks):
-            look = (plots.sequence(block / max(1, len(panel.blocks) - 1)), "", "-")
+            look = (plots.sequence(block / max(1, len(panel.blocks) - 1)), "." if len(panel.epochs) < 13 else "", "-")
             plots.line(ax, panel.epochs, shares, look, spread="band")
         if panel.share is not None:
             ax.axhline(100 * panel.share, color=INK, linestyle="--", linewidth=1)

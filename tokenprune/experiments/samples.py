@@ -81,10 +81,10 @@ def _table(found: Compared) -> Table:
         "N needed for the middle target accuracy, geometric mean over seeds; at the edge of the N measured it is "
         "clipped, and lies there or beyond.",
         (
-            Column("Depth"),
+            Column("depth"),
             Column("α*", "{:.2f}".format),
             Column("N needed", "{:,.0f}".format),
-            Column("Seeds"),
+            Column("n"),
         ),
         tuple(rows),
         parts=True,

@@ -31,9 +31,9 @@ def _ratios(name: str, found: Compared) -> Drawing:
     entries = [*((*look[method], method) for method in methods), (INK, "", ":", "all tokens")]
     figure, (axes,) = plots.panels(found.titles, entries)
     for ax, group in zip(axes, found.groups, strict=True):
-        for method in methods:
-            arms = by_keep(group, method)
-            plots.line(ax, [100 * arm.keep for arm in arms], [mean(arm) for arm in arms], look[method])
+        for place, method in enumerate(methods):
+            arms, aside = by_keep(group, method), 1.2 * (place - (len(methods) - 1) / 2)  # bars beside one another
+            plots.line(ax, [100 * arm.keep + aside for arm in arms], [mean(arm) for arm in arms], look[method])
         for arm in group.of("none"):
             plots.level(ax, mean(arm))
             plots.mark_alpha(ax, arm.alpha)

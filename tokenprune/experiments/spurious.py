@@ -10,7 +10,7 @@ from tokenprune.claims.study import TrainedStudy
 from tokenprune.claims.training import grouped, groups_of, spurious, worst_group
 from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import bounds, percent
-from tokenprune.drawing.style import BLUE, MUTED, ORANGE, RED, Drawing, looks
+from tokenprune.drawing.style import INK, MUTED, ORANGE, RED, Drawing, looks
 from tokenprune.drawing.table import Column, Table
 from tokenprune.experiments.arms import Compared, by_keep, compared, drawing, mean, of_group, worst
 from tokenprune.experiments.experiment import Experiment, Figure
@@ -36,7 +36,7 @@ def _spurious(found: Compared) -> Drawing:
     figure, (axes,) = plots.panels(
         [*found.titles, f"paper ({published[0][0].mark})"],
         [
-            (BLUE, "o", "-", "mean"),
+            (INK, "o", "-", "mean"),
             (RED, "v", "-", "worst group"),
             *((*look[method], "", f"{method}, worst group") for method in blind),
             *((MUTED, "", dash, name) for name, dash in zip(names, _DASHES, strict=False)),
@@ -51,7 +51,7 @@ def _spurious(found: Compared) -> Drawing:
         for name, dash in zip(names, _DASHES, strict=False):
             plots.line(ax, xs, [of_group(arm, name) for arm in arms], (MUTED, "", dash), width=0.9, spread="none")
         plots.line(ax, xs, [worst(arm) for arm in arms], (RED, "v", "-"))
-        plots.line(ax, xs, [mean(arm) for arm in arms], (BLUE, "o", "-"))
+        plots.line(ax, xs, [mean(arm) for arm in arms], (INK, "o", "-"))
         for method in blind:
             known = [arm for arm in group.of(method) if arm.alpha is not None]
             plots.line(ax, [arm.alpha or 0 for arm in known], [worst(arm) for arm in known], (*look[method], ""))
@@ -88,16 +88,16 @@ def _table(found: Compared) -> Table:
     ]
     return Table(
         f"Mean and worst group: {found.groups[0].subject.title}",
-        "Test accuracy in %, means over seeds with 95 % t interval; worst group: that of each seed. α*: label-relevant "
-        "share of the tokens kept in test.",
+        "Test accuracy in %, means over n seeds; below it the 95 % t interval. Worst group: that of each seed. α*: "
+        "label-relevant share of the tokens kept in test.",
         (
-            Column("Depth"),
-            Column("Method", look="word"),
-            Column("Keep", "{:g}".format),
+            Column("depth"),
+            Column("method", look="word"),
+            Column("keep", "{:g}".format),
             Column("α*, %", percent),
-            Column("Mean", **both),
-            Column("Worst group", **both),
-            Column("Seeds"),
+            Column("mean", **both),
+            Column("worst group", **both),
+            Column("n"),
         ),
         tuple(rows),
         parts=True,

@@ -1,14 +1,14 @@
 """A report written into a folder: page, figures, CSV, JSON."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tokenprune import files as disk
 from tokenprune.claims import Study, Verdict
 from tokenprune.drawing.style import slug, style
-from tokenprune.drawing.table import to_csv
+from tokenprune.drawing.table import Table, to_csv
 from tokenprune.errors import TokenpruneError
 from tokenprune.experiments import EXPERIMENTS, LABORATORY, Experiment
 from tokenprune.report.collect import Report, collect
@@ -28,7 +28,6 @@ _PAGES_AND_TABLES = {
     "theory.html",
     "theory.csv",
 }
-_CHOOSE = "--site, --method and --run of `tokenprune report` choose what is drawn"
 
 
 def write(
@@ -52,9 +51,9 @@ def write(
     try:
         with style():
             matrix = matrix_figure(report.matrix) if report.matrix.rows else None
-            problems, parts = _parts(EXPERIMENTS, report.studies, report.verdicts)
+            problems, parts = _parts(EXPERIMENTS, report.studies, report.verdicts, report.tables)
             found = report.laboratory
-            lost, laboratory = _parts(LABORATORY, found.studies, found.verdicts)
+            lost, laboratory = _parts(LABORATORY, found.studies, found.verdicts, found.tables)
     finally:
         gc.unfreeze()
     drawings = [drawing for part in (*parts, *laboratory) for drawing in part.drawings]
@@ -84,7 +83,10 @@ def write(
 
 
 def _parts(
-    experiments: Sequence[Experiment], studies: Sequence[Study], verdicts: Sequence[Verdict]
+    experiments: Sequence[Experiment],
+    studies: Sequence[Study],
+    verdicts: Sequence[Verdict],
+    tables: Mapping[str, tuple[Table, ...]],
 ) -> tuple[list[str], list[Shown]]:
     """A line for each thing that could not be drawn, and the experiments."""
     problems: list[str] = []
@@ -103,8 +105,7 @@ def _parts(
                 problems += drawings[-1].problems
             except TokenpruneError as error:
                 problems += str(error).splitlines()
-        tables = tuple(experiment.tables(studies, verdicts))
-        parts.append(Shown(experiment, tuple(drawings), tables))
+        parts.append(Shown(experiment, tuple(drawings), tables[experiment.number]))
     return problems, parts
 
 

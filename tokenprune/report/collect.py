@@ -1,13 +1,14 @@
 """Everything that a folder of runs holds, read once; what is damaged or unfinished is named and left out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tokenprune.claims import RunData, TrainedStudy, Trend, Verdict, judge, read_runs, studies, trends
+from tokenprune.claims import RunData, TrainedStudy, Trend, Verdict, judge, read_runs, row_of, studies, trends
+from tokenprune.drawing.table import Table
 from tokenprune.errors import TokenpruneError, UsageError, unknown
-from tokenprune.experiments import CLAIMS
+from tokenprune.experiments import CLAIMS, EXPERIMENTS
 from tokenprune.recipe import Schedule
 from tokenprune.report import environment
 from tokenprune.report.laboratory import Laboratory
@@ -22,13 +23,14 @@ class Report:
     """What all runs of a folder say together.
 
     runs: the finished trainings, with the curves that are shown. studies: these by setting, as they are judged.
-    environments: environment.json by folder name. trends: of the verdicts over depth. matrix: verdicts and trends as
-    they are shown. problems: a line for each thing that could not be used. laboratory: what `tokenprune theory` left.
-    figures: names of those drawn, none before they are.
+    tables: by number of their experiment. environments: environment.json by folder name. trends: of the verdicts over
+    depth. matrix: verdicts and trends as they are shown. problems: a line for each thing that could not be used.
+    laboratory: what `tokenprune theory` left. figures: names of those drawn, none before they are.
     """
 
     runs: tuple[RunData, ...]
     studies: tuple[TrainedStudy, ...]
+    tables: Mapping[str, tuple[Table, ...]]
     environments: dict[str, dict[str, Any]]
     verdicts: tuple[Verdict, ...]
     trends: tuple[Trend, ...]
@@ -46,7 +48,8 @@ def collect(
 ) -> Report:
     """Read the runs in `runs_dir`, or those named; of their prunes those at `sites`, by `methods`.
 
-    Sites and methods choose what is shown, not what is judged: verdicts stay adjusted for all that was measured.
+    Sites and methods choose what is shown, not what is judged: verdicts and trends stay adjusted for all that was
+    measured.
     Raises TokenpruneError if no run is finished, UsageError for a name, site or method of none of them.
     """
     if names is not None:
@@ -67,12 +70,16 @@ def collect(
     at = [str(Schedule.parse(site)) for site in sites] if sites else None
     by = list(methods) if methods else None
     judged = studies(runs)
-    verdicts = tuple(verdict for verdict in judge(judged, CLAIMS) if _is_of(verdict, at, by))
-    found_trends = tuple(trends(verdicts))
+    every = judge(judged, CLAIMS)
+    verdicts = tuple(verdict for verdict in every if _is_of(verdict, at, by))
+    rows = {row_of(verdict) for verdict in verdicts}
+    found_trends = tuple(trend for trend in trends(every) if row_of(trend) in rows)
     shown = _shown(runs, at, by)
+    studied = tuple(studies(shown))
     return Report(
         runs=tuple(shown),
-        studies=tuple(studies(shown)),
+        studies=studied,
+        tables={each.number: tuple(each.tables(studied, verdicts)) for each in EXPERIMENTS},
         environments={run.folder.name: environments.get(run.folder.name, {}) for run in runs},
         verdicts=verdicts,
         trends=found_trends,

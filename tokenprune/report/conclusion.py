@@ -1,11 +1,12 @@
 """What stands above the matrix: three sentences of conclusion, and what the models were."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tokenprune.claims import RunData, TrainedStudy
 from tokenprune.drawing.numbers import DASH, percent, pretty
 from tokenprune.drawing.table import Column, Table
-from tokenprune.report.matrix import Matrix
+from tokenprune.errors import counted
+from tokenprune.report.matrix import Matrix, MatrixCell
 
 
 def sentences(matrix: Matrix) -> list[str]:
@@ -16,27 +17,31 @@ def sentences(matrix: Matrix) -> list[str]:
         return []
     near = sum(cell.near for _, cell in undecided)
     said = [
-        f"Of {count} comparisons {len(supported)} support their claim, {len(refuted)} refute it and {len(undecided)} "
-        "decide nothing" + (f", {near} of them with an interval that alone would." if near else ".")
+        f"{counted(count, 'comparison')}: {len(supported)} support their claim, {len(refuted)} refute it, "
+        f"{len(undecided)} are undecided" + (f" ({near} of these only because of Holm's correction)." if near else ".")
     ]
     for word, cells in (("Supported", supported), ("Refuted", refuted)):
-        depths: dict[str, list[int]] = {}
+        claims: dict[str, dict[str, list[MatrixCell]]] = {}
         for row, cell in cells:
-            depths.setdefault(pretty(row.claim.name), []).append(cell.judged.depth)
-        laboratory = any(row.claim.laboratory for row, _ in cells)
-        places = [
-            f"{name} ({len(found)} of {_asked(matrix, name)})"
-            if laboratory
-            else f"{name} (depth {', '.join(map(str, sorted(set(found))))})"
-            for name, found in depths.items()
-        ]
+            part = row.where or "" if row.claim.laboratory else ", ".join(row.beside)
+            claims.setdefault(row.claim.id, {}).setdefault(part, []).append(cell)
+        places = [_claim(matrix, claim, parts) for claim, parts in claims.items()]
         said.append(f"{word}: {'; '.join(places)}." if places else f"{word}: nothing.")
     return said
 
 
-def _asked(matrix: Matrix, name: str) -> int:
-    """Comparisons of a claim, over settings and variants."""
-    return sum(cell is not None for row in matrix.rows if pretty(row.claim.name) == name for cell in row.cells)
+def _claim(matrix: Matrix, claim: str, parts: Mapping[str, Sequence[MatrixCell]]) -> str:
+    """A claim with the depths, or the number of settings, at which it holds: by images, site or variant."""
+    rows = [row for row in matrix.rows if row.claim.id == claim]
+    said = []
+    for part, cells in parts.items():
+        if rows[0].claim.laboratory:
+            asked = sum(cell is not None for row in rows if (row.where or "") == part for cell in row.cells)
+            held = f"{len(cells)} of {asked} settings"
+        else:
+            held = f"depth {', '.join(str(cell.judged.depth) for cell in cells)}"
+        said.append(f"{part}, {held}" if part else held)
+    return f"{pretty(rows[0].claim.name)} ({pretty(' / '.join(said))})"
 
 
 def models(runs: Iterable[RunData]) -> Table:

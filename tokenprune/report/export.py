@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from tokenprune.claims import row_of
+from tokenprune.claims.theory.analyses import plain
+from tokenprune.drawing.table import Table
 from tokenprune.experiments.series import Measured, measured
 from tokenprune.report.collect import Report
 from tokenprune.report.environment import different
@@ -52,11 +55,18 @@ def as_json(
         "points": point_rows(report) if points is None else points,
         "claims": claim_rows(report),
         "trends": [asdict(trend) for trend in report.trends],
+        "tables": [_table(number, table) for number, tables in report.tables.items() for table in tables],
         "environments": [{"runs": runs, **environment} for environment, runs in different(report.environments)],
         "theory": laboratory_as_json(report.laboratory, theory),
         "problems": list(report.problems),
         "figures": list(report.figures),
     }
+
+
+def _table(number: str, table: Table) -> dict[str, Any]:
+    """An experiment's table with raw values; an interval is its value and bounds."""
+    columns = [column.name for column in table.columns]
+    return {"experiment": number, "title": table.title, "columns": columns, "rows": plain(table.rows)}
 
 
 def run_rows(report: Report) -> list[dict[str, Any]]:
@@ -95,11 +105,11 @@ def claim_rows(report: Report) -> list[dict[str, Any]]:
 
 def claim_table(report: Report) -> list[dict[str, Any]]:
     """The same for CSV, with the trend beside each verdict."""
-    trends = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in report.trends}
+    trends = {row_of(trend): trend for trend in report.trends}
     rows = []
     for verdict in (*report.verdicts, *report.laboratory.verdicts):
         row = verdict.model_dump(mode="json")
-        trend = trends.get((verdict.claim, verdict.family, verdict.site, verdict.variant))
+        trend = trends.get(row_of(verdict))
         row |= {f"trend_{name}": getattr(trend, name) if trend else None for name in _TREND}
         rows.append(row)
     return rows

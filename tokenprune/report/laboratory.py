@@ -1,13 +1,14 @@
 """Everything that the laboratory left in a folder of runs, read once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenprune.claims import LaboratoryStudy, Verdict, judge, laboratory_studies, read_theory
 from tokenprune.claims.theory.study import rank
-from tokenprune.experiments import CLAIMS
+from tokenprune.drawing.table import Table
+from tokenprune.experiments import CLAIMS, LABORATORY
 from tokenprune.report import environment
 from tokenprune.report.matrix import Matrix, matrix
 from tokenprune.theory.folder import TheoryFolder
@@ -16,15 +17,17 @@ from tokenprune.theory.result import TheoryResult
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Finished runs, pooled over seeds in `studies`. environments: environment.json by folder name.
+    """Finished runs, pooled over seeds in `studies`.
 
-    problems: a line for each thing that could not be used.
+    tables: by number of their experiment. environments: environment.json by folder name. problems: a line for each
+    thing that could not be used.
     """
 
     runs: tuple[tuple[TheoryFolder, TheoryResult], ...]
     studies: tuple[LaboratoryStudy[Any], ...]
     verdicts: tuple[Verdict, ...]
     matrix: Matrix
+    tables: Mapping[str, tuple[Table, ...]]
     environments: dict[str, dict[str, Any]]
     problems: tuple[str, ...]
 
@@ -51,6 +54,7 @@ def collect(runs_dir: Path, names: Sequence[str] | None = None) -> Laboratory:
         tuple(ordered),
         tuple(verdicts),
         matrix(verdicts, (), ordered),
+        {each.number: tuple(each.tables(ordered, verdicts)) for each in LABORATORY},
         environments,
         (*problems, *unread),
     )

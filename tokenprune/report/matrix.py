@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenprune.claims import Claim, Study, Trend, Verdict
-from tokenprune.claims.judge import LEVEL, side
+from tokenprune.claims import Claim, Study, Trend, Verdict, row_of
+from tokenprune.claims.judge import LEVEL, side, within
 from tokenprune.claims.units import EXPONENT
 from tokenprune.drawing.numbers import DASH, Interval, effect, effect_bounds, p_value
 from tokenprune.drawing.style import slug
@@ -89,6 +89,14 @@ class Row:
         return _interval(self.trend.slope, self.trend.low, self.trend.high, self.claim.unit) if self.trend else DASH
 
     @property
+    def rule(self) -> str:
+        """What counts as support, where that is not an effect above 0; of the laboratory with the effect's unit."""
+        first = next(cell.judged for cell in self.cells if cell)
+        if self.claim.laboratory:
+            return f"{first.unit}; supported if {within(first.support, first.unit)}"
+        return "" if first.support == (0.0, None) else f"supported if {within(first.support, first.unit)}"
+
+    @property
     def direction(self) -> str:
         """Where the trend goes, if its Holm-adjusted p decides."""
         if self.trend is None or self.trend.slope is None or self.trend.p_adjusted is None:
@@ -124,7 +132,7 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Sequen
     shown, left_out = _compared(verdicts)
     by_setting = {study.setting: study for study in studies}
     depths = sorted({verdict.depth for verdict in shown})
-    known = {(trend.claim, trend.family, trend.site, trend.variant): trend for trend in trends}
+    known = {row_of(trend): trend for trend in trends}
     lines = _lines(shown, by_setting)
     anchors: dict[str, int] = {}
     rows = []
@@ -141,7 +149,7 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Sequen
                     first.family,
                     beside,
                     tuple(_cell(line[depth], anchors) if depth in line else None for depth in depths),
-                    known.get((claim, first.family, first.site, first.variant)),
+                    known.get(row_of(first)),
                 )
             )
     said = {verdict.claim for verdict in verdicts}

@@ -17,7 +17,7 @@ _SMALL = 7.4  # points
 
 def matrix_figure(matrix: Matrix) -> Drawing:
     """Claims down, depths across: sign, effect and interval of each verdict. Call inside `style()`."""
-    names = max((len(pretty(row.claim.name)) for row in matrix.rows), default=0)
+    names = max((len(_name(row.claim.name, row)) for row in matrix.rows), default=0)
     beside = max((len(_beside(row)) for row in matrix.rows), default=0)
     left = _EDGE + _NUMBER + 0.073 * names + 0.059 * beside + 0.25
     trend = len(matrix.depths) > 1
@@ -40,7 +40,7 @@ def matrix_figure(matrix: Matrix) -> Drawing:
         for place, (claim, rows) in enumerate(claims):
             if place:
                 ax.plot([_EDGE + _NUMBER, width - _EDGE], [y, y], color=GRID, linewidth=0.4)
-            ax.text(_EDGE + _NUMBER, y + _ROW / 2, pretty(claim.name), va="center")
+            ax.text(_EDGE + _NUMBER, y + _ROW / 2, _name(claim.name, rows[0]), va="center")
             for row in rows:
                 ax.text(left - 0.1, y + _ROW / 2, _beside(row), fontsize=_SMALL, color=MUTED, ha="right", va="center")
                 _row(ax, row, left, y, trend)
@@ -51,8 +51,8 @@ def matrix_figure(matrix: Matrix) -> Drawing:
         "Claims by depth",
         "Each cell: the verdict's sign, the effect (points, or the exponent k where that is said) as the mean over "
         "training seeds, and its 95 % interval below. Verdicts go by Holm-adjusted p at 5 % over all findings of a "
-        "claim and need three seeds. Trend: change of the effect per doubling of depth (I8), with an arrow where its "
-        "Holm-adjusted p is below 5 %.",
+        "claim and need three seeds; the threshold is 0 if none is named. Trend: change of the effect per doubling of "
+        "depth (I8), with an arrow where its Holm-adjusted p is below 5 %.",
         _say(matrix),
         svg,
         png,
@@ -105,6 +105,11 @@ def _cell(ax: "Axes", cell: MatrixCell, x: float, y: float) -> None:
 def _two_lines(ax: "Axes", x: float, y: float, text: str, below: str, color: str, weight: str) -> None:
     ax.text(x, y + 0.115, text, color=color, fontsize=8.5, fontweight=weight, ha="center", va="center")
     ax.text(x, y + 0.245, below, color=INK, fontsize=_SMALL, ha="center", va="center")
+
+
+def _name(name: str, row: Row) -> str:
+    """With the threshold, where that is not 0."""
+    return pretty(name) + (f" ({row.rule.removeprefix('supported if ')})" if row.rule else "")
 
 
 def _beside(row: Row) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import tokenprune
 from tokenprune.claims import Claim, Published, Verdict
-from tokenprune.claims.judge import within
 from tokenprune.drawing.numbers import DASH, pretty
 from tokenprune.drawing.style import Drawing
 from tokenprune.drawing.table import Table
@@ -34,8 +33,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Links:
-    """What is behind a verdict. settings: anchor and words, by the names of the runs. commands: of a verdict's "
-    "evidence."""
+    """What is behind a verdict.
+
+    settings: anchor and words, by the names of the runs. seeds: by the name of a run. commands: of evidence.
+    """
 
     settings: Mapping[tuple[str, ...], tuple[str, str]]
     seeds: Mapping[str, int]
@@ -73,9 +74,7 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
             "first": place == 0,
             "name": pretty(row.claim.name),
             "where": pretty(_label(row)),
-            "rule": _rule(row)
-            if row.claim.laboratory and (not place or _rule(row) != _rule(rows[place - 1]))
-            else None,
+            "rule": pretty(row.rule) if row.rule and (not place or row.rule != rows[place - 1].rule) else None,
             "published": _published(row.claim.published),
             "cells": [cell and _verdict(cell) for cell in row.cells],
             "trend": None
@@ -88,17 +87,11 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
     ]
 
 
-def _rule(row: Row) -> str:
-    """The effect's unit, and what counts as support."""
-    first = next(cell.judged for cell in row.cells if cell)
-    return pretty(f"{first.unit}; supported if {within(first.support, first.unit)}")
-
-
 def _experiment(part: Shown, claims: Sequence[tuple[Claim, Sequence[Row]]], links: Links) -> dict[str, Any]:
     """Its figures, and for each cell of the matrix the sentence, the runs and the commands that repeat them."""
     return {
         "number": part.experiment.number,
-        "title": part.experiment.title,
+        "title": pretty(part.experiment.title),
         "figures": [figure(drawing) for drawing in part.drawings],
         "claims": [
             {

@@ -9,9 +9,8 @@ from rich.text import Text
 from tokenprune.claims.images import mark_of
 from tokenprune.claims.judge import LEVEL, REPLICATES
 from tokenprune.claims.units import EXPONENT
-from tokenprune.drawing.numbers import Interval, bounds, percent
+from tokenprune.drawing.numbers import DASH, Interval, bounds, percent
 from tokenprune.drawing.table import Column, Table, rich_table
-from tokenprune.experiments import EXPERIMENTS
 from tokenprune.report.collect import Report
 from tokenprune.report.laboratory import Laboratory
 from tokenprune.report.matrix import ARROWS, NEAR, Matrix, MatrixCell, Row
@@ -27,8 +26,8 @@ def table(report: Report) -> list[Any]:
     """Renderables for a rich console of 80 columns: verdicts, runs, accuracy at each ratio."""
     found: list[Any] = []
     if report.runs:
-        tables = [table for each in EXPERIMENTS for table in each.tables(report.studies, report.verdicts)]
-        found = [*_claims(report.matrix), _runs(report), *(table.terminal() for table in tables)]
+        tables = [table.terminal() for found in report.tables.values() for table in found]
+        found = [*_claims(report.matrix), _runs(report), *tables]
     return [*found, *([_laboratory(report.laboratory)] if report.laboratory else [])]
 
 
@@ -46,8 +45,11 @@ def _laboratory(laboratory: Laboratory) -> RichTable:
             interval = f" ({cell.interval})" if cell.judged.low is not None else ""
             verdict = Text(cell.judged.verdict, style=_COLORS[cell.judged.verdict])
             beside = ", ".join(part for part in row.beside if part != row.where) or row.data
-            found.add_row(Text("" if name == last else name), Text(beside), verdict, Text(f"{cell.effect}{interval}"))
-        last = name
+            if name != last:
+                found.add_row(Text(name), Text(row.rule, style="italic"))
+                last = name
+            effect = cell.judged.why if cell.judged.effect is None else f"{cell.effect}{interval}"
+            found.add_row(Text(""), Text(beside), verdict, Text(effect))
     if laboratory.unread:
         found.caption = Text(f"No claim reads {', '.join(laboratory.unread)}: figures and numbers only.")
     return found
@@ -99,7 +101,8 @@ def _part(matrix: Matrix, columns: range) -> RichTable:
     width = 80 - cell * (len(columns) + trend) - 1
     for number, claims in matrix.experiments:
         for claim, rows in claims:
-            heading = textwrap.fill(f"{number} {claim.id}", width, subsequent_indent="   ")
+            rule = f" ({rows[0].rule.removeprefix('supported if ')})" if rows[0].rule else ""
+            heading = textwrap.fill(f"{number} {claim.id}{rule}", width, subsequent_indent="   ")
             if len(rows) > 1:
                 found.add_row(Text(heading))
             for row in rows:
@@ -122,8 +125,10 @@ def _shared(matrix: Matrix) -> str:
 def _effect(cell: MatrixCell | None) -> Text:
     if cell is None:
         return Text("")
-    effect = "" if cell.judged.effect is None else cell.effect.replace(" ", "")
-    return Text(f"{effect}{NEAR if cell.near else _MARKS[cell.judged.verdict]}", style=_COLORS[cell.judged.verdict])
+    if cell.judged.effect is None:
+        return Text(f"{DASH}{_MARKS[cell.judged.verdict]}", style=_COLORS[cell.judged.verdict])
+    mark = NEAR if cell.near else _MARKS[cell.judged.verdict]
+    return Text(f"{cell.effect.replace(' ', '')}{mark}", style=_COLORS[cell.judged.verdict])
 
 
 def _slope(row: Row) -> Text:
@@ -137,7 +142,8 @@ def _legend(matrix: Matrix) -> str:
     lines = [
         f"Effects in points{exponents}; means over training seeds: * supported, ! refuted, ? undecided (fewer than "
         f"{REPLICATES} seeds, or a Holm-adjusted p of {LEVEL:g} or more), {NEAR} undecided though its own interval "
-        "leaves out the threshold."
+        f"leaves out the threshold, {DASH}? without a number: `tokenprune explain CLAIM` says why. The threshold is "
+        "0 if none is named."
     ]
     if len(matrix.depths) > 1:
         lines.append(

@@ -158,7 +158,8 @@ class LaboratoryStudy(Generic[Result]):
         there = {result.seed for result in self.results}
         fresh = [seed for seed in range(len(there) + min(more, 5)) if seed not in there][: min(more, 5)]
         said = f"About {wanted - have} more trials at this spread, that is {counted(more, 'more seed')}:"
-        return [said, *(self.command(seed=seed) for seed in fresh)]
+        rest = [f"# and {more - len(fresh)} more like these"] if more > len(fresh) else []
+        return [said, *(self.command(seed=seed) for seed in fresh), *rest]
 
 
 def once(analysis: Callable[[Subject], Analysis]) -> Callable[[Subject], Analysis]:

@@ -49,7 +49,8 @@ def _n50(studies: Phases) -> Table:
         rows = [(*row, series.published_n50(studies[0], row[0])) for row in rows]
     return Table(
         f"{KINDS[kind]}: N50 over {AXES[axis]}",
-        "N where half of the trials succeed, by logistic regression on log N; > and <: beyond the grid.",
+        "N where half of the trials succeed, by logistic regression on log N; beyond the N of the grid it is "
+        "extrapolated. > and <: no trial, or every trial, succeeded at any N.",
         shown,
         tuple(rows),
     )

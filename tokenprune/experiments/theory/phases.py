@@ -170,7 +170,7 @@ def line_figure(groups: Sequence[Studies]) -> Drawing:
     alt = " ".join(
         f"{AXES[axis]}, slope {law.estimate:.3g}." for axis, law in axis_of.items() if law.estimate is not None
     )
-    return sheets.finish(figure, "lines", f"Sample complexity against {' and '.join(axis_of)}", caption, alt)
+    return sheets.finish(figure, "lines", f"Sample complexity against {', '.join(axis_of)}", caption, alt)
 
 
 def _line(ax: "Axes", study: PhaseStudy, color: str, **look: Any) -> None:
