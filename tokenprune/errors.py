@@ -54,11 +54,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for an unknown name, with the nearest known one and the list of all."""
+    """The error for an unknown name, with the nearest known one and the first of all."""
     names = sorted(known)
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}? " if guess else ""
-    return UsageError(f"unknown {kind} {shortened(name)!r}: {hint}known: {', '.join(names) or 'none'}")
+    shown, more = first_of(names)
+    return UsageError(f"unknown {kind} {shortened(name)!r}: {hint}known: {', '.join([*shown, *more]) or 'none'}")
 
 
 def refused_options(of: str, function: Callable[..., Any], options: Mapping[str, Any], why: TypeError) -> UsageError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import make_run
+from factories import make_run, reseal
 from run_command import run as command
 from theory_factories import phase, save
 
@@ -166,3 +166,24 @@ def test_commands_of_packed_runs_take_their_recipes_from_there(runs_dir, tmp_pat
     assert "--runs-dir" not in line
     words = shlex.split(line)
     assert command(capsys, "validate", words[words.index("--recipe") + 1]).status == 0
+
+
+def test_what_would_decide_a_claim_of_packed_runs_begins_with_their_training(runs_dir, tmp_path, capsys):
+    """Weights are not packed, and the folder that the runs were made in is another's."""
+    for run in all_runs(runs_dir):
+        make_run(runs_dir, seed=7, methods={"oracle": {1.0: 0.6, 0.5: 0.5}}, recall={1.0: 1, 0.5: 0.5})
+        environment = json.loads(run.environment.read_text())
+        words = ["tokenprune", "train", "--recipe", "shallow", "--runs-dir", "mine", "--seed", run.name[-1]]
+        run.environment.write_text(json.dumps(environment | {"command": words}))
+        reseal(run)
+    packed = tmp_path / "runs.jsonl.gz"
+    pack(runs_dir, packed)
+    said = command(capsys, "explain", "removing-irrelevant-is-free", "--runs-dir", packed).out
+    lines = [line.strip() for line in said.splitlines() if line.strip().startswith("tokenprune ")]
+    verbs = [shlex.split(line)[1] for line in lines]
+    assert verbs[:2] == ["train", "prune"]
+    assert verbs.count("train") == verbs.count("prune")
+    command(capsys, "report", "--runs-dir", packed, "--out", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "--recipe shallow --seed" in page
+    assert "--runs-dir mine" not in page

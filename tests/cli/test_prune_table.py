@@ -3,6 +3,7 @@
 from factories import make_run
 
 from tokenprune.cli import show
+from tokenprune.statistics import wilson
 
 
 def test_signs_and_rows_that_remove_nothing(tmp_path, capsys, monkeypatch):
@@ -40,3 +41,15 @@ def test_a_curve_is_titled_by_its_site_as_it_is_typed(tmp_path, capsys):
     assert [title.partition(": ")[0].strip(" :") for title in titles] == [
         f"magnitude at {at}" for at in scores.values()
     ]
+
+
+def test_draws_of_a_random_pruner_are_one_row_with_their_mean(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run = make_run(tmp_path, methods={"random": {1.0: 0.6, 0.5: (0.50, 0.52, 0.57)}})
+    show.prunes(run.prunes(), as_json=False)
+    printed = capsys.readouterr().out
+    rows = {words[0]: words for line in printed.splitlines() if len(words := line.split()) == 10}
+    low, high = wilson(530, 1000)
+    assert rows["0.5"][1:4] == ["53.00", f"{100 * low:.1f}–{100 * high:.1f}", "−7.00"]
+    assert "mean of 3 draws" in printed
+    assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 80

@@ -242,8 +242,9 @@ def _recall(curves: list[Points], ratio: float) -> float | None:
 def _prune(
     run: RunData, name: str | None = None, *, methods: Sequence[str], condition: Condition | None, keep: Sequence[float]
 ) -> str:
-    """The command that measures the run, or the one called `name`, as the others."""
-    return commands.prune(
+    """The command that measures the run, or the one called `name`, as the others; packed runs are trained first."""
+    first = f"{commands.train(run, run.result.seed)[0]}\n" if name is None and commands.is_packed(run) else ""
+    return first + commands.prune(
         run,
         methods,
         site=condition.site if condition else None,

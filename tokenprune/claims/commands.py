@@ -126,8 +126,13 @@ def _key(override: str) -> str:
     return override.partition("=")[0].strip()
 
 
+def is_packed(run: RunData) -> bool:
+    """Whether the run is only read: without its weights, it cannot be measured again."""
+    return isinstance(run.folder.path, Packed)
+
+
 def _where(run: RunData) -> list[str]:
-    """Folders of runs and of images. What was packed is only read: what is missing is made in the usual folder."""
+    """Folders of runs and of images. What is missing of packed runs is made in the usual folder."""
     folder = run.folder.path.parent
-    runs_dir = [] if str(folder) == "runs" or isinstance(folder, Packed) else ["--runs-dir", str(folder)]
+    runs_dir = [] if str(folder) == "runs" or is_packed(run) else ["--runs-dir", str(folder)]
     return [*runs_dir, *run.folder.data_dir_words()]

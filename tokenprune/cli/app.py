@@ -90,7 +90,9 @@ def _usage(error: Any) -> int:
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         return _say(message, 2)
-    message = message.replace("Value error, ", "").replace("Input should be", "must be").strip().rstrip(".")
+    message = (
+        " ".join(message.split()).replace("Value error, ", "").replace("Input should be", "must be").strip().rstrip(".")
+    )
     path = getattr(getattr(error, "ctx", None), "command_path", "tokenprune")
     end = "" if message.endswith("?") else ";"
     return _fail(f"{message[:1].lower()}{message[1:]}{end} `{path} --help` shows what it takes", 2)

@@ -23,6 +23,7 @@ def explain(
     from dataclasses import asdict
 
     from tokenprune.cli import show
+    from tokenprune.errors import counted
     from tokenprune.experiments.explain import explain as explained
 
     found = explained(claim, runs_dir)
@@ -45,7 +46,7 @@ def explain(
         if verbose:
             print(_hung("  runs: ", ", ".join(judged.runs)))
         elif judged.runs:
-            print(f"  {len(judged.runs)} results were read; --runs names them")
+            print(f"  read: {counted(len(judged.runs), 'result')}; --runs names them")
     for line in found.trends:
         print("\n" + _hung("TREND  ", line))
 

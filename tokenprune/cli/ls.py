@@ -29,12 +29,12 @@ class Kind(StrEnum):
 
 
 def ls(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.runs,
     runs_dir: RunsDir = Path("runs"),
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """List recipes, pruners, data sets, runs, claims or measurements.
+    """List runs, or recipes, pruners, data sets, claims or measurements.
 
     Example: tokenprune ls recipes
     """

@@ -20,16 +20,16 @@ def pack(
     Example: tokenprune pack runs results/runs.jsonl.gz
     """
     from tokenprune import pack as packing
-    from tokenprune.errors import UsageError
+    from tokenprune.errors import UsageError, counted
     from tokenprune.runs.packed import ENDING
 
     if out.name.endswith(ENDING):
         names, problems = packing.pack(runs, out)
         for problem in problems:
             print(f"warning: {problem}", file=sys.stderr)
-        typer.echo(f"{out}: {len(names)} runs packed, {out.stat().st_size / 1e6:.1f} MB")
+        typer.echo(f"{out}: {counted(len(names), 'run')} packed, {out.stat().st_size / 1e6:.1f} MB")
     elif runs.name.endswith(ENDING):
         names = packing.unpack(runs, out)
-        typer.echo(f"{out}: {len(names)} runs unpacked")
+        typer.echo(f"{out}: {counted(len(names), 'run')} unpacked")
     else:
         raise UsageError(f"one of RUNS and OUT is a packed file, NAME{ENDING}")

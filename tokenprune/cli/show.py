@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tokenprune.pipeline import DryRun
     from tokenprune.recipe import Loaded
-    from tokenprune.runs import MeasureResult, PrunePoint, PruneResult, RunFolder
+    from tokenprune.runs import MeasureResult, PruneResult, RunFolder
 
 
 DASH = "–"  # in ranges, and for missing values
@@ -159,7 +159,10 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
     epochs = {result.finetune_epochs for _, result in results} - {0}
     control = f", trained {counted(epochs.pop(), 'epoch')} longer as well," if epochs else ""
     print(textwrap.fill(_LEGEND.format(control=control), 80))
-    if any(map(_removes_none, (point for _, result in results for point in result.points))):
+    points = [point for _, result in results for point in result.points]
+    if any(point.seed for point in points):
+        print("p of several draws: the largest. --json has each draw.")
+    if any(_removes_none(point.keep_ratio, point.realised[-1]) for point in points):
         print(f"{_NONE} removes no token: as keep 1.")
     for why in sorted({result.untimed for _, result in results if result.untimed}):
         print(textwrap.fill(why, 80))
@@ -168,37 +171,37 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
 _NONE = "="  # beside a keep ratio
 
 
-def _removes_none(point: "PrunePoint") -> bool:
-    return point.keep_ratio < 1 and (not point.realised or point.realised[-1] == 1)
+def _removes_none(keep_ratio: float, kept: float) -> bool:
+    return keep_ratio < 1 and kept == 1
 
 
 def prune(path: Path, result: "PruneResult") -> None:
-    """One method's curve."""
+    """One method's curve; of a random one the mean over its draws."""
     from tokenprune.claims.units import signed
+    from tokenprune.experiments.series import marks
 
-    seeds = any(point.seed is not None for point in result.points)
-    names = ["keep", *(["seed"] if seeds else []), "acc %", "95 % CI", "diff", "p", "rel.", "left", "MFLOPs"]
-    names += ["img/s", "gain/ideal"]
+    found = marks([result.points], result.count)
+    draws = max(mark.draws for mark in found)
+    names = ["keep", "acc %", "95 % CI", "diff", "p", "rel.", "left", "MFLOPs", "img/s", "gain/ideal"]
     rows(
         names,
         [
             [
-                f"{point.keep_ratio:g}{_NONE if _removes_none(point) else ''}",
-                *([number(point.seed, "d")] if seeds else []),
-                f"{100 * point.accuracy:.2f}",
-                f"{100 * point.low:.1f}{DASH}{100 * point.high:.1f}",
-                signed(100 * point.difference, 2),
-                f"{point.mcnemar_p:.1g}",
-                number(point.kept_relevance, ".2f"),
-                f"{point.realised[-1]:.2f}" if point.realised else "1.00",
-                f"{point.flops / 1e6:.1f}",
-                number(point.images_per_second, ".0f"),
-                f"{number(point.speedup, '.2f')}/{point.ideal_speedup:.2f}",
+                f"{mark.keep_ratio:g}{_NONE if _removes_none(mark.keep_ratio, mark.kept) else ''}",
+                f"{100 * mark.accuracy.value:.2f}",
+                f"{100 * (mark.accuracy.low or 0):.1f}{DASH}{100 * (mark.accuracy.high or 0):.1f}",
+                signed(100 * mark.difference.value, 2),
+                f"{mark.p_high:.1g}",
+                number(mark.kept_relevance.value if mark.kept_relevance else None, ".2f"),
+                f"{mark.kept:.2f}",
+                f"{mark.flops / 1e6:.1f}",
+                number(mark.images_per_second, ".0f"),
+                f"{number(mark.speedup, '.2f')}/{mark.ideal_speedup:.2f}",
             ]
-            for point in result.points
+            for mark in found
         ],
         numbers=names,
-        title=f"{result.method} at {result.written_site}: {path}",
+        title=f"{result.method} at {result.written_site}{f', mean of {draws} draws' if draws > 1 else ''}: {path}",
     )
     print()
 

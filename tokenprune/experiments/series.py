@@ -1,7 +1,7 @@
 """From single measured points to curves: draws averaged within a run, runs of other seeds as replicates."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
@@ -165,7 +165,7 @@ def _curves(conditions: Conditions, measured: list[Measured]) -> Curves:
 
 def _panel(depth: int, measured: list[Measured]) -> Panel:
     lines = [
-        MethodCurve(depth, name, found[0].prune.method, _marks(found))
+        MethodCurve(depth, name, found[0].prune.method, marks(_by_run(found), found[0].prune.count))
         for name, found in sorted(_by(measured, lambda m: m.line).items(), key=lambda item: by_method(item[0]))
     ]
     baselines = {m.folder: m.prune for m in measured}
@@ -185,15 +185,19 @@ def _panel(depth: int, measured: list[Measured]) -> Panel:
     )
 
 
-def _marks(measured: list[Measured]) -> tuple[Mark, ...]:
-    ratios = _by(measured, lambda m: m.point.keep_ratio)
-    return tuple(_mark(ratio, found) for ratio, found in sorted(ratios.items(), reverse=True))
+def _by_run(measured: list[Measured]) -> list[list[PrunePoint]]:
+    return [[m.point for m in found] for found in _by(measured, lambda m: m.folder).values()]
 
 
-def _mark(ratio: float, measured: list[Measured]) -> Mark:
-    points = [m.point for m in measured]
-    runs = [[m.point for m in found] for found in _by(measured, lambda m: m.folder).values()]
-    count = measured[0].prune.count
+def marks(runs: Sequence[Sequence[PrunePoint]], count: int) -> tuple[Mark, ...]:
+    """A mark per ratio, from the highest down, of one method's points in each run. count: test images."""
+    ratios = sorted({point.keep_ratio for run in runs for point in run}, reverse=True)
+    found = ((ratio, [[point for point in run if point.keep_ratio == ratio] for run in runs]) for ratio in ratios)
+    return tuple(_mark(ratio, [run for run in at if run], count) for ratio, at in found)
+
+
+def _mark(ratio: float, runs: Sequence[Sequence[PrunePoint]], count: int) -> Mark:
+    points = [point for run in runs for point in run]
     accuracy_bounds = difference_bounds = None
     if len(points) == 1:
         accuracy_bounds = points[0].low, points[0].high

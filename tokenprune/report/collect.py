@@ -15,6 +15,7 @@ from tokenprune.report.laboratory import Laboratory
 from tokenprune.report.laboratory import collect as collect_laboratory
 from tokenprune.report.matrix import Matrix, matrix
 from tokenprune.runs import all_runs
+from tokenprune.runs.packed import ENDING
 from tokenprune.theory.folder import theory_runs
 
 
@@ -62,6 +63,8 @@ def collect(
     laboratory = collect_laboratory(runs_dir, names)
     if not (runs or laboratory):
         because = "".join(f"\n{problem}" for problem in (*problems, *laboratory.problems))
+        below = sorted(map(str, runs_dir.glob(f"*/*{ENDING}")))[:3]
+        because += f"\npacked results lie below: {', '.join(below)}" if below else ""
         raise TokenpruneError(
             f"{runs_dir}: no finished run to report on; `tokenprune train --recipe quickstart` makes one, "
             f"`tokenprune theory phase` one of the laboratory, --runs-dir looks elsewhere{because}"

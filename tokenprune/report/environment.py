@@ -1,12 +1,13 @@
 """environment.json of a run: what is reported of it, and never needed."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tokenprune import files
 from tokenprune.errors import TokenpruneError
 from tokenprune.runs import RunFolder, read_text
+from tokenprune.runs.packed import Packed
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
@@ -17,7 +18,18 @@ def _read(folder: RunFolder) -> dict[str, Any]:
         record = files.parse_json(read_text(folder.environment))
     except ValueError as error:
         raise TokenpruneError(f"{folder.environment}: cannot be read, left out: {error}") from None
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        return {}
+    if isinstance(folder.path, Packed) and isinstance(words := record.get("command"), list):
+        record["command"] = _in_the_usual_folder(words)
+    return record
+
+
+def _in_the_usual_folder(words: Sequence[str]) -> list[str]:
+    """A command without the folder of runs that it was given: packed runs are made again in `runs`."""
+    given = [i for i, word in enumerate(words) if word == "--runs-dir"]
+    left_out = {place for i in given for place in (i, i + 1)}
+    return [word for i, word in enumerate(words) if i not in left_out]
 
 
 def read_all(folders: Iterable[RunFolder]) -> tuple[dict[str, dict[str, Any]], list[str]]:
