@@ -21,14 +21,6 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def wilson_all(correct: Sequence[int], count: int) -> tuple[list[float], list[float]]:
-    """`wilson` of several proportions of one `count`, at once: lower bounds and upper bounds."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(list(correct), count, method="wilson")
-    return low.tolist(), high.tolist()
-
-
 def mcnemar(lost: int, gained: int) -> float:
     """Exact two-sided p of McNemar's test: are changes equally often for the worse and for the better?
 

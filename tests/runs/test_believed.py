@@ -15,7 +15,8 @@ from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
 from tokenprune.experiments import CLAIMS
 from tokenprune.runs import RunFolder
-from tokenprune.runs.results import right
+from tokenprune.runs.results import _wilson, right
+from tokenprune.statistics import wilson
 
 CURVES = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
 Change = Callable[[dict[str, Any]], None]
@@ -247,3 +248,13 @@ def test_a_folder_whose_name_is_no_text_is_named(tmp_path):
     found, problems = read_runs(tmp_path)
     assert len(found) == 2
     assert any("'q\\udcff': a name that is not UTF-8: not used" in line for line in problems)
+
+
+@pytest.mark.parametrize("count", [1, 7, 1000, 50_000])
+def test_an_interval_is_held_against_the_equation_whose_roots_it_is(count: int) -> None:
+    for correct in {0, 1, count // 3, count}:
+        low, high = wilson(correct, count)
+        assert _wilson(low, high, correct, count)
+        middle = (low + high) / 2
+        for changed in ((middle, high), (low, middle), (high, low), (low, (high + 1e-5) % 1)):
+            assert not _wilson(*changed, correct, count)

@@ -86,7 +86,7 @@ class Table:
         least = [
             max(map(len, [*cells, *column.name.split()])) for column, cells in zip(self.columns, texts, strict=True)
         ]
-        shown = spread(range(len(self.columns)), _WIDE)
+        shown = thinned(range(len(self.columns)), _WIDE)
         if sum(least[i] + 2 for i in shown) > 80:  # what was not measured here stays on the page
             shown = [i for i in shown if self.columns[i].look != "published"]
         found = rich_table(self.title, gap=0 if len(shown) > 8 else 1)
@@ -101,7 +101,7 @@ class Table:
             else:
                 found.add_column(_folded(name, least[i]), justify="right", no_wrap=True)
         for every in self.grouped:
-            rows = spread(every, _TALL)
+            rows = thinned(every, _TALL)
             for place, row in enumerate(rows):
                 cells = [Text(self.columns[i].text(row[i])) for i in shown]
                 cells[0] = Text("") if self.parts and place else cells[0]
@@ -151,7 +151,7 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def spread(values: Sequence[_Item], most: int) -> list[_Item]:
+def thinned(values: Sequence[_Item], most: int) -> list[_Item]:
     """At most so many of the values, evenly, ends included."""
     if len(values) <= most:
         return list(values)

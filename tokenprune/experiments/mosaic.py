@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int, UInt8
 from tokenprune import files
 from tokenprune.claims import RunData
 from tokenprune.drawing.style import GREEN, RED, Drawing, blank, render, slug
-from tokenprune.drawing.table import spread
+from tokenprune.drawing.table import thinned
 from tokenprune.errors import TokenpruneError
 from tokenprune.experiments.series import Conditions, by_method, curve_name
 
@@ -115,7 +115,7 @@ def _mosaic(run: RunData, conditions: Conditions, suffix: str, examples: Sequenc
     """Methods down, ratios across, a block per image. Raises ValueError if patches do not tile the images."""
     classes, depth = run.result.data.classes, run.result.model.depth
     shared = sorted(set.intersection(*(set(example.keep_ratio) for example in examples)), reverse=True)
-    layout = _Layout(spread(shared, _RATIOS), len(examples), min(_IMAGES, len(examples[0].images)))
+    layout = _Layout(thinned(shared, _RATIOS), len(examples), min(_IMAGES, len(examples[0].images)))
     figure = blank(layout.width * _DOTS / 160, layout.height * _DOTS / 160)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()

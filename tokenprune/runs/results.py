@@ -19,6 +19,7 @@ from tokenprune.errors import TokenpruneError, shortened
 from tokenprune.identity import canonical, curve_id
 from tokenprune.runs import atomic
 from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Result, TrainResult
+from tokenprune.statistics import Z
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,10 +156,7 @@ def check_curve(path: Path, result: PruneResult, run: str) -> None:
 
 
 def _contradictions(result: PruneResult) -> Iterator[str]:
-    from tokenprune.statistics import wilson_all
-
-    bounds = wilson_all([point.correct for point in result.points], result.count)
-    for point, low, high in zip(result.points, *bounds, strict=True):
+    for point in result.points:
         at = f"keep {point.keep_ratio:g}"
         if point.correct != result.baseline_correct - point.lost + point.gained:
             yield f"{at}: {point.correct} right, but {point.lost} lost and {point.gained} gained"
@@ -166,7 +164,7 @@ def _contradictions(result: PruneResult) -> Iterator[str]:
             yield f"{at}: more right or lost than there are"
         if not _same(point.accuracy, point.correct / result.count):
             yield f"{at}: accuracy {point.accuracy:g} is not {point.correct} of {result.count}"
-        if not (_same(point.low, low) and _same(point.high, high)):
+        if not _wilson(point.low, point.high, point.correct, result.count):
             yield f"{at}: interval {point.low:g} to {point.high:g} is not that of {point.correct} of {result.count}"
         if not _same(point.difference, (point.gained - point.lost) / result.count):
             yield f"{at}: difference {point.difference:g} is not that of its counts"
@@ -183,6 +181,16 @@ def _identities(result: PruneResult) -> Iterator[str]:
 def _accuracy(path: Path, correct: int, count: int, accuracy: float) -> None:
     if correct > count or not _same(accuracy, correct / count):
         raise _contradiction(path, f"accuracy {accuracy:g} is not {correct} of {count} images")
+
+
+def _wilson(low: float, high: float, correct: int, count: int) -> bool:
+    """Whether these are the bounds of Wilson's interval, the roots of count (share - b)^2 = z^2 b (1 - b).
+
+    So checked, not computed again: loading statsmodels takes longer than `ls` may.
+    """
+    share = correct / count
+    at_root = (abs(count * (share - b) ** 2 - Z * Z * b * (1 - b)) < 1e-6 for b in (low, high))
+    return low <= share + 1e-9 and share <= high + 1e-9 and low < high and all(at_root)
 
 
 def _same(first: float, second: float) -> bool:

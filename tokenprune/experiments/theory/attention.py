@@ -11,7 +11,7 @@ from tokenprune.claims.theory.trials import AttentionStudy
 from tokenprune.drawing import sheets
 from tokenprune.drawing.numbers import over_trials, plain
 from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, Drawing
-from tokenprune.drawing.table import Column, Table
+from tokenprune.drawing.table import Column, Table, thinned
 from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.theory import series
 from tokenprune.experiments.theory.columns import columns, interval
@@ -28,7 +28,7 @@ def _figures(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict
 
 def _tables(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Table]:
     found = series.of(studies, AttentionStudy)
-    return [_table(found)] if found else []
+    return [*([_table(found)] if found else []), *map(_norms, found)]
 
 
 def _figure(studies: Sequence[AttentionStudy]) -> Drawing:
@@ -83,6 +83,19 @@ def _approach(study: AttentionStudy) -> str:
     return said + (" The power of t is not identified." if found.power is None else "")
 
 
+def _norms(study: AttentionStudy) -> Table:
+    shown = {"loss": "test loss"}
+    shown |= {f"{name}_norm": f"|{matrix} μ_j|" for name, matrix, _ in _NORMS}
+    shown |= {f"{name}_norm_other": f"|{matrix} μ_j|, others" for name, matrix, _ in _NORMS}
+    rows = list(zip(study.first.iterations, *(map(over_trials, study.curve(name)) for name in shown), strict=True))
+    return Table(
+        f"Loss and norms over training, {study.label}",
+        "Means over trials (95 % t interval below); norms along the two discriminative patterns and along the others.",
+        (*columns("iteration", ()), *map(interval, shown.values())),
+        tuple(thinned(rows, 25)),
+    )
+
+
 def _missed(study: AttentionStudy) -> str:
     """A sentence on the last published point, if the mean here is not within two hundredths of it."""
     x, shown = ATTENTION.x[-1], ATTENTION.y[-1]
@@ -108,7 +121,7 @@ def _table(studies: Sequence[AttentionStudy]) -> Table:
             *map(interval, names(studies)),
             Column(f"published ({ATTENTION.mark})", plain, look="published"),
         ),
-        tuple((f"{x:g}", *(known.get(x) for known in curves)) for x in places[:: -(-len(places) // 25)]),
+        tuple((f"{x:g}", *(known.get(x) for known in curves)) for x in thinned(places, 25)),
     )
 
 
