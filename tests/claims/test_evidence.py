@@ -1,4 +1,3 @@
-import itertools
 import json
 import shutil
 from pathlib import Path
@@ -6,8 +5,6 @@ from pathlib import Path
 from factories import make_run
 
 from tokenprune.claims import read_runs
-from tokenprune.claims.evidence import read_science
-from tokenprune.recipe import dump_recipe, parse_recipe
 
 METHODS = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
 
@@ -72,33 +69,3 @@ def test_a_copy_of_a_run_is_no_replicate(tmp_path: Path) -> None:
     assert problems == [
         f"{tmp_path / 'zz-backup'}: same setting and seed as {original.name}, so no replicate of it: not used"
     ]
-
-
-def test_what_tells_settings_apart_is_what_their_identity_is_of(tmp_path: Path) -> None:
-    """`read_science` repeats in plain dicts what `Recipe.science` says; both must tell the same recipes apart."""
-    changes = [
-        [],
-        ["run.seed=1"],
-        ["evaluate.seeds=2", "run.observe_every=3"],
-        ["pruner.name=oracle"],
-        ["pruner.keep_ratio=0.5"],
-        ["pruner.name=oracle", "pruner.keep_ratio=0.5"],
-        ["pruner.name=oracle", "pruner.keep_ratio=0.5", "pruner.site=input"],
-        ["data.noise_tile=8"],
-        ["data.noise_tokens=0.5"],
-        ["data.noise_tokens=0.5", "data.noise_tile=8"],
-        ["data.patterns.noise=0.1"],
-        ["data.exclude=[cat]"],
-        ["start.noise=0.1"],
-        ["start.source=cifar100"],
-        ["start.source=cifar10", "start.noise=0.1"],
-        ["train.epochs=3"],
-    ]
-    found = []
-    for overrides in changes:
-        recipe = parse_recipe("data: {source: cifar10, scene: composite}", "r", overrides)
-        path = tmp_path / "resolved.yaml"
-        path.write_text(dump_recipe(recipe))
-        found.append((recipe.setting(), read_science(path)))
-    for first, second in itertools.combinations(found, 2):
-        assert (first[0] == second[0]) == (first[1] == second[1])

@@ -156,11 +156,6 @@ def _science(folder: RunFolder, result: TrainResult, broken: dict[str, str], pro
     return found
 
 
-def read_science(path: Path) -> dict[str, Any]:
-    """`read_keys` without the seed: what replicates share."""
-    return {key: value for key, value in read_keys(path).items() if key != "run.seed"}
-
-
 def read_keys(path: Path) -> dict[str, Any]:
     """The seed, and what a resolved.yaml says of the trained weights: `data.scene` -> "composite", and so on.
 
