@@ -9,6 +9,7 @@ from run_command import run
 import tokenprune
 from tokenprune.cli.progress import progress
 from tokenprune.recipe import load_recipe, parse_recipe, shipped_recipes
+from tokenprune.recipe.sweep import load_sweep
 
 VERBS = ("train", "prune", "report", "ls", "cp", "validate", "download", "bench")
 
@@ -111,3 +112,14 @@ def test_validate_prints_the_identity_and_what_it_resolves_to(capsys):
     assert found == {"recipe": "shallow", "setting": expected.setting(), "family": expected.family()}
     resolved = run(capsys, "validate", "shallow", "--set", "model.depth=6", "--resolved").out
     assert parse_recipe(resolved, "resolved") == expected
+
+
+@pytest.mark.parametrize(("name", "scale"), [("noise", None), ("sweeps/noise", None), ("noise-cpu", "cpu")])
+def test_validate_takes_a_sweep_by_every_name_that_sweep_takes(capsys, name, scale):
+    expected = load_sweep("noise", scale=scale)
+    found = json.loads(run(capsys, "validate", name, "--json").out)
+    assert (found["cells"], found["identity"]) == (len(expected.cells), expected.identity)
+
+
+def test_validate_of_an_unknown_name_tells_the_recipes_there_are(capsys):
+    assert "unknown recipe 'shalow': did you mean 'shallow'?" in run(capsys, "validate", "shalow").err

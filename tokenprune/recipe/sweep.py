@@ -65,8 +65,14 @@ class LoadedSweep:
 
 
 def is_sweep(source: str | Path) -> bool:
-    """Whether a recipe file is one of `tokenprune sweep`."""
-    path, _ = _find(source, "")
+    """Whether a recipe file, or a shipped one's name, is one of `tokenprune sweep`. Raises UsageError, RecipeError."""
+    try:
+        path, _ = _find(source, "")
+    except UsageError as unknown_recipe:
+        try:
+            path, _ = _find(source, "sweeps")
+        except UsageError:
+            raise unknown_recipe from None
     tree = read_yaml(read_text(path), str(path), [])
     return isinstance(tree, dict) and "base" in tree
 
