@@ -37,6 +37,13 @@ def test_the_example_of_every_verb_names_only_options_it_has(verb, capsys, monke
             assert text.count(f" {word} ") + text.count(f" {word}\n") >= 2, word
 
 
+def test_the_help_tells_each_verb_in_a_sentence_that_is_not_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(capsys, "--help").out.partition("Commands:")[2]
+    assert all(f"  {verb} " in shown for verb in (*VERBS, "sweep", "theory", "measure", "explain", "pack"))
+    assert "..." not in shown
+
+
 def test_listed_recipes_are_those_shipped(capsys):
     listed = json.loads(run(capsys, "ls", "recipes", "--json").out)
     others = [f"{kind}/{name}" for kind in ("theory", "sweeps") for name in shipped_recipes(kind)]

@@ -16,7 +16,7 @@ def explain(
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--runs", help="Name the runs behind each verdict.")] = False,
 ) -> None:
-    """Print a claim's statement and source, what was run, and the reasons for its verdicts.
+    """Print what a claim says, what was run, and why it was judged so.
 
     Example: tokenprune explain magnitude-beats-random
     """

@@ -13,7 +13,9 @@ def pack(
         Path, typer.Argument(metavar="OUT", help="A packed file, NAME.jsonl.gz, or a folder to unpack into.")
     ],
 ) -> None:
-    """Pack finished runs into one file, which report, explain and ls read as --runs-dir.
+    """Pack finished runs into one file, to be read as a runs folder.
+
+    Report, explain and ls take it as --runs-dir.
 
     Runs packed before are kept. If OUT is a folder, RUNS is unpacked into it, and sweeps there continue from it.
 

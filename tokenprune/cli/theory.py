@@ -65,7 +65,9 @@ def theory(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run one of the papers' synthetic experiments: thousands of small models as one batch.
+    """Run one of the papers' synthetic experiments.
+
+    Thousands of small models are trained as one batch.
 
     Example: tokenprune theory phase --axis noise
     """
@@ -118,7 +120,7 @@ def theory(
 
 _EXAMPLE = "Example: "
 theory.__doc__ = str(theory.__doc__).replace(
-    _EXAMPLE, " ".join(f"{name}: {what}." for name, what in EXPERIMENTS.items()) + f"\n\n    {_EXAMPLE}"
+    _EXAMPLE, "".join(f"{name}: {what}.\n\n    " for name, what in EXPERIMENTS.items()) + _EXAMPLE
 )
 
 

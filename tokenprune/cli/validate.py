@@ -18,7 +18,9 @@ def validate(
     resolved: Annotated[bool, typer.Option("--resolved", help="Print every key with its value, as YAML.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a recipe, or a sweep with its scales, and print its identity; reports all errors at once, exit status 2.
+    """Check a recipe or a sweep and print its identity.
+
+    All errors are reported at once, exit status 2; of a sweep, its scales are checked too.
 
     Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
     """
