@@ -7,11 +7,12 @@ from factories import make_run
 from run_command import run
 
 import tokenprune
+from tokenprune.cli.app import app
 from tokenprune.cli.progress import progress
 from tokenprune.recipe import load_recipe, parse_recipe, shipped_recipes
 from tokenprune.recipe.sweep import load_sweep
 
-VERBS = ("train", "prune", "report", "ls", "cp", "validate", "download", "bench")
+VERBS = tuple(command.callback.__name__ for command in app.registered_commands if command.callback)
 
 
 def test_version(capsys):
@@ -40,7 +41,7 @@ def test_the_example_of_every_verb_names_only_options_it_has(verb, capsys, monke
 def test_the_help_tells_each_verb_in_a_sentence_that_is_not_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     shown = run(capsys, "--help").out.partition("Commands:")[2]
-    assert all(f"  {verb} " in shown for verb in (*VERBS, "sweep", "theory", "measure", "explain", "pack"))
+    assert all(f"  {verb} " in shown for verb in VERBS)
     assert "..." not in shown
 
 
@@ -121,8 +122,10 @@ def test_validate_prints_the_identity_and_what_it_resolves_to(capsys):
     assert parse_recipe(resolved, "resolved") == expected
 
 
-@pytest.mark.parametrize(("name", "scale"), [("noise", None), ("sweeps/noise", None), ("noise-cpu", "cpu")])
-def test_validate_takes_a_sweep_by_every_name_that_sweep_takes(capsys, name, scale):
+@pytest.mark.parametrize(
+    ("name", "scale"), [("noise", None), ("sweeps/noise", None), ("noise-cpu", "cpu"), ("sweeps/noise-cpu", "cpu")]
+)
+def test_validate_takes_a_sweep_by_its_name_its_path_and_its_older_names(capsys, name, scale):
     expected = load_sweep("noise", scale=scale)
     found = json.loads(run(capsys, "validate", name, "--json").out)
     assert (found["cells"], found["identity"]) == (len(expected.cells), expected.identity)

@@ -34,7 +34,7 @@ def ls(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """List runs, recipes, pruners, data sets, claims, measurements.
+    """List runs, recipes, pruners, data sets, claims or measurements.
 
     Example: tokenprune ls recipes
     """

@@ -20,7 +20,8 @@ def validate(
 ) -> None:
     """Check a recipe or a sweep and print its identity.
 
-    All errors are reported at once, exit status 2; of a sweep, its scales are checked too.
+    All errors are reported at once, exit status 2. A sweep's scales are checked too. If a recipe and a sweep have the
+    same name, it means the recipe; the sweep is sweeps/NAME.
 
     Example: tokenprune validate mine.yaml --set model.depth=6 --resolved
     """

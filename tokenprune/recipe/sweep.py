@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,17 @@ class LoadedSweep:
 
 
 def is_sweep(source: str | Path) -> bool:
-    """Whether a recipe file, or a shipped one's name, is one of `tokenprune sweep`. Raises UsageError, RecipeError."""
+    """Whether this is a sweep: a file, or a shipped name, which means the recipe if a recipe has it too.
+
+    Raises UsageError, RecipeError.
+    """
     try:
         path, _ = _find(source, "")
-    except UsageError as unknown_recipe:
-        try:
-            path, _ = _find(source, "sweeps")
-        except UsageError:
-            raise unknown_recipe from None
+    except UsageError as error:
+        with suppress(UsageError):
+            _find(source, "sweeps")
+            return True
+        raise error
     tree = read_yaml(read_text(path), str(path), [])
     return isinstance(tree, dict) and "base" in tree
 

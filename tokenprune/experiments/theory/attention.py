@@ -18,6 +18,7 @@ from tokenprune.experiments.theory.columns import columns, interval
 from tokenprune.experiments.theory.series import names
 from tokenprune.experiments.theory.words import lost, spread
 
+_ROWS = 25
 _NORMS = (("query", "W_Q", ORANGE), ("key", "W_K", GREEN))
 
 
@@ -92,7 +93,7 @@ def _norms(study: AttentionStudy) -> Table:
         f"Loss and norms over training, {study.label}",
         "Means over trials (95 % t interval below); norms along the two discriminative patterns and along the others.",
         (*columns("iteration", ()), *map(interval, shown.values())),
-        tuple(thinned(rows, 25)),
+        tuple(thinned(rows, _ROWS)),
     )
 
 
@@ -121,7 +122,7 @@ def _table(studies: Sequence[AttentionStudy]) -> Table:
             *map(interval, names(studies)),
             Column(f"published ({ATTENTION.mark})", plain, look="published"),
         ),
-        tuple((f"{x:g}", *(known.get(x) for known in curves)) for x in thinned(places, 25)),
+        tuple((f"{x:g}", *(known.get(x) for known in curves)) for x in thinned(places, _ROWS)),
     )
 
 
