@@ -7,8 +7,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ./scripts/environment.sh
 tokenprune=.venv/bin/tokenprune
 
+resume=()
+[ ! -d runs ] || resume=(--resume)
 for seed in 0 1 2; do
-    trained=$("$tokenprune" train --recipe quickstart --seed "$seed" --resume --json)
+    trained=$("$tokenprune" train --recipe quickstart --seed "$seed" "${resume[@]}" --json)
     run=$(.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["run"])' <<<"$trained")
     "$tokenprune" prune --run "$run" --method all
 done

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from tokenprune.runs.folder import RunFolder
 from tokenprune.runs.packed import ENVIRONMENT, read, text_of
 from tokenprune.runs.query import all_runs
 from tokenprune.runs.records import MeasureResult, PruneResult, TrainResult
-from tokenprune.runs.results import RIGHT, read_result, right
+from tokenprune.runs.results import RIGHT, read_result, right, sealed
 from tokenprune.theory.folder import theory_runs
 
 _RESULT = "result.json"
@@ -25,20 +26,28 @@ _RESULT = "result.json"
 def pack(runs_dir: Path, out: Path) -> tuple[list[str], list[str]]:
     """Add the finished runs of a folder to a packed file; a run of the folder replaces one of its name.
 
-    Returns the names packed and a message for everything left out. Raises TokenpruneError if `out` is damaged or
+    Returns the names packed and a message for everything left out. A result from before there were seals gets one, so
+    that later changes are detected. Raises TokenpruneError if `out` is damaged or
     cannot be written, UsageError where there is nothing to pack.
     """
     whole = read(out) if out.is_file() else {}
     packed: list[str] = []
     problems: list[str] = []
+    anew = 0
     for run in [*all_runs(runs_dir), *theory_runs(runs_dir)]:
         try:
-            whole[_name(run)] = _files_of(run, problems)
-            packed.append(_name(run))
+            found = _files_of(run, problems)
         except TokenpruneError as error:
             problems.append(f"{error}: not packed")
+            continue
+        anew += _seal(found)
+        whole[_name(run)] = found
+        packed.append(_name(run))
     if not packed:
         raise UsageError(f"{runs_dir}: no finished run to pack")
+    if anew:
+        have = "result had" if anew == 1 else "results had"
+        problems.append(f"{runs_dir}: {anew} {have} no seal: sealed in {out} as now found")
     atomic.make_folder(out.parent)
     text = "".join(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in _asread(whole))
     atomic.write_bytes(out, gzip.compress(text.encode(), 9, mtime=0))
@@ -90,6 +99,19 @@ def _result(at: Path, prefix: str, result: Any) -> dict[str, bytes]:
         bits = [base64.b64encode(np.packbits(row).tobytes()).decode() for row in answers]
         found[f"{prefix}{RIGHT}"] = json.dumps({"images": answers.shape[1], "bits": bits}).encode()
     return found
+
+
+def _seal(content: dict[str, bytes]) -> int:
+    """Seal the results that have no seal, with the files beside the run's; returns how many those were."""
+    count = 0
+    for name in [name for name in content if name.endswith(_RESULT)]:
+        tree = files.parse_json(content[name].decode())
+        if tree.get("seal") is None:
+            beside = [each for each in content if "/" not in each and each != name] if name == _RESULT else []
+            known = {each: hashlib.sha256(content[each]).hexdigest() for each in beside if each != RIGHT}
+            content[name] = json.dumps(sealed(tree | {"files": tree.get("files", {}) | known})).encode()
+            count += 1
+    return count
 
 
 def _asread(runs: Mapping[str, Mapping[str, bytes]]) -> Iterator[dict[str, Any]]:

@@ -261,7 +261,7 @@ def test_the_exponent_stands_beside_that_with_a_lapse_and_those_of_smaller_grids
     assert lapse.low < 1.5 < lapse.high
     assert lapse.lapse == pytest.approx(0.15, abs=0.03)
     assert lapse.deviance < found.law.deviance - 50
-    assert verdict.beside == f"{lapse.exponent:.3g} with a lapse of {lapse.lapse:.1%}"
+    assert verdict.beside == f"{lapse.exponent:.3g} allowing for {lapse.lapse:.1%} that fail at any N"
     assert list(found.up_to) == [2560, 1280, 640, 320]
     assert found.up_to[2560] == pytest.approx(verdict.effect)
     assert found.up_to[320] != pytest.approx(verdict.effect)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import make_run, reseal
+from factories import make_run, reseal, rewrite
 from run_command import run as command
 from theory_factories import phase, save
 
@@ -187,3 +187,21 @@ def test_what_would_decide_a_claim_of_packed_runs_begins_with_their_training(run
     page = (tmp_path / "out" / "index.html").read_text()
     assert "--recipe shallow --seed" in page
     assert "--runs-dir mine" not in page
+
+
+def test_results_from_before_seals_are_sealed(runs_dir, tmp_path, capsys):
+    """What happens to them before cannot be known, and is said; what happens after is found."""
+    for run in all_runs(runs_dir):
+        rewrite(run.path / "result.json", lambda tree: tree.update(files={}), sealed=False)
+    packed, folder = tmp_path / "runs.jsonl.gz", tmp_path / "unpacked"
+    said = command(capsys, "pack", runs_dir, packed).err
+    assert "had no seal: sealed in" in said
+    assert "no seal" not in command(capsys, "ls", "runs", "--runs-dir", packed).err
+    command(capsys, "pack", packed, folder)
+    run, *_ = all_runs(folder)
+    assert not run.changed(run.result())
+    run.environment.write_text(run.environment.read_text().replace("2", "3"))
+    assert list(run.changed(run.result())) == ["environment.json"]
+    (run.path / "result.json").write_text((run.path / "result.json").read_text().replace('"seconds": ', '"seconds": 1'))
+    with pytest.raises(TokenpruneError, match="its seal is broken"):
+        run.result()

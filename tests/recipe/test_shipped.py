@@ -70,7 +70,7 @@ def test_an_experiment_that_is_none_offers_the_nearest(tmp_path):
 
 
 def test_a_name_of_another_kind_is_pointed_to():
-    with pytest.raises(UsageError, match="recipe 'phase-noise': did you mean theory/phase-noise"):
+    with pytest.raises(UsageError, match="recipe 'phase-noise': one of `tokenprune theory`"):
         find_recipe("phase-noise")
 
 

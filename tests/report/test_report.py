@@ -179,7 +179,7 @@ def test_figures_are_whole_and_name_their_methods(written: tuple[report.Report, 
         assert content.endswith(b"IEND\xaeB`\x82")
         svg = xml.etree.ElementTree.parse(figures / f"{name}.svg")
         words = {element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")}
-        expected = {"attention": {"first block", "last"}, "claims": {"depth 1", "depth 6", "attention concentrates"}}
+        expected = {"attention": {"first block", "last"}, "claims": {"depth 1", "depth 6", "attention-concentrates"}}
         assert expected.get(name.partition("-")[0], {"magnitude", "oracle", "random"}) <= words
 
 

@@ -60,7 +60,7 @@ class Finding:
 class Claim:
     """A statement and its test, fixed before any result was seen.
 
-    experiment: I1 to I7 of trained models, T1 to T9 of the laboratory. name: a few words. statement: in the paper's
+    experiment: I1 to I7 of trained models, T1 to T9 of the laboratory. statement: in the paper's
     words where they are known. source: where it is made. reads: the results it reads. test: in words. support: the
     effects that count as support, in `unit`. find: the findings in the studies of one depth, or of the laboratory.
     published: what the authors report of the same.
@@ -68,7 +68,6 @@ class Claim:
 
     id: str
     experiment: str
-    name: str
     statement: str
     source: str
     reads: str

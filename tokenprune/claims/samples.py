@@ -50,6 +50,11 @@ class Needed:
     by_seed: Mapping[int, Sequence[Sequence[float]]]
 
     @property
+    def middle(self) -> int:
+        """N at which the curve of the least alpha_* has the middle target accuracy."""
+        return self.samples[(len(self.samples) - 1) // 2]
+
+    @property
     def at_middle(self) -> list[float]:
         """N needed for the middle target at each alpha_*, geometric mean over seeds."""
         rows = [rows[(len(rows) - 1) // 2] for rows in self.by_seed.values()]

@@ -54,7 +54,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="magnitude-beats-random",
             experiment="I3",
-            name="magnitude beats random",
             statement="Keeping the tokens of largest attention loses less accuracy than keeping random ones.",
             source=f"{PAPER}, corollary on sparsification: what matters is which tokens are dropped",
             reads="prune results of magnitude and random",
@@ -66,7 +65,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="magnitude-keeps-relevant",
             experiment="I3",
-            name="magnitude keeps relevant tokens",
             statement="The tokens of largest attention are label-relevant more often than chance has it.",
             source=f"{PAPER}, Proposition 2: attention concentrates on label-relevant tokens",
             reads="prune results of magnitude",
@@ -80,7 +78,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="oracle-at-least-magnitude",
             experiment="I3",
-            name="oracle at least magnitude",
             statement="Keeping label-relevant tokens is at least as good as keeping the tokens of largest attention.",
             source=f"{PAPER}, corollary: dropping label-irrelevant tokens raises alpha_*",
             reads="prune results of oracle and magnitude",
@@ -92,7 +89,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="removing-irrelevant-is-free",
             experiment="I3",
-            name="removing irrelevant is free",
             statement="Dropping label-irrelevant tokens costs nothing or helps.",
             source=_COROLLARY,
             reads="prune results of oracle",

@@ -57,7 +57,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="sparsified-training-helps",
             experiment="I2",
-            name="oracle in training helps",
             statement="Training and testing without label-irrelevant tokens raises accuracy.",
             source=_COROLLARY,
             reads="runs trained without a pruner and with oracle",
@@ -68,7 +67,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="sparsified-by-magnitude-is-free",
             experiment="I2",
-            name="magnitude in training is free",
             statement="Training and testing with the tokens of largest attention costs nothing or helps.",
             source=_COROLLARY,
             reads="runs trained without a pruner and with magnitude",
@@ -80,7 +78,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="sparsified-magnitude-beats-random",
             experiment="I2",
-            name="magnitude in training beats random",
             statement="Trained and tested with them, tokens of largest attention give more accuracy than random ones.",
             source=f"{PAPER}, corollary on sparsification: what matters is which tokens are dropped",
             reads="runs trained with magnitude and with random",
@@ -101,7 +98,6 @@ NOISE = Experiment(
         Claim(
             id="dropping-noise-helps",
             experiment="I7",
-            name="dropping noise helps",
             statement="Where noise stands in for tokens, training and testing without it raises accuracy.",
             source=_COROLLARY,
             reads="runs of images with noise tokens, trained without a pruner and with oracle",
@@ -112,7 +108,6 @@ NOISE = Experiment(
         Claim(
             id="magnitude-drops-noise",
             experiment="I7",
-            name="magnitude drops noise",
             statement="Where noise stands in for tokens, keeping those of largest attention raises accuracy.",
             source=_COROLLARY,
             reads="runs of images with noise tokens, trained without a pruner and with magnitude",

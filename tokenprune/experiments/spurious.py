@@ -114,7 +114,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="sparsification-cures-spurious",
             experiment="I5",
-            name="sparsification cures spurious",
             statement=(
                 "Under a spurious correlation, removing label-irrelevant tokens raises the accuracy of the worst group."
             ),

@@ -69,7 +69,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="start-from-cifar100-helps",
             experiment="I6",
-            name="a CIFAR-100 start helps",
             statement="A model that starts from CIFAR-100 reaches more accuracy than one from scratch.",
             source=f"{PAPER}, Theorem 1: a smaller error sigma, delta of the start needs fewer samples",
             reads="runs from scratch and from a start on CIFAR-100",
@@ -87,7 +86,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="noisier-start-is-worse",
             experiment="I6",
-            name="a noisier start is worse",
             statement="The noisier the images that a model starts from, the less accuracy it reaches.",
             source=f"{PAPER}, Theorem 1: a smaller error sigma, delta of the start needs fewer samples",
             reads="runs from starts on CIFAR-10 under noise",

@@ -58,11 +58,9 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
         hint = f"did you mean {guess}? " if guess else ""
         place = shortened(str(source), 200)
         raise UsageError(f"{place}: no such file; {hint}recipes that come with the program: {', '.join(shipped)}")
-    elsewhere = [f"{other}/{name}" for other in ("", *KINDS) if other != kind and name in shipped_recipes(other)]
-    if elsewhere and elsewhere[0].startswith("/"):
-        raise UsageError(f"recipe {name!r}: one of `tokenprune train`; known here: {', '.join(shipped)}")
-    if elsewhere:
-        raise UsageError(f"recipe {name!r}: did you mean {elsewhere[0]}?")
+    for other, verb in {"": "train", "sweeps": "sweep", "theory": "theory"}.items():
+        if other != kind and name in shipped_recipes(other):
+            raise UsageError(f"recipe {name!r}: one of `tokenprune {verb}`; known here: {', '.join(shipped)}")
     raise unknown("sweep" if kind == "sweeps" else "recipe", name, shipped)
 
 

@@ -41,7 +41,7 @@ def _claim(matrix: Matrix, claim: str, parts: Mapping[str, Sequence[MatrixCell]]
         else:
             held = f"depth {', '.join(str(cell.judged.depth) for cell in cells)}"
         said.append(f"{part}, {held}" if part else held)
-    return f"{pretty(rows[0].claim.name)} ({pretty(' / '.join(said))})"
+    return f"{claim} ({pretty(' / '.join(said))})"
 
 
 def models(runs: Iterable[RunData]) -> Table:
@@ -68,7 +68,7 @@ def models(runs: Iterable[RunData]) -> Table:
     return Table(
         "The models that this is about",
         "The models that this is about: those trained on all tokens, where there are any. Accuracy on test images in "
-        "%, from the worst model to the best.",
+        "%, from the worst model to the best; chance is one over the number of classes.",
         (
             Column("Images", look="word"),
             Column("Depth"),

@@ -45,10 +45,12 @@ def read_all(folders: Iterable[RunFolder]) -> tuple[dict[str, dict[str, Any]], l
     return found, problems
 
 
-def different(by_run: Mapping[str, dict[str, Any]]) -> list[tuple[dict[str, Any], list[str]]]:
-    """Each different environment, less the command, with the runs made in it. by_run: environment.json by folder."""
+def different(
+    by_run: Mapping[str, dict[str, Any]], leave_out: Sequence[str] = ("command",)
+) -> list[tuple[dict[str, Any], list[str]]]:
+    """Each different environment, less some keys, with the runs made in it. by_run: environment.json by folder."""
     found: dict[str, list[str]] = {}
     for run, environment in by_run.items():
-        record = {key: value for key, value in environment.items() if key != "command"}
+        record = {key: value for key, value in environment.items() if key not in leave_out}
         found.setdefault(json.dumps(record, sort_keys=True), []).append(run)
     return [(json.loads(record), runs) for record, runs in found.items()]

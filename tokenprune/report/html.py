@@ -1,7 +1,7 @@
 """What the report's pages share: the template loader, inline figures, machines in words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,14 +47,14 @@ def figure(drawing: Drawing) -> dict[str, Any]:
 
 
 def machines(by_run: Mapping[str, dict[str, Any]]) -> list[dict[str, str]]:
-    """Each different environment once. by_run: environment.json by folder name."""
+    """Each different machine, software and data once. by_run: environment.json by folder name."""
     return [
         {
-            "title": _machine(environment),
-            "runs": f"{counted(len(runs), 'run')}: {', '.join(runs)}",
+            "title": f"{_machine(environment)}: {counted(len(runs), 'run')}",
+            "runs": f"Made by {_revisions([by_run[run] for run in runs])}: {', '.join(runs)}.",
             "text": yaml.safe_dump(environment, sort_keys=False, allow_unicode=True).rstrip(),
         }
-        for environment, runs in different(by_run)
+        for environment, runs in different(by_run, ("command", "revision", "start"))
         if environment
     ]
 
@@ -67,8 +67,15 @@ def resolved(folder: RunFolder) -> str | None:
         return None
 
 
+def _revisions(environments: Iterable[Mapping[str, Any]]) -> str:
+    found = {str(environment["revision"]) for environment in environments if environment.get("revision")}
+    return f"revision {', '.join(sorted(found))} of tokenprune" if found else "an unknown revision of tokenprune"
+
+
 def _machine(environment: dict[str, Any]) -> str:
     packages = environment.get("packages")
     torch = packages.get("torch") if isinstance(packages, dict) else None
-    parts = [environment.get("device"), environment.get("processor"), f"torch {torch}" if torch else None]
+    data = environment.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    parts = [environment.get("device"), environment.get("processor"), f"torch {torch}" if torch else None, source]
     return ", ".join(str(part) for part in parts if part) or "not recorded"

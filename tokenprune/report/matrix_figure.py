@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tokenprune.drawing.numbers import DASH, pretty
+from tokenprune.drawing.numbers import DASH
 from tokenprune.drawing.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
 from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Matrix, MatrixCell, Row
 
@@ -17,7 +17,7 @@ _SMALL = 7.4  # points
 
 def matrix_figure(matrix: Matrix) -> Drawing:
     """Claims down, depths across: sign, effect and interval of each verdict. Call inside `style()`."""
-    names = max((len(_name(row.claim.name, row)) for row in matrix.rows), default=0)
+    names = max((len(_name(row.claim.id, row)) for row in matrix.rows), default=0)
     beside = max((len(_beside(row)) for row in matrix.rows), default=0)
     left = _EDGE + _NUMBER + 0.073 * names + 0.059 * beside + 0.25
     trend = len(matrix.depths) > 1
@@ -40,7 +40,7 @@ def matrix_figure(matrix: Matrix) -> Drawing:
         for place, (claim, rows) in enumerate(claims):
             if place:
                 ax.plot([_EDGE + _NUMBER, width - _EDGE], [y, y], color=GRID, linewidth=0.4)
-            ax.text(_EDGE + _NUMBER, y + _ROW / 2, _name(claim.name, rows[0]), va="center")
+            ax.text(_EDGE + _NUMBER, y + _ROW / 2, _name(claim.id, rows[0]), va="center")
             for row in rows:
                 ax.text(left - 0.1, y + _ROW / 2, _beside(row), fontsize=_SMALL, color=MUTED, ha="right", va="center")
                 _row(ax, row, left, y, trend)
@@ -109,7 +109,7 @@ def _two_lines(ax: "Axes", x: float, y: float, text: str, below: str, color: str
 
 def _name(name: str, row: Row) -> str:
     """With the threshold, where that is not 0."""
-    return pretty(name) + (f" ({row.rule.removeprefix('supported if ')})" if row.rule else "")
+    return name + (f" ({row.rule.removeprefix('supported if ')})" if row.rule else "")
 
 
 def _beside(row: Row) -> str:
@@ -125,8 +125,6 @@ def _say(matrix: Matrix) -> str:
             for depth, cell in zip(matrix.depths, row.cells, strict=True)
             if cell
         ]
-        name = f"{row.claim.experiment} {pretty(row.claim.name)}" + (
-            f" ({', '.join(row.beside)})" if row.beside else ""
-        )
+        name = f"{row.claim.experiment} {row.claim.id}" + (f" ({', '.join(row.beside)})" if row.beside else "")
         lines.append(f"{name}: {', '.join(cells)}.")
     return "Matrix of claims by depth. " + " ".join(lines)

@@ -30,7 +30,7 @@ def parameters(studies: Sequence[LaboratoryStudy[Any]]) -> list[Table]:
                 "The first setting of each recipe. Chosen: not published where it could be read.",
                 (
                     Column("key", look="word"),
-                    *map(Column, firsts),
+                    *(Column(name, look="word") for name in firsts),
                     Column("source", look="word"),
                     Column("meaning", look="word"),
                 ),

@@ -72,7 +72,7 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
         {
             "experiment": row.claim.experiment,
             "first": place == 0,
-            "name": pretty(row.claim.name),
+            "name": row.claim.id,
             "where": pretty(_label(row)),
             "rule": pretty(row.rule) if row.rule and (not place or row.rule != rows[place - 1].rule) else None,
             "published": _published(row.claim.published),

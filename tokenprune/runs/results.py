@@ -38,8 +38,12 @@ _DRAWS = 64
 def save_result(path: Path, result: Result, beside: Sequence[str] = (), *, indent: int | None = 2) -> None:
     """Write a result.json with its seal. beside: names of files in its folder that are part of it."""
     known = {name: files.sha256(path.parent / name) for name in beside if (path.parent / name).is_file()}
-    tree = result.model_copy(update={"files": known}).stored()
-    atomic.write_json(path, tree | {"seal": _seal(tree)}, indent=indent)
+    atomic.write_json(path, sealed(result.model_copy(update={"files": known}).stored()), indent=indent)
+
+
+def sealed(tree: dict[str, Any]) -> dict[str, Any]:
+    """A result's JSON with its seal."""
+    return tree | {"seal": _seal(tree)}
 
 
 def read_record(path: Path, kind: type[_Record], remedy: str = _AGAIN) -> _Record:

@@ -121,7 +121,7 @@ def _scaling(study: PhaseStudy) -> Finding:
     if study.first.axis == "alpha":
         what = "exponent g of N50 ~ alpha_*^-g"
         if found.lapse:
-            beside = f"{found.lapse.exponent:.3g} with a lapse of {found.lapse.lapse:.1%}"
+            beside = f"{found.lapse.exponent:.3g} allowing for {found.lapse.lapse:.1%} that fail at any N"
     else:
         what = f"slope of N50^-1/2 against {name}"
         if found.lack_of_fit:

@@ -147,7 +147,7 @@ def checks(studies: Phases) -> Table:
             interval("g with a lapse"),
             Column("lapse", "{:.1%}".format),
             Column("deviance with it", _deviance),
-            Column("g of smaller grids"),
+            Column("g of smaller grids", look="word"),
         ),
         tuple(rows),
         detail=True,

@@ -115,6 +115,7 @@ def _samples(studies: Sequence[SparsifyStudy]) -> Drawing:
         f"doublings removal changes N50, 95 % bootstrap interval over trials; below 0 it saves samples. "
         f"{spread({study.trials for study in studies})} of each, "
         f"N {first.samples[0]:,} to {first.samples[-1]:,}."
+        + _fewer(studies)
         + lost(sum(_diverged(study, "complexity") for study in studies), "counted as failures")
         + (f" {sheets.SMALL}" if small else "")
     )
@@ -171,6 +172,17 @@ def _diverged(study: SparsifyStudy, name: str) -> int:
     return sum(int(study.diverged(name, method).sum()) for method in methods)
 
 
+def _fewer(studies: Sequence[SparsifyStudy]) -> str:
+    """The settings in which not all methods were tried, which leaves their panels with fewer lines."""
+    tried = set(studies[0].first.compared)
+    said = [
+        f"{study.label}: {', '.join(METHODS[method] for method in study.first.compared)} alone"
+        for study in studies
+        if set(study.first.compared) < tried
+    ]
+    return f" Measured at {'; '.join(said)}." if said else ""
+
+
 def _loss_table(study: SparsifyStudy) -> Table:
     first, rows = study.first, []
     for method in study.first.methods:
@@ -218,7 +230,6 @@ EXPERIMENT = Experiment(
         Claim(
             id="theory-sparsify",
             experiment="T5",
-            name="removal lowers samples",
             statement="Removing label-irrelevant or noisy tokens lowers sample complexity.",
             source=f"{PAPER}, corollary on sparsification",
             reads="sparsify results",

@@ -90,7 +90,6 @@ ALPHA = Experiment(
         Claim(
             id="theory-alpha",
             experiment="T1",
-            name="samples over alpha_*",
             statement="Sample complexity falls as alpha_* grows, and no faster than alpha_*^-2.",
             source=f"{PAPER}, Theorem 1",
             reads="phase results of the ViT over alpha_*",
@@ -114,7 +113,6 @@ NOISE = Experiment(
         Claim(
             id="theory-noise",
             experiment="T2",
-            name="samples over token noise",
             statement="Sample complexity grows with token noise tau.",
             source=f"{PAPER}, Theorem 1, as (Theta(1) - tau)^-2 (full form as recalled)",
             reads="phase results of the ViT over tau",
@@ -136,7 +134,6 @@ START = Experiment(
         Claim(
             id="theory-start",
             experiment="T3",
-            name="samples over the starting error",
             statement="Sample complexity grows with the starting error sigma.",
             source=f"{PAPER}, Theorem 1, as (Theta(1) - sigma)^-2 (full form as recalled)",
             reads="phase results of the ViT over sigma, with delta twice that",
@@ -158,7 +155,6 @@ CNN = Experiment(
         Claim(
             id="theory-vit-beats-cnn",
             experiment="T6",
-            name="ViT needs fewer than a CNN",
             statement="As alpha_* falls, a CNN of about as many parameters needs ever more samples than the ViT.",
             source=f"{PAPER}, Proposition 1: alpha_*^-4 against alpha_*^-2",
             reads="phase results over alpha_* of a ViT and a CNN on the same data, trained alike",
