@@ -113,11 +113,6 @@ class Power(Scaling):
 class Line(Scaling):
     """N50^-1/2 = intercept + estimate x."""
 
-    @property
-    def zero(self) -> float | None:
-        """x at which the line reaches 0, where no number of samples suffices."""
-        return -self.intercept / self.estimate if self.estimate and self.intercept is not None else None
-
     def n50(self, x: float) -> float | None:
         """None where the line is not above 0."""
         if self.estimate is None or self.intercept is None:

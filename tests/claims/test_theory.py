@@ -50,7 +50,6 @@ def test_the_published_diagram_itself_exceeds_the_bound_of_alpha():
     assert verdict.verdict == "refuted"
     assert verdict.effect == pytest.approx(5.59, abs=0.02)
     assert published_fit().law.estimate == verdict.effect
-    assert found.pole == published_fit().pole == pytest.approx(0.2, abs=0.01)
     assert found.columns.n50[0] is None
     assert found.columns.bound[0] == "< 40"
 
@@ -100,7 +99,7 @@ def test_seeds_of_a_setting_are_pooled():
     assert (pooled.n, pooled.models, pooled.evidence) == (40, 4400, ("run-0", "run-1"))
     study = make.study(first, second)
     assert np.array_equal(study.loss, np.concatenate([first.loss, second.loss], axis=2))
-    assert np.array_equal(study.successes, np.add(first.successes(), second.successes()))
+    assert np.array_equal(study.successes, make.study(first).successes + make.study(second).successes)
     assert pooled.high - pooled.low < 0.85 * (one.high - one.low)
 
 
@@ -128,8 +127,7 @@ def test_nothing_succeeded_is_undecided_and_asks_for_larger_n():
     verdict = only(make.phase(counts=[[0] * 10] * 11), number="T1")
     assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
     assert verdict.why == "no trial of any cell succeeded."
-    assert verdict.todo.startswith("No trial succeeded at alpha_*^-2 = 4, at alpha_*^-2 = 5, ")
-    assert "and at 8 more: add larger N" in verdict.todo
+    assert verdict.todo.startswith("No trial succeeded in 11 of 11 columns: add larger N:")
     assert "grid.samples=[40,80,120,160,200,240,280,320,360,400,800,1600]" in verdict.todo
 
 
@@ -158,10 +156,8 @@ def test_noise_and_start_need_a_falling_line(axis, number):
     falling = only(result, number=number)
     assert falling.verdict == "supported"
     assert falling.low < -0.1 < falling.high
-    assert fit(make.study(result)).pole == pytest.approx(1.2, rel=0.15)
     result = make.phase(lambda tau: (0.06 + 0.1 * tau) ** -2, grid=grid)
     assert only(result, number=number).verdict == "refuted"
-    assert fit(make.study(result)).pole is None
     flat = only(make.phase(lambda tau: 150, grid=grid), number=number)
     assert flat.verdict == "undecided"
     assert {v.experiment for v in judged(make.phase(lambda tau: 150, grid=grid))} == {number}

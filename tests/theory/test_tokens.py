@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from tokenprune.theory.jobs import Removed
-from tokenprune.theory.removal import remove
 from tokenprune.theory.shallow import Tokens
-from tokenprune.theory.tokens import CONFUSION, IRRELEVANT, RELEVANT, draw
+from tokenprune.theory.tokens import CONFUSION, IRRELEVANT, RELEVANT, draw, remove
 
 
 def _draw(samples: int = 2000, **spec: object):

@@ -1,7 +1,7 @@
 """Claims about accuracy under pruning: findings from prune results."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -12,7 +12,7 @@ from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.evidence import RunData
 from tokenprune.claims.study import TrainedStudy
-from tokenprune.runs import PrunePoint, PruneResult
+from tokenprune.runs import PrunePoint
 
 #: A ratio at which the oracle keeps this share of the relevant area removes label-irrelevant tokens only.
 RECALL = 0.99
@@ -144,17 +144,26 @@ def _over_ratios(
     return _Effect(values, what + _over(ratios), ratios, lacking)
 
 
+#: What was measured in a run: by condition, method and its options as JSON.
+_Curves = Mapping[tuple[Condition, str, str], Points]
+
+
 def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_Measured], _Effect]) -> list[Finding]:
     """One for each condition, and each set of options of the first method."""
     runs, found = study.runs, []
-    for condition in _conditions(runs, methods):
-        for options in _variants(runs, condition, methods[0]):
+    curves = {run.result.seed: _curves(run) for run in runs}
+    keys = {key for of_run in curves.values() for key in of_run}
+    conditions = sorted({condition for condition, method, _ in keys if method in methods}, key=str)
+    at_least_one: list[Condition | None] = [*conditions] or [None]
+    for condition in at_least_one:
+        variants = sorted(options for at, method, options in keys if (at, method) == (condition, methods[0]))
+        for options in variants or ["{}"]:
             measured = {}
-            for run in runs:
-                points = [_points(run, condition, each, options if i == 0 else None) for i, each in enumerate(methods)]
+            for seed, of_run in curves.items():
+                points = [_points(of_run, condition, each, None if i else options) for i, each in enumerate(methods)]
                 if all(each is not None for each in points):
-                    measured[run.result.seed] = tuple(each for each in points if each is not None)
-            at = effect(measured) if measured else _Effect({}, "", [], _unmeasured(runs, methods, condition))
+                    measured[seed] = tuple(each for each in points if each is not None)
+            at = effect(measured) if measured else _Effect({}, "", [], _unmeasured(curves.values(), methods, condition))
             again = [run for run in runs if at.lacking or run.result.seed not in measured]
             alike = partial(_prune, methods=methods, condition=condition, keep=at.keep)
             found.append(
@@ -175,56 +184,37 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
     return found
 
 
-def _conditions(runs: tuple[RunData, ...], methods: tuple[str, ...]) -> list[Condition | None]:
-    """Every condition under which one of the methods was measured; None alone where none ever was."""
-    found = {_condition_of(prune) for run in runs for _, prune in run.prunes if prune.method in methods}
-    return sorted(found, key=str) or [None]
+def _curves(run: RunData) -> _Curves:
+    """Points that remove tokens, of all prunes alike; the later folder's where two measured the same."""
+    points: dict[tuple[Condition, str, str], dict[tuple[float, int | None], PrunePoint]] = {}
+    evidence: dict[tuple[Condition, str, str], list[str]] = {}
+    for path, prune in run.prunes:
+        condition = Condition(prune.written_site, prune.finetune_epochs, prune.count)
+        key = condition, prune.method, json.dumps(prune.options, sort_keys=True)
+        removing = [point for point in prune.points if point.realised[-1] < 1]
+        points.setdefault(key, {}).update({(point.keep_ratio, point.seed): point for point in removing})
+        evidence.setdefault(key, []).append(f"{run.folder.name}/prune/{path.name}")
+    found = {}
+    for key, by_draw in points.items():
+        by_ratio: dict[float, list[PrunePoint]] = {}
+        for (ratio, _), point in by_draw.items():
+            by_ratio.setdefault(ratio, []).append(point)
+        found[key] = Points(by_ratio, tuple(evidence[key]))
+    return found
 
 
-def _condition_of(prune: PruneResult) -> Condition:
-    return Condition(prune.written_site, prune.finetune_epochs, prune.count)
+def _points(curves: _Curves, condition: Condition | None, method: str, options: str | None) -> Points | None:
+    """options: None takes the plain method, or whatever variant there is. None where no token was removed."""
+    known = {each: points for (at, name, each), points in curves.items() if (at, name) == (condition, method)}
+    found = known.get(min(known, key=len, default="{}") if options is None else options)
+    return found if found and found.by_ratio else None
 
 
-def _unmeasured(runs: tuple[RunData, ...], methods: tuple[str, ...], condition: Condition | None) -> str:
+def _unmeasured(curves: Iterable[_Curves], methods: tuple[str, ...], condition: Condition | None) -> str:
     """Why no run has points of all the methods."""
-    for run in runs:
-        if {prune.method for _, prune in run.prunes if _condition_of(prune) == condition} >= set(methods):
-            return f"no ratio at which {' and '.join(methods)} were measured removes a token"
+    if any({method for at, method, _ in of_run if at == condition} >= set(methods) for of_run in curves):
+        return f"no ratio at which {' and '.join(methods)} were measured removes a token"
     return f"no run was measured with {'both ' if len(methods) > 1 else ''}{' and '.join(methods)}"
-
-
-def _variants(runs: tuple[RunData, ...], condition: Condition | None, method: str) -> list[str]:
-    """The options that the method was measured with, as JSON."""
-    found = {
-        _json(prune.options)
-        for run in runs
-        for _, prune in run.prunes
-        if prune.method == method and _condition_of(prune) == condition
-    }
-    return sorted(found) or ["{}"]
-
-
-def _points(run: RunData, condition: Condition | None, method: str, options: str | None = None) -> Points | None:
-    """A method's points that remove tokens, of all its prunes; the later folder's where two measured the same.
-
-    options: as JSON; None takes the plain method, or whatever single variant there is.
-    """
-    prunes = [
-        (path, prune) for path, prune in run.prunes if prune.method == method and _condition_of(prune) == condition
-    ]
-    if options is None:
-        known = sorted({_json(prune.options) for _, prune in prunes}, key=len)
-        options = known[0] if known else "{}"
-    points: dict[tuple[float, int | None], PrunePoint] = {}
-    evidence = []
-    for path, prune in prunes:
-        if _json(prune.options) == options:
-            points |= {(point.keep_ratio, point.seed): point for point in prune.points if point.realised[-1] < 1}
-            evidence.append(f"{run.folder.name}/prune/{path.name}")
-    by_ratio: dict[float, list[PrunePoint]] = {}
-    for (ratio, _), point in points.items():
-        by_ratio.setdefault(ratio, []).append(point)
-    return Points(by_ratio, tuple(evidence)) if by_ratio else None
 
 
 def _shared(measured: _Measured) -> list[float]:
@@ -266,7 +256,3 @@ def _over(ratios: Sequence[float]) -> str:
     if len(ratios) == 1:
         return f" at keep ratio {ratios[0]:g}"
     return f", mean over {len(ratios)} keep ratios from {ratios[0]:g} to {ratios[-1]:g}"
-
-
-def _json(options: Mapping[str, object]) -> str:
-    return json.dumps(options, sort_keys=True)

@@ -1,7 +1,7 @@
 """What runs left on disk: what is half written, damaged or a copy is named and not used."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ import yaml
 
 from tokenprune import files
 from tokenprune.claims.images import by_images
+from tokenprune.claims.theory.study import flat
 from tokenprune.errors import TokenpruneError, UsageError, printable, shortened
 from tokenprune.recipe import Recipe, Schedule, kept
 from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs
@@ -167,7 +168,7 @@ def read_keys(path: Path) -> dict[str, Any]:
         if _ANCHOR.search(text):
             raise ValueError("anchors and aliases, which no recipe has")
         tree = yaml.load(text, _Loader)
-        keys = dict(_flat(tree)) if isinstance(tree, dict) else {}
+        keys = flat(tree) if isinstance(tree, dict) else {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or shortened(str(error).splitlines()[0])
         raise TokenpruneError(f"{path}: cannot be read: {reason}") from None
@@ -189,15 +190,7 @@ def read_keys(path: Path) -> dict[str, Any]:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return {key: value for key, value in _flat(Recipe().model_dump(mode="json")) if key.startswith(_SCIENCE)}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return {key: value for key, value in flat(Recipe().model_dump(mode="json")).items() if key.startswith(_SCIENCE)}
 
 
 def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -> list[tuple[Path, PruneResult]]:

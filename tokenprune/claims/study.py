@@ -6,59 +6,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from tokenprune.claims.evidence import RunData
+from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.statistics import wilson
 
 #: How many images, and how long they are trained on: varied together, so that the images seen in all stay the same.
 SAMPLES = ("data.train_size", "train.epochs", "train.warmup_epochs")
 
 
-class Study(Protocol):
-    """Replicates of one setting: runs that differ by their seed alone.
-
-    laboratory: whether they are of the theory laboratory, not trained models. folders: names of the runs. setting: a
-    digest of what they share; family: of the same without the depth. recipe: its name. title: the setting in words;
-    label: in as few words as a table has room for.
-    models: how many were trained. depth: blocks of the model. guesses: why a model's accuracy says nothing; None
-    where it is above chance. place: where it stands among others; those of one place stay in their order. size: images
-    and epochs; zeros in the laboratory.
-    """
-
-    @property
-    def laboratory(self) -> bool: ...
-    @property
-    def folders(self) -> tuple[str, ...]: ...
-    @property
-    def setting(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def recipe(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def models(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def guesses(self) -> str | None: ...
-    @property
-    def place(self) -> tuple[Any, ...]: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-
-    def differences(self, other: Any) -> str:
-        """What is otherwise in `other`, in words."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class TrainedStudy:
-    """Runs of `tokenprune train`, and the curves measured on them."""
+    """Replicates of one setting, runs of `tokenprune train` that differ by their seed alone, and the curves on them.
+
+    folders: names of the runs. setting: a digest of what they share; family: of the same without the depth. recipe: its
+    name. title: the setting in words; label: in as few words as a table has room for. models: how many were trained.
+    depth: blocks of the model. guesses: why a model's accuracy says nothing; None where it is above chance. place:
+    where it stands among others. size: images and epochs.
+    """
 
     laboratory: ClassVar[bool] = False
     runs: tuple[RunData, ...]
@@ -101,7 +67,8 @@ class TrainedStudy:
         model = "unpruned model" if self.method == "none" else f"model with {self.method}"
         return f"the {model} is not above chance: accuracy {correct / images:.3f} of {classes} classes"
 
-    def differences(self, other: "TrainedStudy") -> str:
+    def differences(self, other: Any) -> str:
+        """What is otherwise in `other`, in words."""
         return ", ".join(
             f"{key} {value}" for key, value in other.science.items() if self.science.get(key, value) != value
         )
@@ -148,6 +115,13 @@ class TrainedStudy:
         return {name: {seed: groups[name] for seed, groups in known.items()} for name in names} or None
 
     @property
+    def worst(self) -> dict[int, float]:
+        """Accuracy of each seed's worst group of test images; empty where there are none."""
+        groups = list((self.groups or {}).values())
+        seeds = set.intersection(*map(set, groups)) if groups else set()
+        return {seed: min(by_seed[seed] for by_seed in groups) for seed in sorted(seeds)}
+
+    @property
     def start(self) -> str:
         """scratch, cifar100, noisy 0.2 (of CIFAR-10)."""
         return self.runs[0].result.start or "scratch"
@@ -181,6 +155,9 @@ class TrainedStudy:
         sections = tuple(f"{name}." for name in vary)
         kept = {k: value for k, value in self.science.items() if k not in vary and not k.startswith(sections)}
         return json.dumps(kept, sort_keys=True)
+
+
+Study = TrainedStudy | LaboratoryStudy[Any]
 
 
 @dataclass(frozen=True)

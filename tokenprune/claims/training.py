@@ -91,10 +91,9 @@ def worst_group(group: Group) -> list[Finding]:
         return [finding(group, arms, {}, "", _NO_BASE, missing=[(arms[0], _WITHOUT)])]
     if any(arm.alpha is None or arm.groups is None for arm in arms):
         return [finding(group, (), {}, "", "accuracy by group, or alpha_*, was not recorded")]
-    known = {arm: {seed: min(found.values()) for seed, found in _by_seed(arm).items()} for arm in arms}
     ordered = sorted(arms, key=lambda arm: arm.alpha or 0)
     least, most = ordered[0], ordered[-1]
-    values = difference(known[most], known[least])
+    values = difference(most.worst, least.worst)
     what = f"accuracy of the worst group at alpha_* {most.alpha:.2f} less that at {least.alpha:.2f}"
     return [finding(group, (least, most), values, what)]
 
@@ -142,9 +141,3 @@ def mean_by_seed(effects: Sequence[Mapping[int, float]]) -> dict[int, float]:
 def shared(by_seed: Iterable[Mapping[int, Any]]) -> list[int]:
     """The seeds that all have."""
     return sorted(set.intersection(*map(set, by_seed)))
-
-
-def _by_seed(setting: TrainedStudy) -> dict[int, dict[str, float]]:
-    groups = setting.groups or {}
-    seeds = dict.fromkeys(seed for found in groups.values() for seed in found)
-    return {seed: {name: found[seed] for name, found in groups.items()} for seed in seeds}

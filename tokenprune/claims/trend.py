@@ -59,17 +59,7 @@ def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verd
     points = [(math.log2(v.depth), value) for v in verdicts for value in v.values.values()]
     enough = sum(len(verdict.values) >= REPLICATES for verdict in verdicts) >= _DEPTHS
     fit = slope([x for x, _ in points], [y for _, y in points]) if enough else None
-    claim, family, site, variant = key
-    return Trend(
-        claim,
-        family,
-        site,
-        variant,
-        slope=fit.slope if fit else None,
-        low=fit.low if fit else None,
-        high=fit.high if fit else None,
-        p=fit.p if fit else None,
-        p_adjusted=None,
-        depths=tuple(sorted({verdict.depth for verdict in verdicts})),
-        seeds=min(len(verdict.values) for verdict in verdicts),
-    )
+    depths = tuple(sorted({verdict.depth for verdict in verdicts}))
+    seeds = min(len(verdict.values) for verdict in verdicts)
+    line: tuple[float | None, float | None, float | None, float | None] = fit or (None, None, None, None)
+    return Trend(*key, *line, None, depths, seeds)

@@ -106,11 +106,3 @@ def duration(seconds: float) -> str:
 
 def _p(value: float) -> str:
     return "<0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.995 else "1"
-
-
-def estimate(value: float | None, low: float | None, high: float | None) -> str:
-    """1.28 (1.1 to 1.46)"""
-    scale = max((abs(bound) for bound in (low, high) if bound is not None), default=0.0)
-    shown = [0.0 if each is not None and abs(each) < 1e-9 * scale else each for each in (value, low, high)]
-    first, *bounds = map(plain, shown)
-    return first + (f" ({bounds[0]} to {bounds[1]})" if low is not None and high is not None else "")

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from tokenprune.claims.study import Group, TrainedStudy
 from tokenprune.drawing.numbers import Interval, over_seeds
@@ -12,6 +13,7 @@ from tokenprune.experiments.series import recipe_names
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Shown = TypeVar("Shown")
 _METHODS = ("oracle", "magnitude", "random", "none")
 
 
@@ -53,6 +55,20 @@ def compared(
     return [Compared(*key, tuple(members)) for key, members in sorted(found.items())]
 
 
+def shown(
+    groups: Callable[[Sequence[TrainedStudy]], Iterable[Group]], show: Callable[[Compared], Shown]
+) -> Callable[..., list[Shown]]:
+    """An experiment's tables, one for each family and variant of the groups."""
+    return lambda studies, verdicts: [show(found) for found in compared(studies, groups)]
+
+
+def drawn(
+    groups: Callable[[Sequence[TrainedStudy]], Iterable[Group]], draw: Callable[[Compared], Drawing]
+) -> Callable[..., list[Callable[[], Drawing]]]:
+    """An experiment's figures, one for each family and variant of the groups."""
+    return shown(groups, lambda found: partial(draw, found))
+
+
 def mean(arm: TrainedStudy) -> Interval:
     """Test accuracy over seeds."""
     return over_seeds(list(arm.accuracy.values()))
@@ -60,10 +76,7 @@ def mean(arm: TrainedStudy) -> Interval:
 
 def worst(arm: TrainedStudy) -> Interval | None:
     """Accuracy of each seed's worst group of test images; None where there are no groups."""
-    if not arm.groups:
-        return None
-    seeds = set.intersection(*(set(by_seed) for by_seed in arm.groups.values()))
-    return over_seeds([min(by_seed[seed] for by_seed in arm.groups.values()) for seed in sorted(seeds)])
+    return over_seeds(list(arm.worst.values())) if arm.worst else None
 
 
 def of_group(arm: TrainedStudy, name: str) -> Interval | None:
@@ -83,7 +96,7 @@ def drawing(name: str, found: Compared, figure: "Figure", title: str, caption: s
     size = f", {found.samples[0]:,} training images" if len(found.samples) == 1 else ""
     return Drawing(
         slug(name, found.family, found.variant.removeprefix("site ")),
-        f"{title}: {' + '.join(names)}, {found.groups[0].subject.title}{size}",
+        f"{title}: {names}, {found.groups[0].subject.title}{size}",
         f"{caption} {_conditions(found)}",
         f"{title}. {' '.join(_said(found))}{extra}",
         svg,

@@ -1,7 +1,6 @@
 """I4: where attention goes during training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from tokenprune.claims import Claim, Verdict
@@ -16,20 +15,6 @@ from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.series import recipe_names
 
 
-@dataclass(frozen=True)
-class Attention:
-    """Share of attention on relevant tokens by block and epoch, of the studies of one depth.
-
-    share: what uniform attention would have; None where that is unknown.
-    """
-
-    depth: int
-    epochs: tuple[int, ...]
-    blocks: tuple[tuple[Interval, ...], ...]
-    share: float | None
-    seeds: int
-
-
 def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
     families: dict[str, list[TrainedStudy]] = {}
     for depth in sorted({study.depth for study in studies}):
@@ -39,17 +24,15 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
     return [partial(_attention, family, members) for family, members in sorted(families.items())]
 
 
-def attention(depth: int, studies: Sequence[TrainedStudy]) -> Attention:
-    """Means over the runs of studies of one depth."""
+def _shares(studies: Sequence[TrainedStudy]) -> tuple[list[int], list[list[Interval]]]:
+    """Epochs, and the share of attention on relevant tokens by block and epoch, means over the runs."""
     shares: dict[int, list[tuple[float, ...]]] = {}
-    runs = [run for study in studies for run in study.runs if any(epoch.attention_on_relevant for epoch in run.epochs)]
-    for epoch in (epoch for run in runs for epoch in run.epochs):
+    for epoch in (epoch for study in studies for run in study.runs for epoch in run.epochs):
         if epoch.attention_on_relevant:
             shares.setdefault(epoch.epoch, []).append(epoch.attention_on_relevant)
-    epochs = tuple(sorted(shares))
+    epochs = sorted(shares)
     width = min(len(share) for found in shares.values() for share in found)
-    blocks = (tuple(over_seeds([share[i] for share in shares[epoch]]) for epoch in epochs) for i in range(width))
-    return Attention(depth, epochs, tuple(blocks), runs[0].result.data.relevant_share, len(runs))
+    return epochs, [[over_seeds([share[i] for share in shares[epoch]]) for epoch in epochs] for i in range(width)]
 
 
 def _attention(family: str, studies: Sequence[TrainedStudy]) -> Drawing:
@@ -57,17 +40,17 @@ def _attention(family: str, studies: Sequence[TrainedStudy]) -> Drawing:
     from matplotlib.ticker import MaxNLocator
 
     depths = sorted({study.depth for study in studies})
-    panels = [attention(depth, [study for study in studies if study.depth == depth]) for depth in depths]
-    several = max(len(panel.blocks) for panel in panels) > 1
+    panels = [_shares([study for study in studies if study.depth == depth]) for depth in depths]
+    several = max(len(blocks) for _, blocks in panels) > 1
     places = ((0.0, "first block"), (0.5, "middle"), (1.0, "last"))
     entries = [(plots.sequence(place), "", "-", name) for place, name in places] if several else []
     figure, (axes,) = plots.panels([f"depth {depth}" for depth in depths], entries)
-    for ax, panel in zip(axes, panels, strict=True):
-        for block, shares in enumerate(panel.blocks):
-            look = (plots.sequence(block / max(1, len(panel.blocks) - 1)), "." if len(panel.epochs) < 13 else "", "-")
-            plots.line(ax, panel.epochs, shares, look, spread="band")
-        if panel.share is not None:
-            ax.axhline(100 * panel.share, color=INK, linestyle="--", linewidth=1)
+    for ax, (epochs, blocks) in zip(axes, panels, strict=True):
+        for block, shares in enumerate(blocks):
+            look = (plots.sequence(block / max(1, len(blocks) - 1)), "." if len(epochs) < 13 else "", "-")
+            plots.line(ax, epochs, shares, look, spread="band")
+        if (share := studies[0].runs[0].result.data.relevant_share) is not None:
+            ax.axhline(100 * share, color=INK, linestyle="--", linewidth=1)
         ax.margins(x=0.02)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     low, high = axes[0].get_ylim()
@@ -76,15 +59,16 @@ def _attention(family: str, studies: Sequence[TrainedStudy]) -> Drawing:
     plots.label_outer(axes, "epochs trained", "attention on relevant tokens, %")
     svg, png = render(figure)
     names = recipe_names(run.result for study in studies for run in study.runs)
-    counts = [(panel.depth, panel.seeds) for panel in panels]
+    recorded = [run for study in studies for run in study.runs if any(e.attention_on_relevant for e in run.epochs)]
+    counts = [(depth, sum(run.result.model.depth == depth for run in recorded)) for depth in depths]
     said = " ".join(
-        f"Depth {panel.depth}, last block: {100 * panel.blocks[-1][0].value:.0f} % at epoch {panel.epochs[0]}, "
-        f"{100 * panel.blocks[-1][-1].value:.0f} % at epoch {panel.epochs[-1]}."
-        for panel in panels
+        f"Depth {depth}, last block: {100 * blocks[-1][0].value:.0f} % at epoch {epochs[0]}, "
+        f"{100 * blocks[-1][-1].value:.0f} % at epoch {epochs[-1]}."
+        for depth, (epochs, blocks) in zip(depths, panels, strict=True)
     )
     return Drawing(
         slug("attention", family),
-        f"Attention on relevant tokens over training: {' + '.join(names)}, {studies[0].title}",
+        f"Attention on relevant tokens over training: {names}, {studies[0].title}",
         "Share of class (or received) attention that falls on label-relevant tokens, on test images, a line per block "
         "from the first (dark) to the last (light). Dashed: the share that uniform attention would have. "
         f"{seeds(counts)} Bands are 95 % t intervals of the mean where there are two or more.",

@@ -60,7 +60,6 @@ def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         plots.level(ax, panel.unpruned, spread=False)
         plots.mark_alpha(ax, panel.relevant_share)
     plots.label_outer(axes, "patch tokens kept, %", "test accuracy, %")
-    _accuracy_limits(axes, curves.panels)
     plots.percent_kept(axes)
     known = any(panel.relevant_share is not None for panel in curves.panels)
     extra = " The thin vertical mark α* is the label-relevant share of the image." if known else ""
@@ -94,7 +93,6 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         ax.margins(x=0.08)
         if i % len(axes) % plots.in_row(len(axes)) == 0:
             ax.set_ylabel("test accuracy, %")
-    _accuracy_limits(every, curves.panels)
     return _drawing(
         slug("compute", suffix),
         curves,
@@ -277,14 +275,3 @@ def _lines(
 def _star(ax: "Axes", x: float | None, accuracy: float) -> None:
     if x is not None:
         ax.plot([x], [100 * accuracy], marker="*", markersize=10, color=INK, markeredgecolor=PAPER, zorder=4)
-
-
-def _accuracy_limits(axes: Sequence["Axes"], panels: Sequence[Panel]) -> None:
-    """Enough for every curve and every interval around it."""
-    values = [panel.unpruned.value for panel in panels]
-    for mark in (mark for panel in panels for line in panel.lines for mark in line.marks):
-        values += [each for each in (mark.accuracy.value, mark.accuracy.low, mark.accuracy.high) if each is not None]
-    low, high = 100 * min(values), 100 * max(values)
-    room = max(1.0, 0.08 * (high - low))
-    for ax in axes:
-        ax.set_ylim(max(-1.0, low - room), min(101.0, high + room))

@@ -3,28 +3,20 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from tokenprune.claims import Claim, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.published import PAPER, Published
 from tokenprune.claims.samples import Needed, fewer_samples, images_needed, over_samples
 from tokenprune.claims.study import Group, TrainedStudy
 from tokenprune.drawing import plots
 from tokenprune.drawing.style import Drawing
 from tokenprune.drawing.table import Column, Table
-from tokenprune.experiments.arms import Compared, compared, drawing, mean
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.arms import Compared, drawing, drawn, mean, shown
+from tokenprune.experiments.experiment import Experiment
 
 _MARKERS = "osD^vPX"
 _NEEDED = (
     " Triangles: N needed for {}; one at the edge of the N measured is clipped there, and the N needed lies beyond."
 )
-
-
-def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [lambda found=found: _samples(found) for found in compared(studies, over_samples)]  # type: ignore[misc]
-
-
-def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:
-    return [_table(found) for found in compared(studies, over_samples)]
 
 
 def _samples(found: Compared) -> Drawing:
@@ -132,6 +124,6 @@ EXPERIMENT = Experiment(
             published=(Published("N >= Omega(alpha_*^-2)", "slides"),),
         ),
     ),
-    _figures,
-    _tables,
+    drawn(over_samples, _samples),
+    shown(over_samples, _table),
 )

@@ -74,9 +74,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class MethodCurve:
-    """A method's marks at one depth, from the highest ratio down."""
+    """A method's marks at a depth, from the highest ratio down."""
 
-    depth: int
     name: str
     method: str
     marks: tuple[Mark, ...]
@@ -92,7 +91,6 @@ class Panel:
     unpruned_flops: float
     unpruned_images_per_second: float | None
     relevant_share: float | None  # alpha_*
-    runs: tuple[str, ...]
     seeds: int
 
 
@@ -101,14 +99,10 @@ class Curves:
     """One figure's worth of curves, a panel per depth."""
 
     conditions: Conditions
-    names: tuple[str, ...]  # of the recipes
+    title: str  # names of the recipes
     panels: tuple[Panel, ...]
     notes: tuple[str, ...]  # what a reader must know of the data
     untimed: tuple[str, ...]  # why images/s are missing
-
-    @property
-    def title(self) -> str:
-        return " + ".join(self.names)
 
     @property
     def lines(self) -> list[str]:
@@ -139,9 +133,9 @@ def by_method(name: str) -> tuple[int, str]:
     return (first.index(method) if method in first else len(first)), name
 
 
-def recipe_names(runs: Iterable[TrainResult]) -> tuple[str, ...]:
+def recipe_names(runs: Iterable[TrainResult]) -> str:
     """Names of the runs' recipes, from the shallowest model's up."""
-    return tuple(dict.fromkeys(name for _, name in sorted({(run.model.depth, run.name) for run in runs})))
+    return " + ".join(dict.fromkeys(name for _, name in sorted({(run.model.depth, run.name) for run in runs})))
 
 
 def curves(found: Iterable[Measured]) -> list[Curves]:
@@ -165,7 +159,11 @@ def _curves(conditions: Conditions, measured: list[Measured]) -> Curves:
 
 def _panel(depth: int, measured: list[Measured]) -> Panel:
     lines = [
-        MethodCurve(depth, name, found[0].prune.method, marks(_by_run(found), found[0].prune.count))
+        MethodCurve(
+            name,
+            found[0].prune.method,
+            marks([[m.point for m in each] for each in _by(found, lambda m: m.folder).values()], found[0].prune.count),
+        )
         for name, found in sorted(_by(measured, lambda m: m.line).items(), key=lambda item: by_method(item[0]))
     ]
     baselines = {m.folder: m.prune for m in measured}
@@ -180,13 +178,8 @@ def _panel(depth: int, measured: list[Measured]) -> Panel:
         measured[0].run.model.flops,
         fmean(speeds) if speeds else None,
         _mean(m.run.data.relevant_share for m in measured),
-        tuple(sorted(baselines)),
         len(baselines),
     )
-
-
-def _by_run(measured: list[Measured]) -> list[list[PrunePoint]]:
-    return [[m.point for m in found] for found in _by(measured, lambda m: m.folder).values()]
 
 
 def marks(runs: Sequence[Sequence[PrunePoint]], count: int) -> tuple[Mark, ...]:
@@ -199,10 +192,7 @@ def marks(runs: Sequence[Sequence[PrunePoint]], count: int) -> tuple[Mark, ...]:
 def _mark(ratio: float, runs: Sequence[Sequence[PrunePoint]], count: int) -> Mark:
     points = [point for run in runs for point in run]
     accuracy_bounds = difference_bounds = None
-    if len(points) == 1:
-        accuracy_bounds = points[0].low, points[0].high
-        difference_bounds = points[0].difference_low, points[0].difference_high
-    elif len(runs) == 1:  # several draws of one model: as wide as for one of them, since they share model and images
+    if len(runs) == 1:  # several draws of one model: as wide as for one of them, since they share model and images
         accuracy_bounds = wilson(round(fmean(p.correct for p in points)), count)
         difference_bounds = paired_interval(
             round(fmean(p.lost for p in points)), round(fmean(p.gained for p in points)), count

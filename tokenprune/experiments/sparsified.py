@@ -1,27 +1,17 @@
 """I2 and I7: models trained and tested with fewer tokens, of clean images and of images with noise tokens."""
 
-from collections.abc import Sequence
 from functools import partial
 
-from tokenprune.claims import Claim, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.published import PAPER
-from tokenprune.claims.study import TrainedStudy
 from tokenprune.claims.training import against_none, clean, grouped, groups_of, magnitude_against_random, noisy
 from tokenprune.drawing import plots
 from tokenprune.drawing.style import INK, Drawing, looks
-from tokenprune.experiments.arms import Compared, by_keep, compared, drawing, mean
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.arms import Compared, by_keep, drawing, drawn, mean
+from tokenprune.experiments.experiment import Experiment
 
 _COROLLARY = f"{PAPER}, corollary: dropping label-irrelevant or very noisy tokens raises alpha_* and helps"
 _NEAREST = "at the trained keep ratio nearest alpha_* of all tokens, trained and tested, less accuracy without a pruner"
-
-
-def _sparsified(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [partial(_ratios, "sparsified", found) for found in compared(studies, groups_of(clean))]
-
-
-def _noise(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [partial(_ratios, "noise", found) for found in compared(studies, groups_of(noisy))]
 
 
 def _ratios(name: str, found: Compared) -> Drawing:
@@ -87,7 +77,7 @@ EXPERIMENT = Experiment(
             find=grouped(magnitude_against_random, clean),
         ),
     ),
-    _sparsified,
+    drawn(groups_of(clean), partial(_ratios, "sparsified")),
 )
 
 NOISE = Experiment(
@@ -116,5 +106,5 @@ NOISE = Experiment(
             find=grouped(lambda group: against_none(group, "magnitude"), noisy),
         ),
     ),
-    _noise,
+    drawn(groups_of(noisy), partial(_ratios, "noise")),
 )

@@ -1,30 +1,19 @@
 """I5: images whose background goes with the class in training, and not in test."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from tokenprune.claims import Claim, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.published import PAPER, SPURIOUS, Published
-from tokenprune.claims.study import TrainedStudy
 from tokenprune.claims.training import grouped, groups_of, spurious, worst_group
 from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import bounds, percent
 from tokenprune.drawing.style import INK, MUTED, ORANGE, RED, Drawing, looks
 from tokenprune.drawing.table import Column, Table
-from tokenprune.experiments.arms import Compared, by_keep, compared, drawing, mean, of_group, worst
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.arms import Compared, by_keep, drawing, drawn, mean, of_group, shown, worst
+from tokenprune.experiments.experiment import Experiment
 
 _CURVES = (SPURIOUS["cifar100"], SPURIOUS["cifar10"])
 _DASHES = ((0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), (0, (6, 1, 1, 1, 1, 1)))
-
-
-def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [partial(_spurious, found) for found in compared(studies, groups_of(spurious))]
-
-
-def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:
-    return [_table(found) for found in compared(studies, groups_of(spurious))]
 
 
 def _spurious(found: Compared) -> Drawing:
@@ -133,6 +122,6 @@ EXPERIMENT = Experiment(
             ),
         ),
     ),
-    _figures,
-    _tables,
+    drawn(groups_of(spurious), _spurious),
+    shown(groups_of(spurious), _table),
 )

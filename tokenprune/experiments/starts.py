@@ -1,31 +1,21 @@
 """I6: the weights that training starts from."""
 
-from collections.abc import Sequence
-from functools import partial
-
 import numpy as np
 
-from tokenprune.claims import Claim, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.published import PAPER, SPURIOUS, Published
 from tokenprune.claims.starts import by_start, from_cifar100, least_against_most_noise
-from tokenprune.claims.study import TrainedStudy
 from tokenprune.drawing import plots
 from tokenprune.drawing.style import BLUE, MUTED, Drawing
-from tokenprune.experiments.arms import Compared, compared, drawing, mean
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.arms import Compared, drawing, drawn, mean
+from tokenprune.experiments.experiment import Experiment
 
 _CURVES = (SPURIOUS["cifar100"], SPURIOUS["cifar10"])
-
-
-def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [partial(_starts, found) for found in compared(studies, by_start)]
 
 
 def _starts(found: Compared) -> Drawing:
     """Accuracy by the weights that training starts from, every seed a point."""
     starts = sorted({arm.start for arm in found.arms}, key=_order)
-    known = [100 * value for arm in found.arms for value in _span(arm)]
-    room = 0.05 * (max(known) - min(known)) + 0.3
     figure, (axes,) = plots.panels(found.titles, height=0.5 + 0.3 * len(starts))
     for ax, group in zip(axes, found.groups, strict=True):
         for arm in group.settings:
@@ -39,7 +29,9 @@ def _starts(found: Compared) -> Drawing:
                 ax.hlines(y, 100 * value.low, 100 * value.high, color=BLUE, linewidth=1.4, zorder=2.8)
         ax.set_yticks(range(len(starts)), starts)
         ax.set_ylim(len(starts) - 0.4, -0.6)
-        ax.set_xlim(min(known) - room, max(known) + room)
+    low, high = min(ax.get_xlim()[0] for ax in axes), max(ax.get_xlim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_xlim(low, high)
     plots.label_outer(axes, "test accuracy, %", "")
     return drawing(
         "starts",
@@ -48,12 +40,6 @@ def _starts(found: Compared) -> Drawing:
         "Accuracy by the start of training",
         "Test accuracy by the weights that training starts from: diamonds are means, small points single seeds.",
     )
-
-
-def _span(arm: TrainedStudy) -> list[float]:
-    """Everything that is drawn of it."""
-    value = mean(arm)
-    return [*arm.accuracy.values(), *(bound for bound in (value.low, value.high) if bound is not None)]
 
 
 def _order(start: str) -> tuple[int, str]:
@@ -95,5 +81,5 @@ EXPERIMENT = Experiment(
             published=(Published("Theorem 1: larger sigma, delta need more samples", "recalled"),),
         ),
     ),
-    _figures,
+    drawn(by_start, _starts),
 )

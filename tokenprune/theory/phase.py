@@ -107,17 +107,9 @@ class PhaseResult(TheoryResult):
     loss: Annotated[tuple[tuple[Numbers, ...], ...], Dims(("values", "samples", "trials"))]  # test hinge loss
     error: Annotated[tuple[tuple[Numbers, ...], ...], Dims(("values", "samples", "trials"), most=1)]  # test error
 
-    def successes(self) -> list[list[int]]:
-        """By value, N."""
-        return [[sum(x is not None and x < self.success for x in cell) for cell in column] for column in self.loss]
-
-    def diverged(self) -> list[list[int]]:
-        """By value, N."""
-        return [[sum(x is None for x in cell) for cell in column] for column in self.loss]
-
     @property
     def lost(self) -> int:
-        return sum(map(sum, self.diverged()))
+        return sum(loss is None for column in self.loss for cell in column for loss in cell)
 
 
 def plan(recipe: PhaseRecipe, most: int) -> ChunkPlan:

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from tokenprune.theory.jobs import BLOCK, ModelJob, neurons
 from tokenprune.theory.network import PatchCNN, ShallowViT
-from tokenprune.theory.removal import remove
 from tokenprune.theory.shallow import Descent
-from tokenprune.theory.tokens import RELEVANT, Samples, draw
+from tokenprune.theory.tokens import RELEVANT, Samples, draw, remove
 
 _STREAM = 0x7E0
 _TRAIN, _TEST, _START, _ORDER = range(4)

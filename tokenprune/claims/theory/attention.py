@@ -7,11 +7,10 @@ interval of such values means nothing.
 Shapes: t trials, i iterations.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,49 +20,26 @@ from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.theory.decay import DISTINGUISHABLE, Decay, decays, limits
 from tokenprune.claims.theory.study import Array, LaboratoryStudy, once
 from tokenprune.claims.theory.trials import AttentionStudy
-from tokenprune.statistics import mean_interval
 
 #: A fit whose residual (root mean square) exceeds this share of the rise it describes is no description of it.
 RESIDUAL = 0.01
 DRAWS = 200
-_UNMEASURED = "the second half of the curve has fewer than three measurements"
-
-
-class Limit(NamedTuple):
-    """The limit that the theorem's own 1 / t leads to on the second half of the curve, mean over trials.
-
-    value: None where 1 / t does not describe the curve; low, high: 95 % t interval. residual: root mean square of the
-    mean curve. by_root, by_square: the same with t^-1/2 and t^-2, because a limit is known no better than the power
-    that leads to it. c: C of 1 - eta^C; None where `lacking` says why.
-    """
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    residual: float | None = None
-    by_root: float | None = None
-    by_square: float | None = None
-    c: float | None = None
-    lacking: str | None = None
-
-
-_NO_LIMIT = Limit()
 
 
 @dataclass(frozen=True)
 class Approach:
     """How mean attention approaches its limit as t^-power.
 
-    start: iteration of the steepest step, where the fit begins. best: the fit, and `later` that of the second half;
-    None where attention did not rise or was measured too seldom. residual_share: of the rise. powers: of bootstrap
-    draws, none where the residual is too large. power: None where it is not identified, and `lacking` says why.
+    limit: that which the theorem's own 1 / t leads to on the second half of the curve, mean over trials; None where
+    1 / t does not describe the curve.
+    start: iteration of the steepest step, where the fit begins. best: the fit; None where attention did not rise or was
+    measured too seldom. powers: of bootstrap draws, none where the residual is too large. power: None where it is not
+    identified, and `lacking` says why.
     """
 
-    limit: Limit = _NO_LIMIT
+    limit: Estimate | None = None
     start: int | None = None
     best: Decay | None = None
-    later: Decay | None = None
-    residual_share: float | None = None
     power: float | None = None
     lacking: str | None = None
     powers: Float[Array, " d"] = field(default_factory=lambda: np.empty(0), repr=False)
@@ -87,16 +63,11 @@ def approach(study: AttentionStudy) -> Approach:
     fits = decays(t, tail.mean(0)[None])
     if not fits:
         return found(lacking="attention did not rise, or was measured too seldom")
-    half, best = len(t) // 2, fits[0]
-    later = next(iter(decays(t[half:], tail.mean(0)[None, half:])), None)
-    rise = float(tail[:, -1].mean() - tail[:, 0].mean())
-    share = best.residual / rise
-    found = partial(found, best, later, share)
+    best, rise = fits[0], float(tail[:, -1].mean() - tail[:, 0].mean())
+    found = partial(found, best)
     if best.residual > RESIDUAL * rise:
-        said = f"the best fit leaves a residual of {best.residual:.2g}, {share:.1%} of the rise that it describes"
-        if later:
-            said += f"; its power is {best.power:.2g} from iteration {t[0]} on, {later.power:.2g} from {t[half]} on"
-        return found(lacking=f"p is not identified: {said}")
+        said = f"a residual of {best.residual:.2g}, {best.residual / rise:.1%} of the rise that it describes"
+        return found(lacking=f"p is not identified: the best fit leaves {said}")
     picks = np.random.default_rng(0).integers(0, len(tail), (DRAWS, len(tail)))
     powers = np.array([fit.power for fit in decays(t, tail[picks].mean(1))])
     low, high = np.quantile(powers, (0.025, 0.975))
@@ -131,7 +102,7 @@ def _rate(study: AttentionStudy) -> Finding:
         longer = {"curve.iterations": 4 * study.first.recipe["curve"]["iterations"]}
         shows = "a longer curve, which shows more of the approach"
         todo, beside = f"More trials would not help: {shows}:\n{study.command(longer)}", ["p not identified"]
-    if found.best is not None and found.limit.value is not None:
+    if found.best is not None and found.limit is not None:
         beside.append(f"limit by 1/t {found.limit.value:.3f}")
     return Finding(
         subject=study,
@@ -148,23 +119,14 @@ def _rate(study: AttentionStudy) -> Finding:
     )
 
 
-def _limit(study: AttentionStudy, curves: Float[Array, "t i"]) -> Limit:
-    half, eta = curves.shape[1] // 2, study.first.step_size
+def _limit(study: AttentionStudy, curves: Float[Array, "t i"]) -> Estimate | None:
+    half = curves.shape[1] // 2
     t, later = np.asarray(study.first.iterations[half:], float), curves[:, half:]
     if len(t) < 3 or t[0] <= 0:
-        return Limit(lacking=_UNMEASURED)
-    by_time, residual = limits(1 / t, later)
-    by_root, by_square = (float(limits(t**power, later)[0].mean()) for power in (-0.5, -2.0))
-    found = partial(Limit, residual=residual, by_root=by_root, by_square=by_square)
-    if residual > RESIDUAL * abs(curves[:, -1].mean() - curves[:, 0].mean()):
-        return found(lacking=f"1 / t leaves a residual of {residual:.2g} on the second half of the curve")
-    value, low, high = mean_interval(by_time.tolist())
-    found = partial(found, value, low, high)
-    if eta >= 1:
-        return found(lacking=f"1 - eta^C is no share of attention where eta is {eta:g}: it must be below 1")
-    if not 0 < value < 1:
-        return found(lacking="the limit is not between 0 and 1")
-    return found(c=math.log(1 - value) / math.log(eta))
+        return None
+    found, residual = limits(1 / t, later)
+    described = residual <= RESIDUAL * abs(curves[:, -1].mean() - curves[:, 0].mean())
+    return Estimate.of_trials(found.tolist()) if described else None
 
 
 def _slower(study: AttentionStudy) -> str:

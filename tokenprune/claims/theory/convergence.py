@@ -25,29 +25,19 @@ TRIALS = 6
 
 
 @dataclass(frozen=True)
-class Exponent:
-    """Exponent of 1 / alpha_* or 1 / eta in the number of iterations; None where the cells do not determine it.
-
-    to_no_error: the same for the iterations until no test sample is misjudged.
-    """
-
-    estimate: Estimate | None
-    to_no_error: float | None
-
-
-@dataclass(frozen=True)
 class TimeFit:
     """T ~ alpha_*^-h eta^-k, T being the median over trials of the iterations needed.
 
     A median can be given as long as fewer than half of the trials were given up; other cells (nan) are left out.
     plane: intercept, h and k of log T by least squares; nan where fewer than two alpha_* are known.
+    alpha, eta: h and k; None where the cells do not determine it.
     """
 
     median: Float[Array, "e v"]
     given_up: Int[Array, "e v"]
     plane: tuple[float, float, float]
-    alpha: Exponent
-    eta: Exponent
+    alpha: Estimate | None
+    eta: Estimate | None
 
     def fitted(self, step_size: float, alpha: Float[Array, " n"]) -> Float[Array, " n"]:
         """T on the plane."""
@@ -75,17 +65,16 @@ def analyse(study: TimeStudy) -> TimeFit:
     medians = np.median(cells, axis=-1)
     picks = np.random.default_rng(0).integers(0, cells.shape[1], (DRAWS, *cells.shape))
     draws = np.median(np.take_along_axis(cells[None], picks, axis=2), axis=-1)
-    strict = np.median(study.iterations("iterations_to_no_error").reshape(cells.shape), axis=-1)
     plane = _least_squares(design, medians[None])[0]
-    exponents = []
+    exponents: list[Estimate | None] = []
     for which in (1, 2):
-        found, to_no_error = (_coefficient(design, each[None], which) for each in (medians, strict))
+        found = _coefficient(design, medians[None], which)
         estimate = None
         if len(found) and study.trials >= TRIALS:
             estimate = Estimate.of_draws(float(found[0]), _coefficient(design, draws, which), study.trials)
         elif len(found):
             estimate = Estimate(float(found[0]), None, None, study.trials, lambda bound: None)
-        exponents.append(Exponent(estimate, float(to_no_error[0]) if len(to_no_error) else None))
+        exponents.append(estimate)
     known = np.isfinite(medians)
     if len(set(alpha.ravel()[known])) < 2:
         plane = np.full(3, np.nan)
@@ -101,7 +90,7 @@ def _finding(study: TimeStudy, variant: str | None) -> Finding:
     found, diverged = analyse(study), study.diverged
     name, symbol, exponent = ("alpha_*", "h", found.alpha) if variant is None else ("eta", "k", found.eta)
     lacking, todo = None, _todo(study, found)
-    if exponent.estimate is None:
+    if exponent is None:
         lacking = f"fewer than {PLACES} {name} have cells in which most trials reached zero loss"
     elif study.trials < TRIALS:
         lacking = f"the median of {study.trials} trials has no bootstrap interval, it takes {TRIALS}"
@@ -109,7 +98,7 @@ def _finding(study: TimeStudy, variant: str | None) -> Finding:
     return Finding(
         subject=study,
         what=f"exponent {symbol} of T ~ {name}^-{symbol}",
-        estimate=exponent.estimate,
+        estimate=exponent,
         lacking=lacking,
         n=study.trials,
         more=partial(study.further, study.trials),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tokenprune.claims.claim import Finding
-from tokenprune.claims.theory.ratio import SampleRatio, finding, ratio
+from tokenprune.claims.theory.n50 import SampleRatio, finding, ratio
 from tokenprune.claims.theory.study import LaboratoryStudy, once
 from tokenprune.claims.theory.trials import SparsifyStudy
 from tokenprune.complexity import ColumnFit, columns

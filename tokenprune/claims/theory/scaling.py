@@ -12,7 +12,7 @@ from jaxtyping import Int
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.published import PHASE_VIT
-from tokenprune.claims.theory.grid import wider
+from tokenprune.claims.theory.n50 import wider
 from tokenprune.claims.theory.study import Array, LaboratoryStudy, once
 from tokenprune.claims.theory.trials import PhaseStudy
 from tokenprune.complexity import ColumnFit, LackOfFit, Line, Power, columns, lack_of_fit, line, power_law
@@ -30,15 +30,13 @@ class ScalingFit:
     """How N50 depends on the axis of a phase diagram.
 
     law: joint fit of all cells, over alpha_* a power of 1 / alpha_*, else a line of N50^-1/2. columns: N50 of each.
-    lack_of_fit: of the law against the columns. pole: alpha_*, tau or sigma from which on no number of samples
-    suffices by the theorem's full form, as N ~ (alpha_* - pole)^-2; None where samples do not grow towards it.
+    lack_of_fit: of the law against the columns.
     lapse: the power law where success need not reach 1; up_to: exponent by the largest N used; both of alpha_* alone.
     """
 
     law: Power | Line
     columns: ColumnFit
     lack_of_fit: LackOfFit | None
-    pole: float | None
     lapse: Lapsing | None = None
     up_to: Mapping[int, float | None] = field(default_factory=dict)
 
@@ -68,10 +66,8 @@ def fit_table(
     free = columns(values, samples, successes, trials)
     if axis != "alpha":
         law = line(values, samples, successes, trials, seed=seed)
-        pole = law.zero if law.estimate is not None and law.estimate < 0 else None
-        return ScalingFit(law, free, lack_of_fit(law, free), pole)
+        return ScalingFit(law, free, lack_of_fit(law, free))
     x = [value**0.5 for value in values]
-    full = line([value**-0.5 for value in values], samples, successes, trials, draws=1)
     power = power_law(x, samples, successes, trials, seed=seed)
     smaller = {}
     for part in _PARTS:
@@ -79,14 +75,7 @@ def fit_table(
         if len(rows) > 1:
             fewer = [samples[row] for row in rows]
             smaller[fewer[-1]] = power_law(x, fewer, successes[:, rows], trials, draws=1).estimate
-    return ScalingFit(
-        power,
-        free,
-        lack_of_fit(power, free),
-        pole=full.zero if full.estimate is not None and full.estimate > 0 else None,
-        lapse=lapsing(x, samples, successes, trials),
-        up_to=smaller,
-    )
+    return ScalingFit(power, free, lack_of_fit(power, free), lapsing(x, samples, successes, trials), smaller)
 
 
 def scaling(studies: Sequence[LaboratoryStudy[Any]], axis: str) -> list[Finding]:
@@ -187,6 +176,5 @@ def _network(study: PhaseStudy) -> str:
 def _wider(study: PhaseStudy) -> str | None:
     """The grid that would give every column an N50."""
     first = study.first
-    names = [f"at {_NAMES[first.axis]} = {value:g}" for value in first.values]
     models = study.trials * len(first.samples)
-    return wider(study, "grid.samples", fit(study).columns, names, study.diverged.sum(1), models)
+    return wider(study, "grid.samples", fit(study).columns, study.diverged.sum(1), models)

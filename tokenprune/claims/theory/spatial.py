@@ -8,7 +8,7 @@ import numpy as np
 
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
-from tokenprune.claims.theory.ratio import SampleRatio, finding, ratio
+from tokenprune.claims.theory.n50 import SampleRatio, finding, ratio
 from tokenprune.claims.theory.study import LaboratoryStudy, once
 from tokenprune.claims.theory.trials import SpatialStudy
 from tokenprune.theory.spatial import ARMS

@@ -3,12 +3,11 @@
 import json
 import math
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, reduce, wraps
+from functools import cache, lru_cache, reduce
 from operator import getitem
 from typing import Any, ClassVar, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,8 +19,6 @@ from tokenprune.theory.result import TheoryResult
 
 Array = np.ndarray
 Result = TypeVar("Result", bound=TheoryResult)
-Subject = TypeVar("Subject", bound="LaboratoryStudy[Any]")
-Analysis = TypeVar("Analysis")
 
 _WORDS = {
     "data.count": "L = {}",
@@ -48,6 +45,8 @@ _ALWAYS = ("data.count", "model.neurons", "train.batch_size", "train.step_size")
 #: Of longer lists only the ends are shown.
 _LONG = 4
 
+#: Computes an analysis once per study: its claim, figures and tables ask for the same.
+once = lru_cache(maxsize=500)
 
 DEFAULT = "default setting"
 
@@ -60,6 +59,7 @@ _JUDGED = ("success", "test_samples")
 class LaboratoryStudy(Generic[Result]):
     """Results of one experiment that differ only by seed, and the names of the folders they were read from.
 
+    It has what a `TrainedStudy` has; here family and setting are one.
     The classes for each experiment (`tokenprune.claims.theory.trials`) hold the trials of all seeds as arrays.
     """
 
@@ -135,7 +135,7 @@ class LaboratoryStudy(Generic[Result]):
     def default(self) -> bool:
         return self.label == DEFAULT
 
-    def differences(self, other: "LaboratoryStudy[Any]") -> str:
+    def differences(self, other: Any) -> str:
         """Keys with other values in `other`, in words; except the number of trials."""
         here, there = flat(self.first.recipe), flat(other.first.recipe)
         return ", ".join(
@@ -160,19 +160,6 @@ class LaboratoryStudy(Generic[Result]):
         said = f"About {wanted - have} more trials at this spread, that is {counted(more, 'more seed')}:"
         rest = [f"# and {more - len(fresh)} more like these"] if more > len(fresh) else []
         return [said, *(self.command(seed=seed) for seed in fresh), *rest]
-
-
-def once(analysis: Callable[[Subject], Analysis]) -> Callable[[Subject], Analysis]:
-    """Computes an analysis once per study: its claim, figures and tables ask for the same."""
-    known: WeakKeyDictionary[Subject, Analysis] = WeakKeyDictionary()
-
-    @wraps(analysis)
-    def found(study: Subject) -> Analysis:
-        if study not in known:
-            known[study] = analysis(study)
-        return known[study]
-
-    return found
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -218,11 +205,6 @@ def label(recipe: dict[str, Any]) -> str:
     standard = defaults(recipe["experiment"])
     words = [_words(key, value, standard[key]) for key, value in _differences(recipe).items()]
     return ", ".join(words) or DEFAULT
-
-
-def speed_only(recipe: dict[str, Any]) -> bool:
-    """Whether at most the batch and the step size differ from the default recipe."""
-    return set(_differences(recipe)) <= {"train.batch_size", "train.step_size"}
 
 
 def rank(recipe: dict[str, Any]) -> tuple[int, list[int]]:

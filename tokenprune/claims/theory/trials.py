@@ -82,9 +82,9 @@ class SparsifyStudy(LaboratoryStudy[SparsifyResult]):
 class TimeStudy(LaboratoryStudy[TimeResult]):
     """Iterations until the test loss counts as zero."""
 
-    def iterations(self, table: str = "iterations") -> Float[Array, "e v t"]:
-        """At least 1, infinite where given up. table: iterations, or iterations_to_no_error."""
-        known = self.pooled(table)
+    def iterations(self) -> Float[Array, "e v t"]:
+        """At least 1, infinite where given up."""
+        known = self.pooled("iterations")
         return np.where(np.isnan(known), np.inf, np.maximum(known, 1))
 
     @property

@@ -1,18 +1,16 @@
 """T4: attention over training."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-from tokenprune.claims import Claim, LaboratoryStudy, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.published import ATTENTION, PAPER
 from tokenprune.claims.theory.attention import approach, concentration
 from tokenprune.claims.theory.trials import AttentionStudy
-from tokenprune.drawing import sheets
+from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import over_trials, plain
 from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, Drawing
 from tokenprune.drawing.table import Column, Table, thinned
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import series
 from tokenprune.experiments.theory.columns import columns, interval
 from tokenprune.experiments.theory.series import names
@@ -22,44 +20,29 @@ _ROWS = 25
 _NORMS = (("query", "W_Q", ORANGE), ("key", "W_K", GREEN))
 
 
-def _figures(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Figure]:
-    found = series.default_first(studies, AttentionStudy)
-    return [partial(_figure, found)] if found else []
-
-
-def _tables(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Table]:
-    found = series.of(studies, AttentionStudy)
-    return [*([_table(found)] if found else []), *map(_norms, found)]
-
-
 def _figure(studies: Sequence[AttentionStudy]) -> Drawing:
     """Attention on label-relevant tokens beside the published curve, and norms along patterns."""
-    figure, (ax, side), _ = sheets.sheet([1.25, 1], height=3.0)
-    study, first, limit = studies[0], studies[0].first, approach(studies[0]).limit.value
+    study, first, limit = studies[0], studies[0].first, approach(studies[0]).limit
+    entries = [
+        (BLUE, "", "-", names(studies)[0]),
+        *([(MUTED, "", "-", "other settings")] if len(studies) > 1 else []),
+        (INK, "o", "--", "published, read off slides"),
+        *([(BLUE, "", ":", "limit by 1/t")] if limit is not None else []),
+        *((color, "", "-", f"|{name} μ_j| discriminative") for _, name, color in _NORMS),
+        (MUTED, "", "--", "other patterns"),
+    ]
+    titles = ["attention on label-relevant tokens", "norm along a pattern"]
+    figure, ((ax, side),) = plots.panels(titles, entries, height=3.0, share=False)
     for index, each in enumerate(studies):
         thin, x = index > 0, each.first.iterations
-        sheets.draw_curve(ax, x, each.curve("attention"), MUTED if thin else BLUE, thin=thin)
+        series.draw(ax, x, each.curve("attention"), (MUTED if thin else BLUE, "", "-"), thin=thin)
         for name, _, color in _NORMS:
-            for field, dash in ((f"{name}_norm", "-"), (f"{name}_norm_other", (0, (4, 1.5)))):
-                sheets.draw_curve(side, x, each.curve(field), color, linestyle=dash, thin=thin)
+            series.draw(side, x, each.curve(f"{name}_norm"), (color, "", "-"), thin=thin)
+            series.draw(side, x, each.curve(f"{name}_norm_other"), (color, "", "--"), thin=thin)
     ax.plot(ATTENTION.x, ATTENTION.y, color=INK, linestyle="--", marker="o", markersize=3.5, linewidth=1.2)
     if limit is not None:
-        ax.axhline(limit, color=BLUE, linestyle=":", linewidth=1, zorder=1)
-    ax.set_ylabel("attention on label-relevant tokens")
-    side.set_ylabel("norm along a pattern")
-    for panel in (ax, side):
-        panel.set(xlabel="iterations", xmargin=0.02)
-    sheets.legend(
-        figure,
-        [
-            (sheets.handle(BLUE), names(studies)[0]),
-            *([(sheets.handle(MUTED, linewidth=0.8), "other settings")] if len(studies) > 1 else []),
-            (sheets.handle(INK, "o", "--"), "published, read off slides"),
-            *([(sheets.handle(BLUE, "", ":"), "limit by 1/t")] if limit is not None else []),
-            *((sheets.handle(color), f"|{name} μ_j| discriminative") for _, name, color in _NORMS),
-            (sheets.handle(MUTED, "", (0, (4, 1.5))), "other patterns"),
-        ],
-    )
+        ax.axhline(limit.value, color=BLUE, linestyle=":", linewidth=1, zorder=1)
+    plots.label_outer([ax, side], "iterations", "")
     caption = (
         "Left: attention summed over label-relevant tokens, mean over queries and test samples; the published curve "
         "was read off the authors' slides. Right: norms of W_Q μ_j and W_K μ_j, mean over the two discriminative "
@@ -71,30 +54,17 @@ def _figure(studies: Sequence[AttentionStudy]) -> Drawing:
         + (" Thin: other settings." if len(studies) > 1 else "")
     )
     alt = "Attention on label-relevant tokens " + series.ends(first.iterations, study.curve("attention"), "iteration")
-    return sheets.finish(figure, "attention", "Attention over training", caption, alt)
+    return series.drawing(figure, "attention", "Attention over training", caption, alt)
 
 
 def _approach(study: AttentionStudy) -> str:
     """The limit, and whether the power that leads to it is identified."""
     found, said = approach(study), ""
     limit = found.limit
-    if limit.value is not None:
+    if limit is not None:
         between = "" if limit.low is None else f" ({limit.low:.3f} to {limit.high:.3f})"
         said = f" Dotted: the limit that 1/t leads to on the second half, {limit.value:.3f}{between}."
     return said + (" The power of t is not identified." if found.power is None else "")
-
-
-def _norms(study: AttentionStudy) -> Table:
-    shown = {"loss": "test loss"}
-    shown |= {f"{name}_norm": f"|{matrix} μ_j|" for name, matrix, _ in _NORMS}
-    shown |= {f"{name}_norm_other": f"|{matrix} μ_j|, others" for name, matrix, _ in _NORMS}
-    rows = list(zip(study.first.iterations, *(map(over_trials, study.curve(name)) for name in shown), strict=True))
-    return Table(
-        f"Loss and norms over training, {study.label}",
-        "Means over trials (95 % t interval below); norms along the two discriminative patterns and along the others.",
-        (*columns("iteration", ()), *map(interval, shown.values())),
-        tuple(thinned(rows, _ROWS)),
-    )
 
 
 def _missed(study: AttentionStudy) -> str:
@@ -106,23 +76,23 @@ def _missed(study: AttentionStudy) -> str:
     return f" Not reproduced: {shown:g} at iteration {x:g} was published, {here.value:.2g} is found here."
 
 
-def _table(studies: Sequence[AttentionStudy]) -> Table:
-    curves: list[dict[float, Any]] = [
-        dict(zip(study.first.iterations, map(over_trials, study.curve("attention")), strict=True)) for study in studies
-    ]
-    curves.append(dict(zip(ATTENTION.x, ATTENTION.y, strict=True)))
-    places = sorted(set().union(*curves))
+def _table(study: AttentionStudy) -> Table:
+    shown = {"attention": "attention", "loss": "test loss"}
+    shown |= {f"{name}_norm": f"|{matrix} μ_j|" for name, matrix, _ in _NORMS}
+    shown |= {f"{name}_norm_other": f"|{matrix} μ_j|, others" for name, matrix, _ in _NORMS}
+    published = dict(zip(ATTENTION.x, ATTENTION.y, strict=True))
+    means = zip(*(map(over_trials, study.curve(name)) for name in shown), strict=True)
+    rows = [(str(x), *row, published.get(x)) for x, row in zip(study.first.iterations, means, strict=True)]
     return Table(
-        "Attention on label-relevant tokens",
-        "Mean over trials (95 % t interval), at most 25 of the iterations; theory.csv has all, and the norms."
-        + lost(sum(study.diverged for study in studies), "left out")
-        + _missed(studies[0]),
+        f"Attention on label-relevant tokens, loss and norms over training, {study.label}",
+        "Means over trials (95 % t interval), at most 25 of the iterations; theory.csv has all. Norms along the two "
+        "discriminative patterns and along the others." + lost(study.diverged, "left out") + _missed(study),
         (
             *columns("iteration", ()),
-            *map(interval, names(studies)),
-            Column(f"published ({ATTENTION.mark})", plain, look="published"),
+            *map(interval, shown.values()),
+            Column(f"published attention ({ATTENTION.mark})", plain, look="published"),
         ),
-        tuple((f"{x:g}", *(known.get(x) for known in curves)) for x in thinned(places, _ROWS)),
+        tuple(thinned(rows, _ROWS)),
     )
 
 
@@ -145,6 +115,6 @@ EXPERIMENT = Experiment(
             find=concentration,
         ),
     ),
-    _figures,
-    _tables,
+    series.figures(AttentionStudy, _figure),
+    series.tables(AttentionStudy, _table),
 )

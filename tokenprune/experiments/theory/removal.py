@@ -1,144 +1,102 @@
 """T5: tokens removed in training and test."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tokenprune.claims import Claim, LaboratoryStudy, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.published import PAPER, REMOVAL
 from tokenprune.claims.theory.removal import after_removal, complexity, ratios
 from tokenprune.claims.theory.trials import SparsifyStudy
-from tokenprune.drawing import sheets
-from tokenprune.drawing.numbers import Interval, over_trials, plain
+from tokenprune.drawing import plots
+from tokenprune.drawing.numbers import over_trials, plain
 from tokenprune.drawing.style import MUTED, Drawing
-from tokenprune.drawing.style import PAPER as WHITE
 from tokenprune.drawing.table import Column, Table
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import series
 from tokenprune.experiments.theory.columns import columns, interval, number
 from tokenprune.experiments.theory.phase_tables import bounded, in_time
 from tokenprune.experiments.theory.series import names
-from tokenprune.experiments.theory.words import METHODS, lost, spread, trials
+from tokenprune.experiments.theory.words import METHOD_LOOKS, METHODS, lost, spread, trials
 
-#: Test losses below this are drawn at it: a logarithmic axis has no 0.
+#: Least test loss that is drawn: a logarithmic axis has no 0.
 _FLOOR = 1e-4
-#: Methods that often remove the same tokens.
-_LYING = {"irrelevant", "magnitude"}
-
-
-def _figures(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Figure]:
-    found = series.default_first(studies, SparsifyStudy)
-    return [partial(_loss, found), partial(_samples, found)] if found else []
-
-
-def _tables(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Table]:
-    found = series.of(studies, SparsifyStudy)
-    return [table for study in found for table in (_loss_table(study), _samples_table(study))]
 
 
 def _loss(studies: Sequence[SparsifyStudy]) -> Drawing:
     """Test loss against tokens removed per method, published end points marked; what the tokens left are."""
-    figure, (ax, side), small = sheets.sheet([1.2, 1], len(studies) - 1, height=3.0, top=0.62)
-    called, study, first = names(studies), studies[0], studies[0].first
-    for each, panel in zip(studies, (ax, *small), strict=True):
+    study, first = studies[0], studies[0].first
+    entries = [(*METHOD_LOOKS[method], METHODS[method]) for method in first.methods]
+    entries.append((MUTED, "o", ":", "published end points, read off slides"))
+    titles = [*names(studies), "label-relevant share of tokens left"]
+    figure, ((*axes, side),) = plots.panels(titles, entries, share=False)
+    for ax, each in zip(axes, studies, strict=True):
         for method in each.first.methods:
-            sheets.draw_curve(panel, each.first.removed, each.curve("loss", method), floor=_FLOOR, **_look(method))
+            series.draw(ax, each.first.removed, each.curve("loss", method), METHOD_LOOKS[method])
     for method in first.methods:
-        sheets.draw_curve(side, first.removed, study.curve("relevant", method), **_look(method))
+        series.draw(side, first.removed, study.curve("relevant", method), METHOD_LOOKS[method])
         if method in REMOVAL:
-            shown, (color, marker) = REMOVAL[method], sheets.METHODS[method]
-            ax.plot(
-                shown.x, shown.y, color=color, marker=marker, linestyle=(0, (1, 2)), linewidth=1,
-                markerfacecolor=WHITE, markeredgewidth=1.2, zorder=2.5,
-            )  # fmt: skip
-    ax.set(title=called[0], ylabel="test hinge loss")
-    side.set_ylabel("label-relevant share of tokens left")
-    for panel in (ax, side):
-        panel.set(xlabel="tokens removed", xticks=first.removed)
-    for panel, text in zip(small, called[1:], strict=True):
-        sheets.small_title(panel, text)
-    sheets.log_y([ax, *small])
-    sheets.legend(figure, [
-        *((sheets.handle(**_look(method)), METHODS[method]) for method in first.methods),
-        (sheets.handle(MUTED, "o", (0, (1, 2)), hollow=True), "published end points, read off slides"),
-    ])  # fmt: skip
+            (color, marker, _), shown = METHOD_LOOKS[method], REMOVAL[method]
+            axes[0].plot(shown.x, shown.y, color=color, marker=marker, linestyle=":", linewidth=1, **plots.EDGE)
+    for ax, each in zip(axes, studies, strict=True):
+        ax.set(yscale="log", xticks=each.first.removed)
+    low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(max(_FLOOR, low), high)
+        plots.log_ticks(ax.yaxis)
+    plots.label_outer([*axes, side], "tokens removed", "test hinge loss")
+    side.set(ylabel="", xlabel="tokens removed", xticks=first.removed)
     caption = (
-        f"Left: test hinge loss where so many of {first.tokens} tokens are removed, in training and test alike, "
-        f"N = {first.curve_samples:,}. Right: share of label-relevant tokens among those left. Means and 95 % t "
-        f"intervals over {spread({study.trials for study in studies})}; losses and bounds below {_FLOOR:g} "
-        "are drawn there."
+        f"Test hinge loss where so many of {first.tokens} tokens are removed, in training and test alike, "
+        f"N = {first.curve_samples:,}, a panel per setting. Last: share of label-relevant tokens among those left, "
+        f"{names(studies)[0]}. Means and 95 % t intervals over {spread({study.trials for study in studies})}; axes end "
+        f"at {_FLOOR:g}."
         + lost(sum(_diverged(study, "loss") for study in studies), "left out")
         + _against_published(study)
-        + (
-            " Magnitude, dashed and hollow, lies on label-irrelevant where both remove the same tokens."
-            if {*first.methods} >= _LYING
-            else ""
-        )
-        + (f" {sheets.SMALL}" if small else "")
     )
     alt = "Test loss: " + " ".join(
         f"{METHODS[method]} {series.ends(first.removed, study.curve('loss', method), 'removed')}"
         for method in first.methods
     )
-    return sheets.finish(figure, "removal", "Test loss against tokens removed", caption, alt)
-
-
-def _look(method: str) -> dict[str, Any]:
-    color, marker = sheets.METHODS[method]
-    dash, hollow = sheets.DASHES.get(method, "-"), method == "magnitude"
-    return {"color": color, "marker": marker, "linestyle": dash, "hollow": hollow}
+    return series.drawing(figure, "removal", "Test loss against tokens removed", caption, alt)
 
 
 def _samples(studies: Sequence[SparsifyStudy]) -> Drawing:
     """Success against N before and after removal; what removal saves, in doublings of N50."""
-    figure, (ax, side), small = sheets.sheet([1.5, 1], len(studies) - 1, height=3.0, top=0.62, names=1.0)
-    called, study, first = names(studies), studies[0], studies[0].first
-    for each, panel in zip(studies, (ax, *small), strict=True):
-        _rates(panel, each, dots=panel is ax)
-        panel.set(xscale="log", ylim=(-0.04, 1.04))
-        sheets.log_ticks(panel.xaxis, each.first.samples, most=7 if panel is ax else 4)
-    ax.set(title=called[0], xlabel="training samples N", ylabel="success rate")
-    for panel, text in zip(small, called[1:], strict=True):
-        sheets.small_title(panel, text)
-    rows: list[tuple[str, str, str, Interval | None]] = []
-    for found in ratios(study):
-        against = "before" if found.reference == "none" else found.reference
-        name = f"{METHODS[found.method]}\nagainst {against}"
-        rows.append((name, *sheets.METHODS[found.method], series.of_law(found.law)))
-    sheets.forest(side, rows, "log2 of the ratio of N50", [(0, "")])
-    sheets.legend(figure, [(sheets.handle(*sheets.METHODS[method]), METHODS[method]) for method in first.compared])
+    study, first = studies[0], studies[0].first
+    entries = [(*METHOD_LOOKS[method], METHODS[method]) for method in first.compared]
+    figure, (axes,) = plots.panels(names(studies), entries)
+    for ax, each in zip(axes, studies, strict=True):
+        _rates(ax, each)
+    plots.label_outer(axes, "training samples N", "success rate")
     caption = (
-        f"Left: share of trials with a test hinge loss below {first.success:g} before and after removal of "
-        f"{first.complexity_removed} of {first.tokens} tokens, with the logistic fit on log N. Right: by how many "
-        f"doublings removal changes N50, 95 % bootstrap interval over trials; below 0 it saves samples. "
+        f"Share of trials with a test hinge loss below {first.success:g} before and after removal of "
+        f"{first.complexity_removed} of {first.tokens} tokens, with the logistic fit on log N. "
+        "By how many doublings removal changes N50 stands with the verdicts. "
         f"{spread({study.trials for study in studies})} of each, "
         f"N {first.samples[0]:,} to {first.samples[-1]:,}."
         + _fewer(studies)
         + lost(sum(_diverged(study, "complexity") for study in studies), "counted as failures")
-        + (f" {sheets.SMALL}" if small else "")
     )
     alt = "log2 of N50 ratios: " + "; ".join(
-        f"{name} {value.value:.2f}".replace("\n", " ") for name, _, _, value in rows if value
+        f"{METHODS[found.method]} against {METHODS[found.reference]} {found.law.estimate:.2f}"
+        for found in ratios(study)
+        if found.law.estimate is not None
     )
-    return sheets.finish(figure, "removal-samples", "Samples needed before and after removal", caption, alt)
+    return series.drawing(figure, "removal-samples", "Samples needed before and after removal", caption, alt)
 
 
-def _rates(panel: Any, study: SparsifyStudy, *, dots: bool) -> None:
+def _rates(ax: Any, study: SparsifyStudy) -> None:
     """Success rates over N with their fit, by method."""
     samples, found = study.first.samples, complexity(study)
     fine = np.geomspace(samples[0], samples[-1], 60)
     for column, method in enumerate(study.first.compared):
-        color, marker = sheets.METHODS[method]
-        rates = np.array([found.probability(column, n) for n in fine], float)
-        panel.plot(fine, rates, color=color, linestyle=sheets.DASHES.get(method, "-"), linewidth=1.4 if dots else 1)
-        if dots:
-            cross = marker == "x"
-            panel.plot(
-                samples, study.successes(method) / study.trials, color=color, marker=marker, linestyle="", zorder=3,
-                markeredgecolor=color if cross else WHITE, markeredgewidth=1.1 if cross else 0.6,
-            )  # fmt: skip
+        color, marker, dash = METHOD_LOOKS[method]
+        ax.plot(fine, [found.probability(column, n) for n in fine], color=color, linestyle=dash)
+        ax.plot(samples, study.successes(method) / study.trials, color=color, marker=marker, linestyle="", **plots.EDGE)
+    ax.set(xscale="log", ylim=(-0.04, 1.04))
+    plots.log_ticks(ax.xaxis, samples[:: -(-len(samples) // 5)])
 
 
 def _against_published(study: SparsifyStudy) -> str:
@@ -239,6 +197,6 @@ EXPERIMENT = Experiment(
             find=after_removal,
         ),
     ),
-    _figures,
-    _tables,
+    series.figures(SparsifyStudy, _loss, _samples),
+    series.tables(SparsifyStudy, _loss_table, _samples_table),
 )

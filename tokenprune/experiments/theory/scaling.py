@@ -12,8 +12,8 @@ from tokenprune.drawing.table import Table
 from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.theory import series
 from tokenprune.experiments.theory.heat import heat_figure
-from tokenprune.experiments.theory.phase_tables import checks, diagrams, laws
-from tokenprune.experiments.theory.phases import exponent_figure, line_figure
+from tokenprune.experiments.theory.phase_tables import diagrams, laws
+from tokenprune.experiments.theory.phases import exponent_figure
 from tokenprune.experiments.theory.words import AXES
 
 Studies = Sequence[LaboratoryStudy[Any]]
@@ -26,36 +26,15 @@ def _alpha(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
 
 def _alpha_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
     every = series.of(studies, PhaseStudy)
-    alpha = [study for study in every if study.first.axis == "alpha"]
-    tables = diagrams(_phases(studies, "alpha"))
-    return tables + ([laws(every)] if every else []) + ([checks(alpha)] if alpha else [])
+    return diagrams(_phases(studies, "alpha")) + ([laws(every)] if every else [])
 
 
-def _noise(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
-    axes = ("noise", "start", "confusion")
-    lines = [_first(found, _range) for axis in axes if (found := _phases(studies, axis))]
-    heat = _heat(studies, "noise") + _heat(studies, "confusion")
-    return heat + ([partial(line_figure, lines)] if lines else [])
+def _maps(*axes: str, kind: str = "vit") -> Callable[[Studies, Sequence[Verdict]], list[Figure]]:
+    return lambda studies, verdicts: [figure for axis in axes for figure in _heat(studies, axis, kind)]
 
 
-def _noise_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
-    return diagrams(_phases(studies, "noise")) + diagrams(_phases(studies, "confusion"))
-
-
-def _start(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
-    return _heat(studies, "start")
-
-
-def _start_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
-    return diagrams(_phases(studies, "start"))
-
-
-def _cnn(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [figure for axis in AXES for figure in _heat(studies, axis, "cnn")]
-
-
-def _cnn_tables(studies: Studies, verdicts: Sequence[Verdict]) -> list[Table]:
-    return [table for axis in AXES for table in diagrams(_phases(studies, axis, "cnn"))]
+def _diagrams(*axes: str, kind: str = "vit") -> Callable[[Studies, Sequence[Verdict]], list[Table]]:
+    return lambda studies, verdicts: [table for axis in axes for table in diagrams(_phases(studies, axis, kind))]
 
 
 def _phases(studies: Studies, axis: str, kind: str = "vit") -> list[PhaseStudy]:
@@ -122,8 +101,8 @@ NOISE = Experiment(
             find=partial(scaling, axis="noise"),
         ),
     ),
-    _noise,
-    _noise_tables,
+    _maps("noise", "confusion"),
+    _diagrams("noise", "confusion"),
 )
 
 START = Experiment(
@@ -143,8 +122,8 @@ START = Experiment(
             find=partial(scaling, axis="start"),
         ),
     ),
-    _start,
-    _start_tables,
+    _maps("start"),
+    _diagrams("start"),
 )
 
 CNN = Experiment(
@@ -165,6 +144,6 @@ CNN = Experiment(
             find=against_cnn,
         ),
     ),
-    _cnn,
-    _cnn_tables,
+    _maps(*AXES, kind="cnn"),
+    _diagrams(*AXES, kind="cnn"),
 )

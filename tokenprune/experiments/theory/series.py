@@ -3,19 +3,28 @@
 nan stands for a trial that diverged; means leave it out. Shape: t trials.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from tokenprune.claims import Estimate
+from tokenprune.claims import Verdict
 from tokenprune.claims.published import PHASE_VIT
 from tokenprune.claims.theory.scaling import published_fit
 from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.claims.theory.trials import PhaseStudy
 from tokenprune.complexity import Scaling
+from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, over_trials
+from tokenprune.drawing.style import Drawing, render
+from tokenprune.drawing.table import Table
+from tokenprune.experiments.experiment import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 Study = TypeVar("Study", bound=LaboratoryStudy[Any])
 
@@ -28,6 +37,21 @@ def of(every: Iterable[LaboratoryStudy[Any]], kind: type[Study]) -> list[Study]:
 def default_first(every: Iterable[LaboratoryStudy[Any]], kind: type[Study]) -> list[Study]:
     """Those of one experiment, the default settings first."""
     return sorted(of(every, kind), key=lambda study: not study.default)
+
+
+def figures(kind: type[Study], *draws: Callable[[list[Study]], Drawing]) -> Callable[..., list[Figure]]:
+    """What an experiment shows of all studies of its kind, if there are any."""
+
+    def found(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Figure]:
+        chosen = default_first(studies, kind)
+        return [partial(each, chosen) for each in draws] if chosen else []
+
+    return found
+
+
+def tables(kind: type[Study], *make: Callable[[Study], Table]) -> Callable[..., list[Table]]:
+    """What an experiment shows of each study of its kind."""
+    return lambda studies, verdicts: [each(study) for study in of(studies, kind) for each in make]
 
 
 def names(chosen: Sequence[LaboratoryStudy[Any]]) -> list[str]:
@@ -43,11 +67,6 @@ def names(chosen: Sequence[LaboratoryStudy[Any]]) -> list[str]:
 def of_law(law: Scaling) -> Interval | None:
     """Exponent or slope with its bootstrap interval."""
     return None if law.estimate is None else Interval(law.estimate, law.low, law.high)
-
-
-def of_estimate(found: Estimate | None) -> Interval | None:
-    """An estimate with its interval."""
-    return None if found is None else Interval(found.value, found.low, found.high)
 
 
 def on_published_grid(study: PhaseStudy) -> bool:
@@ -79,3 +98,15 @@ def ends(xs: Sequence[float], table: Float[np.ndarray, "x t"], what: str) -> str
         return "is not known: every trial diverged."
     (x0, y0), (x1, y1) = known[0], known[-1]
     return f"{y0.value:.3g} at {what} {x0:g}, {y1.value:.3g} at {what} {x1:g}."
+
+
+def draw(
+    ax: "Axes", xs: Sequence[float], table: Float[np.ndarray, "x t"], look: tuple[str, str, Any], *, thin: bool = False
+) -> None:
+    """Means over trials with their band; `thin` without it. look: colour, marker, dash."""
+    means = [over_trials(values) for values in table]
+    plots.line(ax, xs, means, look, width=0.6 if thin else 1.6, spread="none" if thin else "band", scale=1)
+
+
+def drawing(figure: "Canvas", name: str, title: str, caption: str, alt: str) -> Drawing:
+    return Drawing(f"theory-{name}", title, caption, alt, *render(figure))

@@ -1,77 +1,58 @@
 """T8 and T9: spatially structured data, positional attention, and its transfer to another task."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-from tokenprune.claims import Claim, LaboratoryStudy, Verdict
+from tokenprune.claims import Claim
 from tokenprune.claims.theory.spatial import PAPER as SPATIAL
 from tokenprune.claims.theory.spatial import associates, transfers
 from tokenprune.claims.theory.trials import SpatialStudy
-from tokenprune.drawing import sheets
+from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, over_trials
-from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, Drawing
+from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, Drawing
 from tokenprune.drawing.table import Column, Table
-from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import series
 from tokenprune.experiments.theory.columns import columns, interval
 from tokenprune.experiments.theory.series import names
 from tokenprune.experiments.theory.words import spread, trials
 
 _ARMS = {"transfer": ("transferred attention", BLUE, "o"), "scratch": ("from scratch", ORANGE, "s")}
+_SHARES = {
+    "overlap": ("overlap", BLUE, "-"),
+    "exact": ("exact match", BLUE, "--"),
+    "accuracy": ("test accuracy", ORANGE, "-"),
+}
 _BUILT = {
     "own": ("attention on own set", GREEN, "^"),
     "other": ("on another set", PURPLE, "D"),
-    "start": ("as at the start", MUTED, "x"),
+    "start": ("as at the start", MUTED, "v"),
 }
-
-
-def _figures(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Figure]:
-    found = series.default_first(studies, SpatialStudy)
-    return [partial(_figure, found)] if found else []
-
-
-def _association_tables(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Table]:
-    return [_association(study) for study in series.of(studies, SpatialStudy)]
-
-
-def _transfer_tables(studies: Sequence[LaboratoryStudy[Any]], verdicts: Sequence[Verdict]) -> list[Table]:
-    return [_transfer(study) for study in series.of(studies, SpatialStudy)]
 
 
 def _figure(studies: Sequence[SpatialStudy]) -> Drawing:
     """Association and accuracy over training, networks that were built, accuracy on the target task against N."""
-    figure, (left, middle, right), _ = sheets.sheet([1, 0.85, 1], height=2.7, top=0.85)
-    for index, each in enumerate(studies):
-        thin = index > 0
-        for name, color, dash in (("overlap", BLUE, "-"), ("exact", BLUE, (0, (4, 1.5))), ("accuracy", ORANGE, "-")):
-            sheets.draw_curve(left, each.first.iterations, each.curve(name), color, linestyle=dash, thin=thin)
-        for arm, (_, color, marker) in _ARMS.items():
-            sheets.draw_curve(right, each.first.samples, each.target(arm), color, marker=marker, thin=thin)
     study, first = studies[0], studies[0].first
+    entries = [
+        *((color, "", dash, text) for text, color, dash in _SHARES.values()),
+        *((color, marker, "", text) for text, color, marker in _BUILT.values()),
+        *((color, marker, "-", text) for text, color, marker in _ARMS.values()),
+    ]
+    titles = ["source task", "not trained", "target task"]
+    figure, ((left, middle, right),) = plots.panels(titles, entries, height=2.7, share=False)
+    for index, each in enumerate(studies):
+        for name, (_, color, dash) in _SHARES.items():
+            series.draw(left, each.first.iterations, each.curve(name), (color, "", dash), thin=index > 0)
+        for arm, (_, color, marker) in _ARMS.items():
+            series.draw(right, each.first.samples, each.target(arm), (color, marker, "-"), thin=index > 0)
     left.axhline(first.chance, color=MUTED, linestyle=":", linewidth=1)
     for built, (_, color, marker) in _BUILT.items():
-        middle.plot(
-            study.constructed("overlap", built), study.constructed("accuracy", built), color=color, marker=marker,
-            linestyle="", markeredgecolor=color if marker == "x" else PAPER,
-            markeredgewidth=1.1 if marker == "x" else 0.6,
-        )  # fmt: skip
-    left.set(xlabel="iterations, source task", ylabel="share")
-    middle.set(title="not trained", xlabel="overlap with own set", ylabel="test accuracy", xlim=(-0.06, 1.06))
-    right.set_xscale("log")
-    sheets.log_ticks(right.xaxis, first.samples, most=8)
+        x, y = study.constructed("overlap", built), study.constructed("accuracy", built)
+        middle.plot(x, y, color=color, marker=marker, linestyle="", **plots.EDGE)
     right.axhline(first.success, color=INK, linestyle=":", linewidth=1)
-    right.set(xlabel="target samples N", ylabel="test accuracy, target task")
-    sheets.legend(
-        figure,
-        [
-            (sheets.handle(BLUE), "overlap"),
-            (sheets.handle(BLUE, "", (0, (4, 1.5))), "exact match"),
-            (sheets.handle(ORANGE), "test accuracy"),
-            *((sheets.handle(color, marker, ""), text) for text, color, marker in _BUILT.values()),
-            *((sheets.handle(color, marker), text) for text, color, marker in _ARMS.values()),
-        ],
-    )
+    left.set(xlabel="iterations", ylabel="share")
+    middle.set(xlabel="overlap with own set", ylabel="test accuracy", xlim=(-0.06, 1.06))
+    right.set(xlabel="samples N", ylabel="test accuracy", xscale="log")
+    plots.log_ticks(right.xaxis, first.samples)
     caption = (
         "Left: share of each patch's strongest attention that is of its own set (overlap; dotted: chance), share of "
         "patches where all of it is (exact match), and test accuracy on the source task. Middle: networks that were "
@@ -85,7 +66,7 @@ def _figure(studies: Sequence[SpatialStudy]) -> Drawing:
     )
     start, end = (over_trials(study.curve("overlap")[at]) for at in (0, -1))
     alt = f"Overlap {_value(start)} at the start, {_value(end)} at the end."
-    return sheets.finish(figure, "spatial", "Patch association and transfer", caption, alt)
+    return series.drawing(figure, "spatial", "Patch association and transfer", caption, alt)
 
 
 def _value(value: Interval | None) -> str:
@@ -140,8 +121,8 @@ ASSOCIATION = Experiment(
             find=associates,
         ),
     ),
-    _figures,
-    _association_tables,
+    series.figures(SpatialStudy, _figure),
+    series.tables(SpatialStudy, _association),
 )
 
 TRANSFER = Experiment(
@@ -161,5 +142,5 @@ TRANSFER = Experiment(
             find=transfers,
         ),
     ),
-    tables=_transfer_tables,
+    tables=series.tables(SpatialStudy, _transfer),
 )

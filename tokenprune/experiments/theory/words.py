@@ -1,4 +1,8 @@
-"""How the laboratory's figures and tables say things."""
+"""How the laboratory's figures and tables say things, and the looks of what they show."""
+
+from typing import Any
+
+from tokenprune.drawing.style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
 
 #: What the columns of a phase diagram vary.
 AXES = {"alpha": "α*⁻²", "noise": "token noise τ", "start": "starting error σ", "confusion": "confusion tokens α#"}
@@ -10,6 +14,17 @@ METHODS = {
     "magnitude": "magnitude",
 }
 KINDS = {"vit": "ViT", "cnn": "CNN"}
+
+#: (colour, marker, dash). Magnitude often keeps what label-irrelevant keeps: both lines must show.
+METHOD_LOOKS: dict[str, tuple[str, str, Any]] = {
+    "none": (INK, "v", "-"),
+    "random": (ORANGE, "s", "-"),
+    "irrelevant": (GREEN, "^", "-"),
+    "noisy": (PURPLE, "D", "-"),
+    "magnitude": (BLUE, "o", (0, (4, 1.5))),
+}
+#: (colour, marker)
+KIND_LOOKS = {"vit": (BLUE, "o"), "cnn": (RED, "s")}
 
 
 def lost(count: int, then: str) -> str:

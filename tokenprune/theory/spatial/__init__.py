@@ -151,13 +151,6 @@ class SpatialResult(TheoryResult):
         """Mean overlap of random attention."""
         return (self.set_size - 1) / (self.patches - 1)
 
-    def successes(self) -> dict[str, list[int]]:
-        """Trials that reached `success` on the target task, by arm and N; one that diverged did not."""
-        return {
-            arm: [sum(x is not None and x >= self.success for x in cell) for cell in table]
-            for arm, table in self.target_accuracy.items()
-        }
-
     @property
     def lost(self) -> int:
         return sum(curve[-1] is None for curve in self.loss)

@@ -1,4 +1,4 @@
-"""Findings that compare the sample complexity of two arms of one study."""
+"""Findings that compare the N50 of two arms of one study, and what to run where there is no N50."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from jaxtyping import Int
 
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
-from tokenprune.claims.theory.grid import wider
 from tokenprune.claims.theory.study import Array, LaboratoryStudy
 from tokenprune.complexity import ColumnFit, Power, columns, power_law
 
@@ -63,6 +62,34 @@ def finding(
         more=partial(study.further, trials),
         variant=variant,
         lacking=found.law.lacking and (" and ".join(beyond) or found.law.lacking),
-        todo=wider(study, key, found.columns, names, np.array(found.diverged), trials * len(study.first.samples)),
+        todo=wider(study, key, found.columns, np.array(found.diverged), trials * len(study.first.samples)),
         beside=f"{lost} models diverged, counted as failures" if lost else None,
     )
+
+
+def wider(
+    study: LaboratoryStudy[Any], key: str, columns: ColumnFit, diverged: Int[Array, " v"], models: int
+) -> str | None:
+    """The command that would give every column an N50; None where all have one.
+
+    key: of N in the recipe. diverged: by column, over all N, of `models`.
+    """
+    train, samples = study.first.recipe["train"], study.first.samples
+    none = np.array([(bound or "").startswith(">") for bound in columns.bound])
+    every = np.array([(bound or "").startswith("<") for bound in columns.bound])
+    lost = none & (2 * diverged >= models)
+    more, said, parts = {*samples}, [], []
+    if lost.any():
+        parts.append(
+            f"No trial succeeded in {lost.sum()} of {len(lost)} columns, where {diverged[lost].sum()} of "
+            f"{models * lost.sum()} models diverged: a smaller step size, not larger N:\n"
+            f"{study.command({'train.step_size': train['step_size'] / 2})}"
+        )
+    if failed := (none & ~lost).sum():
+        said.append(f"No trial succeeded in {failed} of {len(none)} columns: add larger N")
+        more |= {2 * max(samples), 4 * max(samples)}
+    smaller = {n for n in (min(samples) // 2, min(samples) // 4) if n >= train["batch_size"]}
+    if every.any() and smaller:
+        said.append(f"Every trial succeeded in {every.sum()} of {len(every)} columns: add smaller N")
+        more |= smaller
+    return "\n".join([*parts, *([f"{'. '.join(said)}:\n{study.command({key: sorted(more)})}"] if said else [])]) or None
