@@ -60,14 +60,13 @@ class Finding:
 class Claim:
     """A statement and its test, fixed before any result was seen.
 
-    experiment: I1 to I7 of trained models, T1 to T9 of the laboratory. statement: in the paper's
-    words where they are known. source: where it is made. reads: the results it reads. test: in words. support: the
-    effects that count as support, in `unit`. find: the findings in the studies of one depth, or of the laboratory.
-    published: what the authors report of the same.
+    statement: in the paper's words where they are known. source: where it is made. reads: the results it reads. test:
+    in words. support: the effects that count as support, in `unit`. find: the findings in the studies of one depth, or
+    of the laboratory. published: what the authors report of the same. experiment: I1 to I7 of trained models, T1 to T9
+    of the laboratory; the experiment that has the claim fills it in.
     """
 
     id: str
-    experiment: str
     statement: str
     source: str
     reads: str
@@ -76,6 +75,7 @@ class Claim:
     find: Callable[[Sequence[Any]], list[Finding]]
     support: Support = (0.0, None)
     published: tuple[Published, ...] = ()
+    experiment: str = ""
 
     @property
     def laboratory(self) -> bool:

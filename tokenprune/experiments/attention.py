@@ -86,7 +86,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="attention-concentrates",
-            experiment="I4",
             statement="During training attention concentrates on label-relevant tokens.",
             source=f"{PAPER}, Proposition 2: attention summed over label-relevant tokens tends to 1 - eta^C",
             reads="attention_on_relevant of the epochs",

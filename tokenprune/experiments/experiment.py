@@ -1,7 +1,7 @@
 """What an experiment is: its claims, the sweep that makes its runs, and the figures and tables that show them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenprune.claims import Claim, Verdict
@@ -31,3 +31,6 @@ class Experiment:
     claims: tuple[Claim, ...]
     figures: Callable[[Sequence[Any], Sequence[Verdict]], list[Figure]] = nothing
     tables: Callable[[Sequence[Any], Sequence[Verdict]], list[Table]] = nothing
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "claims", tuple(replace(claim, experiment=self.number) for claim in self.claims))

@@ -53,7 +53,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="magnitude-beats-random",
-            experiment="I3",
             statement="Keeping the tokens of largest attention loses less accuracy than keeping random ones.",
             source=f"{PAPER}, corollary on sparsification: what matters is which tokens are dropped",
             reads="prune results of magnitude and random",
@@ -64,7 +63,6 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="magnitude-keeps-relevant",
-            experiment="I3",
             statement="The tokens of largest attention are label-relevant more often than chance has it.",
             source=f"{PAPER}, Proposition 2: attention concentrates on label-relevant tokens",
             reads="prune results of magnitude",
@@ -77,7 +75,6 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="oracle-at-least-magnitude",
-            experiment="I3",
             statement="Keeping label-relevant tokens is at least as good as keeping the tokens of largest attention.",
             source=f"{PAPER}, corollary: dropping label-irrelevant tokens raises alpha_*",
             reads="prune results of oracle and magnitude",
@@ -88,7 +85,6 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="removing-irrelevant-is-free",
-            experiment="I3",
             statement="Dropping label-irrelevant tokens costs nothing or helps.",
             source=_COROLLARY,
             reads="prune results of oracle",

@@ -111,7 +111,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="fewer-samples",
-            experiment="I1",
             statement="With fewer label-irrelevant tokens a test accuracy needs fewer samples.",
             source=f"{PAPER}, Theorem 1: N >= Omega(alpha_*^-2) samples suffice",
             reads="runs trained without a pruner and with oracle, on three or more train sizes",

@@ -46,7 +46,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="sparsified-training-helps",
-            experiment="I2",
             statement="Training and testing without label-irrelevant tokens raises accuracy.",
             source=_COROLLARY,
             reads="runs trained without a pruner and with oracle",
@@ -56,7 +55,6 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="sparsified-by-magnitude-is-free",
-            experiment="I2",
             statement="Training and testing with the tokens of largest attention costs nothing or helps.",
             source=_COROLLARY,
             reads="runs trained without a pruner and with magnitude",
@@ -67,7 +65,6 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="sparsified-magnitude-beats-random",
-            experiment="I2",
             statement="Trained and tested with them, tokens of largest attention give more accuracy than random ones.",
             source=f"{PAPER}, corollary on sparsification: what matters is which tokens are dropped",
             reads="runs trained with magnitude and with random",
@@ -87,7 +84,6 @@ NOISE = Experiment(
     (
         Claim(
             id="dropping-noise-helps",
-            experiment="I7",
             statement="Where noise stands in for tokens, training and testing without it raises accuracy.",
             source=_COROLLARY,
             reads="runs of images with noise tokens, trained without a pruner and with oracle",
@@ -97,7 +93,6 @@ NOISE = Experiment(
         ),
         Claim(
             id="magnitude-drops-noise",
-            experiment="I7",
             statement="Where noise stands in for tokens, keeping those of largest attention raises accuracy.",
             source=_COROLLARY,
             reads="runs of images with noise tokens, trained without a pruner and with magnitude",

@@ -102,7 +102,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="sparsification-cures-spurious",
-            experiment="I5",
             statement=(
                 "Under a spurious correlation, removing label-irrelevant tokens raises the accuracy of the worst group."
             ),

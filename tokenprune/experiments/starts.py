@@ -54,7 +54,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="start-from-cifar100-helps",
-            experiment="I6",
             statement="A model that starts from CIFAR-100 reaches more accuracy than one from scratch.",
             source=f"{PAPER}, Theorem 1: a smaller error sigma, delta of the start needs fewer samples",
             reads="runs from scratch and from a start on CIFAR-100",
@@ -71,7 +70,6 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="noisier-start-is-worse",
-            experiment="I6",
             statement="The noisier the images that a model starts from, the less accuracy it reaches.",
             source=f"{PAPER}, Theorem 1: a smaller error sigma, delta of the start needs fewer samples",
             reads="runs from starts on CIFAR-10 under noise",

@@ -103,7 +103,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="theory-attention",
-            experiment="T4",
             statement="Attention summed over label-relevant tokens grows in training, to a limit, no slower than 1/t.",
             source=f"{PAPER}, Proposition 2: to 1 - eta^C at a rate of O(1/t)",
             reads="attention results",

@@ -17,9 +17,9 @@ def number(value: Any) -> str:
     return value if isinstance(value, str) else plain(value, ",.0f")
 
 
-def interval(name: str, look: str = "") -> Column:
+def interval(name: str) -> Column:
     """A column of estimates, each with its interval below."""
-    return Column(name, lambda value: plain(value.value), _between, look)
+    return Column(name, lambda value: plain(value.value), _between)
 
 
 def _between(value: Interval) -> str | None:

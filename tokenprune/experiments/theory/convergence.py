@@ -97,7 +97,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="theory-time",
-            experiment="T7",
             statement="Iterations to zero test error grow no faster than alpha_*^-1 eta^-1.",
             source=f"{PAPER}, Theorem 1: Theta(alpha_*^-1 eta^-1)",
             reads="time results of the ViT",

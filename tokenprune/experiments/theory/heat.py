@@ -24,7 +24,7 @@ def heat_figure(name: str, studies: Studies) -> Drawing:
     first, axis, kind = studies[0].first, studies[0].first.axis, KINDS[studies[0].first.kind]
     alpha = (axis, first.kind) == ("alpha", "vit")
     titles, entries = names(studies), [(INK, "o", "-", "N50 of each column, and the joint fit")]
-    if series.on_published_grid(studies[0]):
+    if any(map(series.on_published_grid, studies)):
         titles.append(f"published ({PHASE_VIT.mark})")
     if alpha:
         entries.append((RED, "o", "--", "the published diagram's, same fit"))

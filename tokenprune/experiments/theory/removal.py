@@ -187,7 +187,6 @@ EXPERIMENT = Experiment(
     (
         Claim(
             id="theory-sparsify",
-            experiment="T5",
             statement="Removing label-irrelevant or noisy tokens lowers sample complexity.",
             source=f"{PAPER}, corollary on sparsification",
             reads="sparsify results",

@@ -20,7 +20,7 @@ Studies = Sequence[LaboratoryStudy[Any]]
 
 
 def _alpha(studies: Studies, verdicts: Sequence[Verdict]) -> list[Figure]:
-    vit, cnn = (_first(_phases(studies, "alpha", kind), _range) for kind in ("vit", "cnn"))
+    vit, cnn = (_widest_first(_phases(studies, "alpha", kind)) for kind in ("vit", "cnn"))
     return _heat(studies, "alpha") + ([partial(exponent_figure, vit, cnn)] if vit or cnn else [])
 
 
@@ -46,19 +46,14 @@ def _phases(studies: Studies, axis: str, kind: str = "vit") -> list[PhaseStudy]:
 
 
 def _heat(studies: Studies, axis: str, kind: str = "vit") -> list[Figure]:
-    found = _first(_phases(studies, axis, kind), series.on_published_grid)
+    found = _phases(studies, axis, kind)
     name = f"phase-{axis}" + ("" if kind == "vit" else f"-{kind}")
     return [partial(heat_figure, name, found)] if found else []
 
 
-def _first(studies: Sequence[PhaseStudy], preferred: Callable[[PhaseStudy], float]) -> list[PhaseStudy]:
-    """Default settings first, and of those the preferred one; the others as they are."""
-    return sorted(studies, key=lambda study: (not study.default, -preferred(study)))
-
-
-def _range(study: PhaseStudy) -> float:
-    """How far the grid's N reach: the further, the fewer columns are without N50."""
-    return float(max(study.first.samples) / min(study.first.samples))
+def _widest_first(studies: Sequence[PhaseStudy]) -> list[PhaseStudy]:
+    """Default settings first, of those the one whose N reach furthest: it has the fewest columns without N50."""
+    return sorted(studies, key=lambda study: (not study.default, -study.first.samples[-1] / study.first.samples[0]))
 
 
 ALPHA = Experiment(
@@ -68,7 +63,6 @@ ALPHA = Experiment(
     (
         Claim(
             id="theory-alpha",
-            experiment="T1",
             statement="Sample complexity falls as alpha_* grows, and no faster than alpha_*^-2.",
             source=f"{PAPER}, Theorem 1",
             reads="phase results of the ViT over alpha_*",
@@ -91,7 +85,6 @@ NOISE = Experiment(
     (
         Claim(
             id="theory-noise",
-            experiment="T2",
             statement="Sample complexity grows with token noise tau.",
             source=f"{PAPER}, Theorem 1, as (Theta(1) - tau)^-2 (full form as recalled)",
             reads="phase results of the ViT over tau",
@@ -112,7 +105,6 @@ START = Experiment(
     (
         Claim(
             id="theory-start",
-            experiment="T3",
             statement="Sample complexity grows with the starting error sigma.",
             source=f"{PAPER}, Theorem 1, as (Theta(1) - sigma)^-2 (full form as recalled)",
             reads="phase results of the ViT over sigma, with delta twice that",
@@ -133,7 +125,6 @@ CNN = Experiment(
     (
         Claim(
             id="theory-vit-beats-cnn",
-            experiment="T6",
             statement="As alpha_* falls, a CNN of about as many parameters needs ever more samples than the ViT.",
             source=f"{PAPER}, Proposition 1: alpha_*^-4 against alpha_*^-2",
             reads="phase results over alpha_* of a ViT and a CNN on the same data, trained alike",

@@ -110,7 +110,6 @@ ASSOCIATION = Experiment(
     (
         Claim(
             id="theory-spatial-association",
-            experiment="T8",
             statement="Trained on spatially structured data, positional attention comes to associate patches of one "
             "set.",
             source=f"{SPATIAL}: patch association is learnt by minimising the training loss",
@@ -132,7 +131,6 @@ TRANSFER = Experiment(
     (
         Claim(
             id="theory-spatial-transfer",
-            experiment="T9",
             statement="With attention taken from a task of the same spatial structure, fewer samples are needed.",
             source=f"{SPATIAL}: fine-tuning v with A frozen needs far fewer samples",
             reads="spatial results",
