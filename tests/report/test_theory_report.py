@@ -241,7 +241,7 @@ def test_n50_is_told_in_training_time_beside_itself(written: tuple[report.Report
         known = {row["quantity"]: float(row["value"]) for row in points if row["differs"] == differs and row["value"]}
         assert known["n50 eta epochs / batch"] == pytest.approx(factor * known["n50"])
     text = Page((written[1] / "theory.html").read_text()).text
-    assert "ViT: N50 η / batch over α*⁻²" in text
+    assert "ViT, α*⁻²: successes and N50, batch 8" in text
     assert "In one pass N is iterations times batch" in text
 
 

@@ -1,6 +1,5 @@
 """Findings that compare the N50 of two arms of one study, and what to run where there is no N50."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,24 +26,22 @@ class SampleRatio:
 
 
 def ratio(
+    study: LaboratoryStudy[Any],
     method: str,
     reference: str,
-    samples: Sequence[int],
     successes: Int[Array, "2 n"],
     diverged: Int[Array, "2 n"],
-    trials: int,
 ) -> SampleRatio:
-    """successes, diverged: of the reference, then of the method; of `trials` each."""
+    """successes, diverged: of the reference, then of the method."""
+    cells = (1, 2), study.first.samples, successes, study.trials
     # Of x = 1 and 2 the exponent is log2 of the ratio of their N50.
-    law = power_law((1, 2), samples, successes, trials)
     before, after = diverged.sum(1).tolist()
-    return SampleRatio(method, reference, law, columns((1, 2), samples, successes, trials), (before, after))
+    return SampleRatio(method, reference, power_law(*cells), columns(*cells), (before, after))
 
 
 def finding(
     study: LaboratoryStudy[Any],
     found: SampleRatio,
-    trials: int,
     *,
     key: str,
     what: str,
@@ -53,7 +50,7 @@ def finding(
 ) -> Finding:
     """key: of N in the recipe. names: of the reference and the method, after `N50`."""
     beyond = [f"N50 {name} is {bound}" for name, bound in zip(names, found.columns.bound, strict=True) if bound]
-    lost = sum(found.diverged)
+    lost, trials = sum(found.diverged), study.trials
     return Finding(
         subject=study,
         what=what,

@@ -31,7 +31,7 @@ def ratios(study: SparsifyStudy) -> tuple[SampleRatio, ...]:
             both = (reference, method)
             successes = np.array([study.successes(each) for each in both])
             diverged = np.array([study.diverged("complexity", each) for each in both])
-            found.append(ratio(method, reference, study.first.samples, successes, diverged, study.trials))
+            found.append(ratio(study, method, reference, successes, diverged))
     return tuple(found)
 
 
@@ -48,7 +48,6 @@ def _finding(study: SparsifyStudy, found: SampleRatio) -> Finding:
     return finding(
         study,
         found,
-        study.trials,
         key="removal.samples",
         what=f"log2 of N50 with {study.first.complexity_removed} {method} tokens removed over N50 {before}",
         names=(_removed(reference), _removed(method)),

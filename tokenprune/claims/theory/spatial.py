@@ -28,7 +28,6 @@ def transfers(studies: Sequence[LaboratoryStudy[Any]]) -> list[Finding]:
         finding(
             study,
             transfer(study),
-            study.trials,
             key="transfer.samples",
             what="log2 of N50 from scratch over N50 of transfer",
             names=("of transfer", "of scratch"),
@@ -43,7 +42,7 @@ def transfer(study: SpatialStudy) -> SampleRatio:
     """N50 from scratch over N50 with transferred attention."""
     successes = np.array([study.successes(arm) for arm in ARMS])
     diverged = np.array([np.isnan(study.target(arm)).sum(-1) for arm in ARMS])
-    return ratio("scratch", "transfer", study.first.samples, successes, diverged, study.trials)
+    return ratio(study, "scratch", "transfer", successes, diverged)
 
 
 def _growth(study: SpatialStudy, name: str) -> Finding:

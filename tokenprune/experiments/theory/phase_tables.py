@@ -1,6 +1,6 @@
 """Tables of phase diagrams: N50, successes, and how N50 scales."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,15 @@ Phases = Sequence[PhaseStudy]
 
 
 def diagrams(studies: Phases) -> list[Table]:
-    """All tables of the diagrams of one axis and network."""
-    return [_n50(studies), _n50_over_time(studies), *_successes(studies)] if studies else []
+    """Tables of the diagrams of one axis and network; last the published one, where a grid is the same."""
+    tables = [_diagram(study, text) for study, text in zip(studies, names(studies), strict=True)]
+    if any(map(series.on_published_grid, studies)):
+        shown, found = PHASE_VIT, published_fit().columns
+        title = f"ViT, {AXES['alpha']}: successes, published ({shown.mark})"
+        caption = f"Successes of {trials(shown.trials)}; N50 fitted as ours. {shown.source}."
+        rows = [("N50", *bounded(found))]
+        tables.append(_grid(title, caption, shown.values, shown.samples, np.array(shown.successes), rows, "published"))
+    return tables
 
 
 def bounded(found: ColumnFit) -> list[Any]:
@@ -34,62 +41,33 @@ def in_time(study: PhaseStudy | SparsifyStudy, found: ColumnFit) -> list[float |
     return [n50 and n50 * study.time_per_sample for n50 in found.n50]
 
 
-def _by_value(studies: Phases, cells: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """cells: of each setting, by its own values of the axis."""
-    known = [dict(zip(study.first.values, each, strict=True)) for study, each in zip(studies, cells, strict=True)]
-    return [(value, *(each.get(value) for each in known)) for value in sorted(set().union(*known))]
-
-
-def _n50(studies: Phases) -> Table:
-    axis, kind = studies[0].first.axis, studies[0].first.kind
-    shown = columns(AXES[axis], names(studies), number)
-    rows = _by_value(studies, [bounded(fit(study).columns) for study in studies])
-    if (axis, kind) == ("alpha", "vit"):
-        shown = (*shown, Column("published diagram", number, look="published"))
-        rows = [(*row, series.published_n50(studies[0], row[0])) for row in rows]
-    return Table(
-        f"{KINDS[kind]}: N50 over {AXES[axis]}",
-        "N where half of the trials succeed, by logistic regression on log N; beyond the N of the grid it is "
-        "extrapolated. > and <: no trial, or every trial, succeeded at any N.",
-        shown,
-        tuple(rows),
+def _diagram(study: PhaseStudy, text: str) -> Table:
+    first, found, axis = study.first, fit(study).columns, AXES[study.first.axis]
+    caption = (
+        f"Successes of {trials(study.trials)}: N down, {axis} across."
+        + lost(study.diverged.sum(), "counted as failures")
+        + " N50: where half of the trials succeed, by logistic regression on log N, extrapolated beyond the N of the "
+        "grid; > and <: no trial, or every trial, succeeded at any N. In one pass N is iterations times batch: where "
+        "N50 η / batch (times epochs) is alike over batch and step size, N50 measures how fast SGD is."
     )
-
-
-def _n50_over_time(studies: Phases) -> Table:
-    axis, kind = studies[0].first.axis, studies[0].first.kind
-    return Table(
-        f"{KINDS[kind]}: N50 η / batch over {AXES[axis]}",
-        "Steps of SGD times their size until half of the trials succeed (times epochs, where there are more than "
-        "one). In one pass N is iterations times batch: where a row is alike over batch and step size, N50 "
-        "measures how fast SGD is rather than how many samples it needs.",
-        columns(AXES[axis], names(studies), number),
-        tuple(_by_value(studies, [in_time(study, fit(study).columns) for study in studies])),
-        detail=True,
-    )
-
-
-def _successes(studies: Phases) -> Iterator[Table]:
-    for study, text in zip(studies, names(studies), strict=True):
-        axis = AXES[study.first.axis]
-        caption = f"Successes of {trials(study.trials)}: N down, {axis} across."
-        caption += lost(study.diverged.sum(), "counted as failures")
-        title = f"{KINDS[study.first.kind]}, {axis}: successes, {text}"
-        yield _grid(title, caption, study.first.values, study.first.samples, study.successes)
-    if any(map(series.on_published_grid, studies)):
-        shown = PHASE_VIT
-        title = f"ViT, {AXES['alpha']}: successes, published ({shown.mark})"
-        caption = f"Successes of {trials(shown.trials)}. {shown.source}."
-        yield _grid(title, caption, shown.values, shown.samples, np.array(shown.successes), "published")
+    title = f"{KINDS[first.kind]}, {axis}: successes and N50, {text}"
+    rows = [("N50", *bounded(found)), ("N50 η / batch", *in_time(study, found))]
+    return _grid(title, caption, first.values, first.samples, study.successes, rows)
 
 
 def _grid(
-    title: str, caption: str, values: Sequence[float], samples: Sequence[int], successes: np.ndarray, look: str = ""
+    title: str,
+    caption: str,
+    values: Sequence[float],
+    samples: Sequence[int],
+    successes: np.ndarray,
+    below: list[tuple[Any, ...]],
+    look: str = "",
 ) -> Table:
     """successes: [values, samples]"""
-    rows = [(n, *counts) for n, counts in zip(samples, successes.T, strict=True)]
-    columns = (Column("N", word, look="word"), *(Column(f"{value:g}", look=look) for value in values))
-    return Table(title, caption, columns, tuple(reversed(rows)))
+    rows: list[tuple[Any, ...]] = [(n, *counts) for n, counts in zip(samples, successes.T.tolist(), strict=True)]
+    shown = (Column("N", word, look="word"), *(Column(f"{value:g}", number, look=look) for value in values))
+    return Table(title, caption, shown, (*reversed(rows), *below))
 
 
 def laws(studies: Phases) -> Table:
