@@ -53,9 +53,6 @@ def _attention(family: str, studies: Sequence[TrainedStudy]) -> Drawing:
             ax.axhline(100 * share, color=INK, linestyle="--", linewidth=1)
         ax.margins(x=0.02)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    low, high = axes[0].get_ylim()
-    if high - low < 1:  # a point: less is not worth a scale of its own, nor labels of many digits
-        axes[0].set_ylim((low + high - 1) / 2, (low + high + 1) / 2)
     plots.label_outer(axes, "epochs trained", "attention on relevant tokens, %")
     svg, png = render(figure)
     names = recipe_names(run.result for study in studies for run in study.runs)

@@ -12,9 +12,8 @@ from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, Drawing
 from tokenprune.drawing.table import Column, Table, thinned
 from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import series
-from tokenprune.experiments.theory.columns import columns, interval
 from tokenprune.experiments.theory.series import names
-from tokenprune.experiments.theory.words import lost, spread
+from tokenprune.experiments.theory.words import columns, interval, lost, spread
 
 _ROWS = 25
 _NORMS = (("query", "W_Q", ORANGE), ("key", "W_K", GREEN))

@@ -14,11 +14,11 @@ from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import plain
 from tokenprune.drawing.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, RED, SKY, Drawing
 from tokenprune.drawing.table import Table
+from tokenprune.errors import counted
 from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.theory import series
-from tokenprune.experiments.theory.columns import columns
 from tokenprune.experiments.theory.series import names
-from tokenprune.experiments.theory.words import KINDS, lost, spread, trials
+from tokenprune.experiments.theory.words import KINDS, columns, lost, spread
 
 #: By step size.
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
@@ -83,7 +83,7 @@ def _table(study: TimeStudy) -> Table:
     cells = [[*zip(*each, strict=True)] for each in zip(found.median.T, found.given_up.T, strict=True)]
     return Table(
         f"Iterations to zero error, {KINDS[first.kind]}, {study.label}",
-        f"Median over {trials(study.trials)}; given up after {first.limit:,} iterations."
+        f"Median over {counted(study.trials, 'trial')}; given up after {first.limit:,} iterations."
         + lost(study.diverged or 0, "counted as given up"),
         columns("α*", (f"η = {size:g}" for size in first.step_sizes), form),
         tuple((value, *row) for value, row in zip(first.values, cells, strict=True)),

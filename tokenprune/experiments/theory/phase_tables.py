@@ -11,10 +11,10 @@ from tokenprune.claims.theory.trials import PhaseStudy, SparsifyStudy
 from tokenprune.complexity import ColumnFit
 from tokenprune.drawing.numbers import Interval, p_value, plain
 from tokenprune.drawing.table import Column, Table
+from tokenprune.errors import counted
 from tokenprune.experiments.theory import series
-from tokenprune.experiments.theory.columns import columns, interval, number, word
 from tokenprune.experiments.theory.series import names
-from tokenprune.experiments.theory.words import AXES, KINDS, lost, trials
+from tokenprune.experiments.theory.words import AXES, KINDS, columns, interval, lost, number, word
 
 Phases = Sequence[PhaseStudy]
 
@@ -25,7 +25,7 @@ def diagrams(studies: Phases) -> list[Table]:
     if any(map(series.on_published_grid, studies)):
         shown, found = PHASE_VIT, published_fit().columns
         title = f"ViT, {AXES['alpha']}: successes, published ({shown.mark})"
-        caption = f"Successes of {trials(shown.trials)}; N50 fitted as ours. {shown.source}."
+        caption = f"Successes of {counted(shown.trials, 'trial')}; N50 fitted as ours. {shown.source}."
         rows = [("N50", *bounded(found))]
         tables.append(_grid(title, caption, shown.values, shown.samples, np.array(shown.successes), rows, "published"))
     return tables
@@ -44,7 +44,7 @@ def in_time(study: PhaseStudy | SparsifyStudy, found: ColumnFit) -> list[float |
 def _diagram(study: PhaseStudy, text: str) -> Table:
     first, found, axis = study.first, fit(study).columns, AXES[study.first.axis]
     caption = (
-        f"Successes of {trials(study.trials)}: N down, {axis} across."
+        f"Successes of {counted(study.trials, 'trial')}: N down, {axis} across."
         + lost(study.diverged.sum(), "counted as failures")
         + " N50: where half of the trials succeed, by logistic regression on log N, extrapolated beyond the N of the "
         "grid; > and <: no trial, or every trial, succeeded at any N. In one pass N is iterations times batch: where "

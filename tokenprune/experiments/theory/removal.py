@@ -13,12 +13,12 @@ from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import over_trials, plain
 from tokenprune.drawing.style import MUTED, Drawing
 from tokenprune.drawing.table import Column, Table
+from tokenprune.errors import counted
 from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import series
-from tokenprune.experiments.theory.columns import columns, interval, number
 from tokenprune.experiments.theory.phase_tables import bounded, in_time
 from tokenprune.experiments.theory.series import names
-from tokenprune.experiments.theory.words import METHOD_LOOKS, METHODS, lost, spread, trials
+from tokenprune.experiments.theory.words import METHOD_LOOKS, METHODS, columns, interval, lost, number, spread
 
 #: Least test loss that is drawn: a logarithmic axis has no 0.
 _FLOOR = 1e-4
@@ -169,8 +169,8 @@ def _samples_table(study: SparsifyStudy) -> Table:
     counts = zip(*(study.successes(method).tolist() for method in study.first.compared), strict=True)
     return Table(
         f"Samples needed after removal, {study.label}",
-        f"Successes of {trials(study.trials)} with {study.first.complexity_removed} of {study.first.tokens} tokens "
-        "removed." + lost(_diverged(study, "complexity"), "counted as failures"),
+        f"Successes of {counted(study.trials, 'trial')} with {study.first.complexity_removed} of {study.first.tokens} "
+        "tokens removed." + lost(_diverged(study, "complexity"), "counted as failures"),
         columns("N", (METHODS[method] for method in study.first.compared), number),
         (
             *((n, *at) for n, at in zip(study.first.samples, counts, strict=True)),

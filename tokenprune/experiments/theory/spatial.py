@@ -10,11 +10,11 @@ from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, over_trials
 from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, Drawing
 from tokenprune.drawing.table import Column, Table
+from tokenprune.errors import counted
 from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import series
-from tokenprune.experiments.theory.columns import columns, interval
 from tokenprune.experiments.theory.series import names
-from tokenprune.experiments.theory.words import spread, trials
+from tokenprune.experiments.theory.words import columns, interval, spread
 
 _ARMS = {"transfer": ("transferred attention", BLUE, "o"), "scratch": ("from scratch", ORANGE, "s")}
 _SHARES = {
@@ -74,7 +74,7 @@ def _value(value: Interval | None) -> str:
 
 
 def _association(study: SpatialStudy) -> Table:
-    first, number = study.first, trials(study.trials)
+    first, number = study.first, counted(study.trials, "trial")
     shown = {"overlap": "overlap", "exact": "exact match", "loss": "test loss", "accuracy": "test accuracy"}
     curves = [map(over_trials, study.curve(name)) for name in shown]
     built = [
@@ -90,7 +90,7 @@ def _association(study: SpatialStudy) -> Table:
 
 
 def _transfer(study: SpatialStudy) -> Table:
-    first, number = study.first, trials(study.trials)
+    first, number = study.first, counted(study.trials, "trial")
     shown, cells = list(columns("N", ())), []
     for arm, (text, *_) in _ARMS.items():
         shown += [interval(text), Column("successes")]
