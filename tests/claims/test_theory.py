@@ -127,7 +127,7 @@ def test_nothing_succeeded_is_undecided_and_asks_for_larger_n():
     verdict = only(make.phase(counts=[[0] * 10] * 11), number="T1")
     assert (verdict.verdict, verdict.effect, verdict.p) == ("undecided", None, None)
     assert verdict.why == "no trial of any cell succeeded."
-    assert verdict.todo.startswith("No trial succeeded in 11 of 11 columns: add larger N:")
+    assert verdict.todo.startswith("11 of 11 N50 lie above the N tried: add larger N:")
     assert "grid.samples=[40,80,120,160,200,240,280,320,360,400,800,1600]" in verdict.todo
 
 

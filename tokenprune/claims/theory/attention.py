@@ -66,8 +66,11 @@ def approach(study: AttentionStudy) -> Approach:
     best, rise = fits[0], float(tail[:, -1].mean() - tail[:, 0].mean())
     found = partial(found, best)
     if best.residual > RESIDUAL * rise:
-        said = f"a residual of {best.residual:.2g}, {best.residual / rise:.1%} of the rise that it describes"
-        return found(lacking=f"p is not identified: the best fit leaves {said}")
+        share, half = best.residual / rise, len(t) // 2
+        said = f"the best fit leaves a residual of {best.residual:.2g}, {share:.1%} of the rise that it describes"
+        for later in decays(t[half:], tail.mean(0)[None, half:]):
+            said += f"; its power is {best.power:.2g} from iteration {t[0]} on, {later.power:.2g} from {t[half]} on"
+        return found(lacking=f"p is not identified: {said}")
     picks = np.random.default_rng(0).integers(0, len(tail), (DRAWS, len(tail)))
     powers = np.array([fit.power for fit in decays(t, tail[picks].mean(1))])
     low, high = np.quantile(powers, (0.025, 0.975))

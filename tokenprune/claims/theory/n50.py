@@ -78,15 +78,15 @@ def wider(
     more, said, parts = {*samples}, [], []
     if lost.any():
         parts.append(
-            f"No trial succeeded in {lost.sum()} of {len(lost)} columns, where {diverged[lost].sum()} of "
+            f"{lost.sum()} of {len(lost)} N50 are unknown, where {diverged[lost].sum()} of "
             f"{models * lost.sum()} models diverged: a smaller step size, not larger N:\n"
             f"{study.command({'train.step_size': train['step_size'] / 2})}"
         )
     if failed := (none & ~lost).sum():
-        said.append(f"No trial succeeded in {failed} of {len(none)} columns: add larger N")
+        said.append(f"{failed} of {len(none)} N50 lie above the N tried: add larger N")
         more |= {2 * max(samples), 4 * max(samples)}
     smaller = {n for n in (min(samples) // 2, min(samples) // 4) if n >= train["batch_size"]}
     if every.any() and smaller:
-        said.append(f"Every trial succeeded in {every.sum()} of {len(every)} columns: add smaller N")
+        said.append(f"{every.sum()} of {len(every)} N50 lie below the N tried: add smaller N")
         more |= smaller
     return "\n".join([*parts, *([f"{'. '.join(said)}:\n{study.command({key: sorted(more)})}"] if said else [])]) or None
