@@ -30,8 +30,8 @@ def drawn(curves: Curves, kind: str, monkeypatch: pytest.MonkeyPatch) -> tuple[F
     monkeypatch.setattr(figures, "render", lambda figure: (seen.append(figure), ("", b""))[1])
     styles = figures.styles_of(line for panel in curves.panels for line in panel.lines)
     with style():
-        drawings = [draw() for draw in figures.curve_figures(curves, "x", styles)]
-    names = [drawing.name.removesuffix("-x") for drawing in drawings]
+        drawings = [draw() for draw in figures.curve_figures(curves, styles)]
+    names = [drawing.name.removesuffix(f"-{curves.suffix}") for drawing in drawings]
     return seen[names.index(kind)], drawings[names.index(kind)].caption
 
 

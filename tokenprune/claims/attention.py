@@ -7,6 +7,7 @@ from tokenprune.claims import commands
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.study import TrainedStudy
+from tokenprune.claims.training import needed
 
 
 def concentration(study: TrainedStudy) -> list[Finding]:
@@ -35,7 +36,7 @@ def concentration(study: TrainedStudy) -> list[Finding]:
             what=f"change of the attention on label-relevant tokens{began}{uniform}",
             estimate=Estimate.of_seeds({seed: fmean(blocks) for seed, blocks in shifts.items()}),
             lacking=lacking,
-            more=None if lacking else partial(commands.further, study.runs),
+            more=None if lacking else partial(commands.in_all, needed([study]), len(study.runs)),
             evidence=tuple(evidence),
         )
     ]

@@ -59,19 +59,16 @@ class Need:
     seeds: frozenset[int] = frozenset()
 
 
-def further(runs: Sequence[RunData], wanted: int, alike: Callable[[RunData, str], str] | None = None) -> list[str]:
+def further(runs: Sequence[RunData], wanted: int, alike: Callable[[RunData, str], str]) -> list[str]:
     """Commands that train fresh seeds of a study, so that there are `wanted`, and measure them.
 
     alike: the command that measures the run of that name as the one given.
     """
     have = {run.result.seed for run in runs}
-    seeds, each = list(_fresh(have, wanted - len(have))), 2 if alike else 1
-    shown = seeds[: _SHOWN // each]
     lines = []
-    for seed in shown:
-        command, name = train(runs[0], seed)
-        lines += [command, alike(runs[0], name)] if alike else [command]
-    return [*lines, *_left((len(seeds) - len(shown)) * each)]
+    for command, name in (train(runs[0], seed) for seed in _fresh(have, wanted - len(have))):
+        lines += [command, alike(runs[0], name)]
+    return [*lines[:_SHOWN], *_left(len(lines) - _SHOWN)]
 
 
 def in_all(needs: Sequence[Need], have: int, wanted: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Curves of pruned models as figures and tables: accuracy against tokens, FLOPs and images/s, and what is kept."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,25 +35,15 @@ def styles_of(lines: Iterable[MethodCurve]) -> Styles:
     return styles
 
 
-def suffixes(found: Sequence[Curves]) -> list[str]:
-    """What the file names of each group end in: family and site, and a number where that is not unique."""
-    names: list[str] = []
-    for curves in found:
-        base = slug(curves.conditions.family, curves.conditions.site)
-        same = sum(suffix == base or suffix.startswith(f"{base}-variant-") for suffix in names)
-        names.append(f"{base}-variant-{same + 1}" if same else base)
-    return names
-
-
-def curve_figures(curves: Curves, suffix: str, styles: Styles) -> list[Draw]:
-    """What draws the figures of one group of curves; `suffix` ends their file names."""
+def curve_figures(curves: Curves, styles: Styles) -> list[Draw]:
+    """What draws the figures of one group of curves."""
     kinds = [_accuracy, _compute]
     if any(mark.kept_relevance for mark in _marks(curves)):
         kinds.append(_relevance)
-    return [partial(kind, curves, suffix, styles) for kind in kinds]
+    return [partial(kind, curves, styles) for kind in kinds]
 
 
-def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
+def _accuracy(curves: Curves, styles: Styles) -> Drawing:
     figure, (axes,) = _panels(curves, styles)
     for ax, panel in zip(axes, curves.panels, strict=True):
         _lines(ax, panel, styles, lambda mark: 100 * mark.kept, lambda mark: mark.accuracy)
@@ -64,7 +54,7 @@ def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     known = any(panel.relevant_share is not None for panel in curves.panels)
     extra = " The thin vertical mark α* is the label-relevant share of the image." if known else ""
     return _drawing(
-        slug("accuracy", suffix),
+        slug("accuracy", curves.suffix),
         curves,
         figure,
         "Accuracy against kept tokens",
@@ -74,7 +64,7 @@ def _accuracy(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     )
 
 
-def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
+def _compute(curves: Curves, styles: Styles) -> Drawing:
     """Accuracy against the FLOPs of an image and, where it was measured, against images/s."""
     measured = any(mark.images_per_second is not None for mark in _marks(curves))
     figure, (axes, *below) = _panels(curves, styles, stacked=2 if measured else 1)
@@ -94,7 +84,7 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
         if i % len(axes) % plots.in_row(len(axes)) == 0:
             ax.set_ylabel("test accuracy, %")
     return _drawing(
-        slug("compute", suffix),
+        slug("compute", curves.suffix),
         curves,
         figure,
         "Accuracy against computation",
@@ -106,7 +96,7 @@ def _compute(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     )
 
 
-def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
+def _relevance(curves: Curves, styles: Styles) -> Drawing:
     figure, (axes,) = _panels(curves, styles)
     for ax, panel in zip(axes, curves.panels, strict=True):
         _lines(ax, panel, styles, lambda mark: 100 * mark.kept, lambda mark: mark.kept_relevance)
@@ -116,7 +106,7 @@ def _relevance(curves: Curves, suffix: str, styles: Styles) -> Drawing:
     plots.percent_kept(axes)
     axes[0].set_ylim(top=min(103, axes[0].get_ylim()[1]))
     return _drawing(
-        slug("kept-relevance", suffix),
+        slug("kept-relevance", curves.suffix),
         curves,
         figure,
         "What the kept tokens are",
@@ -146,7 +136,7 @@ def _drawing(
     return Drawing(name, whole, f"{caption} {_conditions(curves)}", f"{title}. {numbers}", svg, png, family, site)
 
 
-def curve_table(curves: Curves, suffix: str) -> Table:
+def curve_table(curves: Curves) -> Table:
     """Accuracy at each ratio; below it, for each depth, all that was measured."""
     ratios = sorted({mark.keep_ratio for mark in _marks(curves)}, reverse=True)
     rows = []
@@ -173,7 +163,7 @@ def curve_table(curves: Curves, suffix: str) -> Table:
         parts=True,
         family=conditions.family,
         where=conditions.site,
-        anchor=slug("numbers", suffix),
+        anchor=slug("numbers", curves.suffix),
     )
 
 

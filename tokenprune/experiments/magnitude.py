@@ -9,7 +9,7 @@ from tokenprune.claims.published import PAPER
 from tokenprune.claims.study import TrainedStudy, each
 from tokenprune.claims.study import measured as with_curves
 from tokenprune.drawing.table import Table
-from tokenprune.experiments.curves import curve_figures, curve_table, styles_of, suffixes
+from tokenprune.experiments.curves import curve_figures, curve_table, styles_of
 from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.mosaic import EXAMPLES, mosaic
 from tokenprune.experiments.series import Conditions, Curves, curves, measured
@@ -21,11 +21,8 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
     """Accuracy, computation and relevance of each group of curves; then images, of one run of each group and depth."""
     found = _curves(studies)
     styles = styles_of(line for group in found for panel in group.panels for line in panel.lines)
-    endings = suffixes(found)
-    figures: list[Figure] = []
-    for group, ending in zip(found, endings, strict=True):
-        figures += curve_figures(group, ending, styles)
-    for group, ending in zip(found, endings, strict=True):
+    figures = [figure for group in found for figure in curve_figures(group, styles)]
+    for group in found:
         by_depth: dict[int, list[RunData]] = {}
         for run in (run for study in studies for run in study.runs):
             if any(
@@ -33,13 +30,12 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
                 for path, prune in run.prunes
             ):
                 by_depth.setdefault(run.result.model.depth, []).append(run)
-        figures += [partial(mosaic, group.conditions, ending, runs) for _, runs in sorted(by_depth.items())]
+        figures += [partial(mosaic, group, runs) for _, runs in sorted(by_depth.items())]
     return figures
 
 
 def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:
-    found = _curves(studies)
-    return [curve_table(group, ending) for group, ending in zip(found, suffixes(found), strict=True)]
+    return [curve_table(group) for group in _curves(studies)]
 
 
 def _curves(studies: Sequence[TrainedStudy]) -> list[Curves]:

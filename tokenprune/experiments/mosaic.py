@@ -17,7 +17,7 @@ from tokenprune.drawing import plots
 from tokenprune.drawing.style import GREEN, RED, Drawing, render, slug
 from tokenprune.drawing.table import thinned
 from tokenprune.errors import TokenpruneError
-from tokenprune.experiments.series import Conditions, by_method, curve_name
+from tokenprune.experiments.series import Conditions, Curves, by_method, curve_name
 from tokenprune.runs import PruneResult
 
 EXAMPLES = "examples.npz"  # in a prune's folder
@@ -53,15 +53,16 @@ def greyed(image: UInt8[np.ndarray, "h w 3"], kept: Bool[np.ndarray, " t"]) -> U
     return np.where(mask[:, :, None], image, faded.round()).astype(np.uint8)
 
 
-def mosaic(conditions: Conditions, suffix: str, runs: Sequence[RunData]) -> Drawing:
+def mosaic(curves: Curves, runs: Sequence[RunData]) -> Drawing:
     """Pruned images of the first run, by seed, whose examples can be read. Inside `style()`.
 
-    runs: of one depth, with examples under those conditions. Raises TokenpruneError where none of them can be read.
+    runs: of one depth, with examples under the conditions of those curves. Raises TokenpruneError where none of them
+    can be read.
     """
     problems: list[str] = []
     for run in sorted(runs, key=lambda run: run.result.seed):
         try:
-            return replace(_mosaic(run, conditions, suffix), problems=tuple(problems))
+            return replace(_mosaic(run, curves), problems=tuple(problems))
         except TokenpruneError as error:
             problems.append(str(error))
         except (ValueError, IndexError) as error:
@@ -97,9 +98,10 @@ def _read(path: Path, prune: PruneResult) -> Examples:
     return found
 
 
-def _mosaic(run: RunData, conditions: Conditions, suffix: str) -> Drawing:
+def _mosaic(run: RunData, curves: Curves) -> Drawing:
     """A panel per image, methods down, ratios across. Raises ValueError if patches do not tile the images."""
-    classes, depth, examples = run.result.data.classes, run.result.model.depth, _examples(run, conditions)
+    conditions, classes, depth = curves.conditions, run.result.data.classes, run.result.model.depth
+    examples = _examples(run, conditions)
     ratios = thinned(sorted(set.intersection(*(set(each.rows) for each in examples)), reverse=True), _RATIOS)
     truths = examples[0].labels[:_IMAGES].tolist()
     figure, (axes,) = plots.panels([classes[truth] for truth in truths], height=0.3 + 0.6 * len(examples))
@@ -125,7 +127,7 @@ def _mosaic(run: RunData, conditions: Conditions, suffix: str) -> Drawing:
         ax.spines[:].set_visible(False)
     svg, png = render(figure)
     return Drawing(
-        slug("mosaic", suffix, f"depth-{depth}"),
+        slug("mosaic", curves.suffix, f"depth-{depth}"),
         f"What is left of test images: {run.result.name}, depth {depth}",
         f"{len(truths)} test images, the patches that each method removed greyed out. The true class stands above, "
         "the predicted one below (green: right; red ×: wrong). One trained model, the first draw of a random method; "

@@ -9,6 +9,7 @@ from typing import TypeVar
 from tokenprune.claims import RunData
 from tokenprune.claims.images import mark_of
 from tokenprune.drawing.numbers import Interval, over_seeds
+from tokenprune.drawing.style import slug
 from tokenprune.runs import PrunePoint, PruneResult, TrainResult
 from tokenprune.statistics import paired_interval, wilson
 
@@ -99,6 +100,7 @@ class Curves:
     """One figure's worth of curves, a panel per depth."""
 
     conditions: Conditions
+    suffix: str  # of file names: family and site, and a number where that is not unique
     title: str  # names of the recipes
     panels: tuple[Panel, ...]
     notes: tuple[str, ...]  # what a reader must know of the data
@@ -140,16 +142,19 @@ def recipe_names(runs: Iterable[TrainResult]) -> str:
 
 def curves(found: Iterable[Measured]) -> list[Curves]:
     """Every group of curves, in the order of families and sites."""
+    groups = sorted(_by(found, lambda m: Conditions.of(m.run, m.prune)).items())
+    names = [slug(conditions.family, conditions.site) for conditions, _ in groups]
     return [
-        _curves(conditions, points)
-        for conditions, points in sorted(_by(found, lambda m: Conditions.of(m.run, m.prune)).items())
+        _curves(conditions, points, f"{name}-variant-{same + 1}" if (same := names[:i].count(name)) else name)
+        for i, ((conditions, points), name) in enumerate(zip(groups, names, strict=True))
     ]
 
 
-def _curves(conditions: Conditions, measured: list[Measured]) -> Curves:
+def _curves(conditions: Conditions, measured: list[Measured], suffix: str) -> Curves:
     panels = [_panel(depth, found) for depth, found in sorted(_by(measured, lambda m: m.run.model.depth).items())]
     return Curves(
         conditions,
+        suffix,
         recipe_names(m.run for m in measured),
         tuple(panels),
         tuple(sorted({m.run.data.note for m in measured if m.run.data.note})),

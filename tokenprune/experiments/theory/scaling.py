@@ -78,45 +78,33 @@ ALPHA = Experiment(
     _alpha_tables,
 )
 
-NOISE = Experiment(
-    "T2",
-    "Samples over token noise",
-    None,
-    (
-        Claim(
-            id="theory-noise",
-            statement="Sample complexity grows with token noise tau.",
-            source=f"{PAPER}, Theorem 1, as (Theta(1) - tau)^-2 (full form as recalled)",
-            reads="phase results of the ViT over tau",
-            test="the slope of N50^-1/2 against tau is below 0; the form is not tested, its lack of fit is reported",
-            unit="N^-1/2 per unit of tau",
-            support=(None, 0.0),
-            find=partial(scaling, axis="noise"),
-        ),
-    ),
-    _maps("noise", "confusion"),
-    _diagrams("noise", "confusion"),
-)
 
-START = Experiment(
-    "T3",
-    "Samples over the starting error",
-    None,
-    (
-        Claim(
-            id="theory-start",
-            statement="Sample complexity grows with the starting error sigma.",
-            source=f"{PAPER}, Theorem 1, as (Theta(1) - sigma)^-2 (full form as recalled)",
-            reads="phase results of the ViT over sigma, with delta twice that",
-            test="the slope of N50^-1/2 against sigma is below 0; the form is not tested, its lack of fit is reported",
-            unit="N^-1/2 per unit of sigma",
-            support=(None, 0.0),
-            find=partial(scaling, axis="start"),
+def _grows(number: str, axis: str, what: str, symbol: str, reads: str, *axes: str) -> Experiment:
+    """Whether sample complexity grows with an axis of the phase diagrams. axes: those that are shown."""
+    return Experiment(
+        number,
+        f"Samples over {what}",
+        None,
+        (
+            Claim(
+                id=f"theory-{axis}",
+                statement=f"Sample complexity grows with {what} {symbol}.",
+                source=f"{PAPER}, Theorem 1, as (Theta(1) - {symbol})^-2 (full form as recalled)",
+                reads=f"phase results of the ViT over {reads}",
+                test=f"the slope of N50^-1/2 against {symbol} is below 0; the form is not tested, its lack of fit is "
+                "reported",
+                unit=f"N^-1/2 per unit of {symbol}",
+                support=(None, 0.0),
+                find=partial(scaling, axis=axis),
+            ),
         ),
-    ),
-    _maps("start"),
-    _diagrams("start"),
-)
+        _maps(*axes),
+        _diagrams(*axes),
+    )
+
+
+NOISE = _grows("T2", "noise", "token noise", "tau", "tau", "noise", "confusion")
+START = _grows("T3", "start", "the starting error", "sigma", "sigma, with delta twice that", "start")
 
 CNN = Experiment(
     "T6",
