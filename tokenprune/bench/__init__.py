@@ -1,5 +1,3 @@
 """Speed as ratios in one run: everything against a plain implementation, turn by turn, medians."""
 
 from tokenprune.bench.table import BENCHMARKS, run
-
-__all__ = ["BENCHMARKS", "run"]

@@ -15,9 +15,6 @@ class Part(StrEnum):
     forward = "forward"
     sharing = "sharing"
     startup = "startup"
-    report = "report"
-    theory = "theory"
-    sweep = "sweep"
 
 
 def bench(
