@@ -62,15 +62,12 @@ class Architecture:
 class Cost:
     """The cost of one image.
 
-    flops: all of it. scoring: the part spent on scores. entering: patch tokens that enter each block.
-    realised: share of the image's patches present after each site. realised_mean: averaged over blocks, a block
-    counting the patch tokens that its MLP sees.
+    flops: all of it. scoring: the part spent on scores. realised_mean: share of the image's patches present, averaged
+    over blocks, a block counting the patch tokens that its MLP sees.
     """
 
     flops: int
     scoring: int
-    entering: tuple[int, ...]
-    realised: tuple[float, ...]
     realised_mean: float
 
 
@@ -104,22 +101,18 @@ def flops(
 
 def measured(architecture: Architecture, passed: Sequence[Passed], input_scores: InputScores | None = None) -> Cost:
     """The forward pass of one image that passed these sites. input_scores: at site `input` only."""
-    total, scoring, n = architecture.embedding + architecture.head, 0, architecture.patches
-    entering, seen, realised = [], [], []
+    total, scoring, seen, n = architecture.embedding + architecture.head, 0, 0, architecture.patches
     sites = {site.cursor: site for site in passed}
     for cursor in range(2 * architecture.depth):
         if (site := sites.get(cursor)) is not None:
             scoring += sum(_signal(architecture, name, cursor, n, input_scores) for name in site.asked)
             n = site.left
-            realised.append(n / architecture.patches)
         if cursor % 2:
-            seen.append(n)
+            seen += n
             total += architecture.mlp(n)
         else:
-            entering.append(n)
             total += architecture.attention(n)
-    mean = sum(seen) / (architecture.patches * architecture.depth)
-    return Cost(total + scoring, scoring, tuple(entering), tuple(realised), mean)
+    return Cost(total + scoring, scoring, seen / (architecture.patches * architecture.depth))
 
 
 def _signal(a: Architecture, name: str, cursor: int, n: int, input_scores: InputScores | None) -> int:

@@ -98,41 +98,6 @@ def test_a_wrong_array_is_named_with_what_was_found(tmp_path, changed, words):
     assert "\n" not in str(caught.value)
 
 
-PIXELS = np.random.default_rng(1).integers(0, 256, (4, 2, 2, 3), dtype=np.uint8)
-ONE = np.random.default_rng(1).integers(0, 256, (4, 2, 2), dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("stored", "images"),
-    [
-        (PIXELS.transpose(0, 3, 1, 2), PIXELS),
-        (PIXELS.transpose(1, 2, 3, 0), PIXELS),
-        (PIXELS / 255, PIXELS),
-        ((PIXELS / 255).astype(np.float32).transpose(0, 3, 1, 2), PIXELS),
-        (PIXELS.astype(np.int64), PIXELS),
-        (np.concatenate([PIXELS, PIXELS[..., :1]], axis=3), PIXELS),
-        (ONE, np.stack([ONE] * 3, axis=3)),
-        (ONE[..., None], np.stack([ONE] * 3, axis=3)),
-        (ONE[:, None] / 255, np.stack([ONE] * 3, axis=3)),
-    ],
-)
-def test_images_that_a_line_would_make_fit_are_told_that_line(tmp_path, stored, images):
-    with pytest.raises(TokenpruneError, match="may be what is meant") as caught:
-        read_npz(save(tmp_path, train_images=stored))
-    code = str(caught.value).rpartition("; ")[2].removesuffix(" may be what is meant")
-    made = eval(code, {"np": np, "train_images": stored})
-    assert made.dtype == np.uint8
-    np.testing.assert_array_equal(made, images)
-
-
-@pytest.mark.parametrize("stored", [np.eye(3)[[0, 1, 2, 1]], np.array(["a", "b", "c", "b"]), np.array([0.0, 1, 2, 1])])
-def test_labels_that_a_line_would_make_fit_are_told_that_line(tmp_path, stored):
-    with pytest.raises(TokenpruneError, match="may be what is meant") as caught:
-        read_npz(save(tmp_path, train_labels=stored))
-    code = str(caught.value).rpartition("; ")[2].removesuffix(" may be what is meant")
-    assert eval(code, {"np": np, "train_labels": stored}).tolist() == [0, 1, 2, 1]
-
-
 def test_a_column_of_labels(tmp_path):
     found = read_npz(save(tmp_path, train_labels=np.array([[0], [1], [2], [1]]), test_labels=np.array([[2], [0]])))
     assert (found.train_labels.tolist(), found.test_labels.tolist()) == ([0, 1, 2, 1], [2, 0])

@@ -54,8 +54,8 @@ def test_plants_stand_behind_and_each_half_has_its_own(photographs):
 
 
 def test_places_are_uniform_over_all_that_fit():
-    layout = scene.Layout.draw(49_000, 32, 26, np.random.default_rng(0))
-    counts = np.bincount(layout.top * 7 + layout.left, minlength=49)
+    top, left = scene.places(49_000, 32, 26, np.random.default_rng(0))
+    counts = np.bincount(top * 7 + left, minlength=49)
     assert len(counts) == 49
     assert ((counts - 1000) ** 2 / 1000).sum() < 93  # chi-square, 48 degrees of freedom: p > 1e-4
 

@@ -1,18 +1,3 @@
 from tokenprune.data.batches import Batch, steps_per_epoch, test_batches, train_batches
 from tokenprune.data.imageset import Dataset, ImageSet, relevance
 from tokenprune.data.sources import download, folder, load, provenance, read
-
-__all__ = [
-    "Batch",
-    "Dataset",
-    "ImageSet",
-    "download",
-    "folder",
-    "load",
-    "provenance",
-    "read",
-    "relevance",
-    "steps_per_epoch",
-    "test_batches",
-    "train_batches",
-]

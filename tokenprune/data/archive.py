@@ -3,10 +3,11 @@
 Shapes: n images, h x h pixels.
 """
 
-import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,10 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
         labels[part] = archive.labels(f"{part}_labels", len(images[part]), f"{part}_images")
     if images["train"].shape[1:] != images["test"].shape[1:]:
         archive.fail("test_images", images["test"], f"images as large as train_images, {_shape(images['train'])}")
-    classes = archive.classes() or names
+    named = archive.optional(
+        "classes", lambda a: a.dtype.kind == "U" and a.ndim == 1 and len(a) > 0, "names, text of shape [classes]"
+    )
+    classes = names if named is None else tuple(map(str, named))
     count = len(classes) if classes else int(labels["train"].max()) + 1
     if count > MOST_CLASSES:
         archive.fail("train_labels", f"a label {count - 1}", f"at most {MOST_CLASSES} classes, labelled from 0")
@@ -73,8 +77,12 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
             f"labels {trained[0]} to {trained[-1]}, but no {gone}",
             f"an image of every label from 0 to {count - 1}; count labels from 0, or name all classes in `classes`",
         )
-    exact = [archive.flags(f"{part}_exact", len(labels[part])) for part in ("train", "test")]
-    official = archive.official()
+    exact = [
+        archive.optional(f"{part}_exact", partial(_bool, shape=found.shape), f"bool of shape {_shape(found)}")
+        for part, found in labels.items()
+    ]
+    stated = archive.optional("official", partial(_bool, shape=()), "one bool")
+    official = None if stated is None else bool(stated)
     if any(part is not None and not part.all() for part in exact):
         official = False
     return Arrays(
@@ -85,7 +93,7 @@ def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Arrays:
         classes or tuple(map(str, range(count))),
         exact[1],
         official,
-        archive.sha256(),
+        files.sha256(path),
     )
 
 
@@ -139,7 +147,7 @@ class _Archive:
     def images(self, array: str) -> np.ndarray:
         found = self.required(array)
         if found.dtype != np.uint8 or found.ndim != 4 or found.shape[3] != 3:
-            self.fail(array, found, f"uint8 of shape [images, height, width, 3]{_images_hint(array, found)}")
+            self.fail(array, found, "uint8 of shape [images, height, width, 3]")
         if not found.size:
             self.fail(array, found, "at least one image")
         if found.shape[1] != found.shape[2]:
@@ -151,68 +159,25 @@ class _Archive:
         if found.ndim == 2 and found.shape[1] == 1:
             found = found[:, 0]
         if found.dtype.kind not in "iu" or found.ndim != 1:
-            self.fail(array, found, f"integers of shape [images]{_labels_hint(array, found)}")
+            self.fail(array, found, "integers of shape [images]")
         if len(found) != count:
             self.fail(array, f"{len(found)} labels", f"{count}, one per image in {images}")
         if int(found.min()) < 0:
             self.fail(array, f"label {int(found.min())}", "labels from 0")
         return found
 
-    def classes(self) -> tuple[str, ...] | None:
-        if "classes" not in self.names:
-            return None
-        found = self.read("classes")
-        if found.dtype.kind != "U" or found.ndim != 1 or not len(found):
-            self.fail("classes", found, "names, text of shape [classes]")
-        return tuple(map(str, found))
-
-    def flags(self, array: str, count: int) -> np.ndarray | None:
+    def optional(self, array: str, fits: Callable[[np.ndarray], bool], expected: str) -> np.ndarray | None:
+        """An array of the file; None where it has none. `fits` says whether it is as `expected`."""
         if array not in self.names:
             return None
         found = self.read(array)
-        if found.dtype != np.bool_ or found.shape != (count,):
-            self.fail(array, found, f"bool of shape [{count}]")
+        if not fits(found):
+            self.fail(array, found, expected)
         return found
 
-    def official(self) -> bool | None:
-        if "official" not in self.names:
-            return None
-        found = self.read("official")
-        if found.dtype != np.bool_ or found.shape != ():
-            self.fail("official", found, "one bool")
-        return bool(found)
 
-    def sha256(self) -> str:
-        with self.path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _images_hint(array: str, found: np.ndarray) -> str:
-    """The conversion of an array to images, where it is obvious."""
-    code, shape = array, found.shape
-    if found.ndim == 4 and shape[3] != 3:
-        order = {shape[1]: (0, 2, 3, 1), shape[2]: (3, 0, 1, 2), shape[0]: (3, 1, 2, 0)}.get(3)
-        code += f".transpose{order}" if order else "[..., :3]" if shape[3] == 4 else ""
-    if found.ndim == 3 or (found.ndim == 4 and code == array and 1 in (shape[1], shape[3])):
-        code = f"np.stack([{array}{'' if found.ndim == 3 else '.squeeze()'}] * 3, axis=3)"
-    if found.dtype != np.uint8 and found.dtype.kind in "iuf" and found.size:
-        low, high = found.min(), found.max()
-        fraction = found.dtype.kind == "f" and high <= 1
-        code = f"(255 * {code}).round()" if fraction else code
-        code = f"{code}.astype(np.uint8)" if 0 <= low <= high <= 255 else array
-    return f"; {code} may be what is meant" if code != array else ""
-
-
-def _labels_hint(array: str, found: np.ndarray) -> str:
-    """The conversion of an array to labels, where it is obvious."""
-    code = array
-    if found.ndim == 2 and found.shape[1] > 1 and found.dtype.kind in "iufb" and (found.sum(axis=1) == 1).all():
-        code = f"{array}.argmax(axis=1)"
-    elif found.ndim == 1 and found.dtype.kind in "US":
-        code = f"np.unique({array}, return_inverse=True)[1]"
-    elif found.ndim == 1 and found.dtype.kind == "f" and (found == found.round()).all():
-        code = f"{array}.astype(np.int64)"
-    return f"; {code} may be what is meant" if code != array else ""
+def _bool(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    return array.dtype == np.bool_ and array.shape == shape
 
 
 def _found(what: object) -> str:

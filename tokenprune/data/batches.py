@@ -71,16 +71,11 @@ def train_batches(
         )
 
 
-def test_batches(
-    dataset: Dataset,
-    batch_size: int,
-    patch_size: int,
-    count: int | None = None,  # noqa: PT028 (batches of test images)
-) -> Iterator[Batch]:
-    """The test images (the first `count`) in their order, as they are; the last batch may be smaller."""
+def test_batches(dataset: Dataset, batch_size: int, patch_size: int) -> Iterator[Batch]:
+    """The test images in their order, as they are; the last batch may be smaller."""
     test = dataset.test
     normalise = Normalise(dataset)
-    for index in torch.arange(len(test), device=test.images.device)[:count].split(batch_size):
+    for index in torch.arange(len(test), device=test.images.device).split(batch_size):
         part = test.take(index)
         yield Batch(normalise(part.images), part.labels, part.relevance(patch_size), index)
 

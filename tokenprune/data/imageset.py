@@ -3,7 +3,7 @@
 Shapes: n images, 3 channels, h x w pixels, t patches, s patch side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,21 +29,14 @@ class ImageSet:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "ImageSet":
-        return replace(
-            self,
-            images=self.images.to(device),
-            labels=self.labels.to(device),
-            mask=None if self.mask is None else self.mask.to(device),
-            groups=None if self.groups is None else self.groups.to(device),
-        )
+        return self._each(lambda part: part.to(device))
 
     def take(self, index: Int[Tensor, " m"]) -> "ImageSet":
-        return ImageSet(
-            self.images[index],
-            self.labels[index],
-            None if self.mask is None else self.mask[index],
-            None if self.groups is None else self.groups[index],
-        )
+        return self._each(lambda part: part[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "ImageSet":
+        mask, groups = (None if part is None else change(part) for part in (self.mask, self.groups))
+        return ImageSet(change(self.images), change(self.labels), mask, groups)
 
     def of_classes(self, kept: Sequence[int]) -> "ImageSet":
         """The images of those labels alone, labelled by their place in `kept`."""

@@ -7,7 +7,6 @@ Shapes: n images, h x h pixels, s side of the shrunk image.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,36 +49,45 @@ ZOOM = 4  # a folder's photographs are enlarged at most so much
 CHUNK = 4000  # images resized at a time
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where each shrunk image goes: row and column of its upper left pixel."""
-
-    top: Int[np.ndarray, " n"]
-    left: Int[np.ndarray, " n"]
-
-    @classmethod
-    def draw(cls, n: int, side: int, foreground: int, rng: np.random.Generator) -> "Layout":
-        top, left = rng.integers(0, side - foreground + 1, size=(2, n))
-        return cls(top, left)
-
-
-def composite(
+def staged(
     spec: Data, train: ImageSet, test: ImageSet, photographs: Arrays | None
 ) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """Every image shrunk and pasted at a uniformly random place onto a background of its own size.
+    """Every image shrunk and pasted at a uniformly random place onto a background of its own size; the groups' names.
 
     The mask is the pasted square: foreground_size^2 of h^2 pixels are label-relevant.
     photographs: CIFAR-100 for background `plants`: its training images behind training images, its test images
     behind test images. Of an image folder with five photographs or more, every fifth is for test images only.
-    Raises TokenpruneError if the folder cannot be used.
+
+    In scene `spurious` some of the birds and airplanes get plants, the others other scenery: CIFAR-100's clouds,
+    mountains, plains and seas. In training, spurious_train of the birds and 1 - spurious_train of the airplanes get
+    plants; in test, half of each. The counts are exact, rounded to whole images. Groups are
+    2 * label + (plants behind), named GROUPS.
+
+    Raises TokenpruneError if a folder cannot be used.
     """
     found = []
+    stream = SPURIOUS if spec.scene == "spurious" else COMPOSITE
     for images, part in ((train, "train"), (test, "test")):
-        rng = np.random.default_rng([COMPOSITE, spec.stream, part == "test"])
-        side = images.images.shape[-1]
-        layout = Layout.draw(len(images), side, spec.foreground_size, rng)
-        found.append(paste(images, _background(spec, part, len(images), side, photographs, rng), layout, spec))
-    return found[0], found[1], ()
+        rng = np.random.default_rng([stream, spec.stream, part == "test"])
+        n, side, groups = len(images), images.images.shape[-1], None
+        top, left = places(n, side, spec.foreground_size, rng)
+        if spec.scene == "spurious":
+            assert photographs is not None
+            birds = spec.spurious_train if part == "train" else 0.5
+            plants = _exact_shares(images.labels, (1 - birds, birds), rng)
+            groups, background = 2 * images.labels + plants.long(), torch.empty_like(images.images)
+            for kind, where in ((PLANTS, plants), (SCENERY, ~plants)):
+                background[where] = _photographs(photographs, part, kind, int(where.sum()), side, rng)
+        else:
+            background = _background(spec, part, n, side, photographs, rng)
+        mask = paste(images.images, background, top, left, spec.foreground_size)
+        found.append(ImageSet(background, images.labels, mask, groups))
+    return found[0], found[1], GROUPS if spec.scene == "spurious" else ()
+
+
+def places(n: int, side: int, foreground: int, rng: np.random.Generator) -> Int[np.ndarray, "2 n"]:
+    """Row and column of each shrunk image's upper left pixel."""
+    return rng.integers(0, side - foreground + 1, size=(2, n))
 
 
 def birds_and_airplanes(
@@ -92,44 +100,23 @@ def birds_and_airplanes(
     return train.of_classes(both), test.of_classes(both), ("airplane", "bird")
 
 
-def spurious(
-    spec: Data, train: ImageSet, test: ImageSet, photographs: Arrays | None
-) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """Birds and airplanes pasted as in `composite`, some onto plants, the others onto other scenery.
-
-    In training, spurious_train of the birds and 1 - spurious_train of the airplanes get plants; in test, half
-    of each. The counts are exact, rounded to whole images. Scenery is CIFAR-100's clouds, mountains, plains and seas.
-    Groups are 2 * label + (plants behind), named GROUPS.
-    """
-    assert photographs is not None
-    found = []
-    for images, part in ((train, "train"), (test, "test")):
-        rng = np.random.default_rng([SPURIOUS, spec.stream, part == "test"])
-        side = images.images.shape[-1]
-        layout = Layout.draw(len(images), side, spec.foreground_size, rng)
-        birds = spec.spurious_train if part == "train" else 0.5
-        plants = _exact_shares(images.labels, (1 - birds, birds), rng)
-        background = torch.empty_like(images.images)
-        for kind, where in ((PLANTS, plants), (SCENERY, ~plants)):
-            count = int(where.sum())
-            background[where] = _photographs(photographs, part, kind, count, side, rng)
-        pasted = paste(images, background, layout, spec)
-        found.append(ImageSet(pasted.images, pasted.labels, pasted.mask, 2 * images.labels + plants.long()))
-    return found[0], found[1], GROUPS
-
-
-def paste(images: ImageSet, background: UInt8[Tensor, "n 3 h h"], layout: Layout, spec: Data) -> ImageSet:
-    """Shrink the images and put them onto the background, which is overwritten; mask the pasted squares."""
-    size = spec.foreground_size
+def paste(
+    images: UInt8[Tensor, "n 3 h h"],
+    background: UInt8[Tensor, "n 3 h h"],
+    top: Int[np.ndarray, " n"],
+    left: Int[np.ndarray, " n"],
+    size: int,
+) -> UInt8[Tensor, "n h h"]:
+    """Shrink the images and put them onto the background, which is overwritten; returns the pasted squares' mask."""
     mask = torch.zeros_like(background[:, 0])
     canvas, marked = background.numpy(), mask.numpy()
     for start in range(0, len(images), CHUNK):
-        small = resized(images.images[start : start + CHUNK], size).numpy()
+        small = resized(images[start : start + CHUNK], size).numpy()
         for i, image in enumerate(small, start):
-            top, left = layout.top[i], layout.left[i]
-            canvas[i, :, top : top + size, left : left + size] = image
-            marked[i, top : top + size, left : left + size] = 1
-    return ImageSet(background, images.labels, mask)
+            rows, columns = slice(top[i], top[i] + size), slice(left[i], left[i] + size)
+            canvas[i, :, rows, columns] = image
+            marked[i, rows, columns] = 1
+    return mask
 
 
 def resized(images: UInt8[Tensor, "n 3 h h"], size: int) -> UInt8[Tensor, "n 3 s s"]:

@@ -182,8 +182,7 @@ def _staged(
     if spec.scene == "spurious" and spec.background != "plants":
         raise UsageError(f"data.background: {spec.background!r}; scene spurious takes plants")
     photographs, behind = _behind(spec, data_dir, read)
-    staged = scene.spurious if spec.scene == "spurious" else scene.composite
-    return *staged(spec, train, test, photographs), behind
+    return *scene.staged(spec, train, test, photographs), behind
 
 
 def _behind(spec: Data, data_dir: Path | None, read: Read) -> tuple[Arrays | None, dict[str, Any]]:
@@ -217,7 +216,8 @@ def _taught(spec: Data, train: ImageSet, classes: tuple[str, ...]) -> dict[str, 
 def _missing(source: str, data_dir: Path | None) -> Arrays:
     where = folder(data_dir)
     option = "" if where == folder() else f" --data-dir {where}"
-    there = present(source, where) or f"no {source}.npz and none of torchvision's files"
+    found = present(source, where)
+    there = f"{found}: there, but damaged" if found else f"no {source}.npz and none of torchvision's files"
     raise TokenpruneError(
         f"{source}: {there}, in {where}; `tokenprune download {source}{option}` "
         "fetches them, --data-dir or $TOKENPRUNE_DATA names another folder, and `--recipe quickstart` "

@@ -2,5 +2,3 @@
 
 from tokenprune.evaluation.curves import CurvePlan, prune_curves
 from tokenprune.evaluation.points import Curve, join, load_curve, save_curve
-
-__all__ = ["Curve", "CurvePlan", "join", "load_curve", "prune_curves", "save_curve"]

@@ -77,11 +77,8 @@ class PointAccumulator:
         ]
         if len(costs) == 1:
             return costs[0].flops, costs[0].realised_mean
-        total, weights = int(images.sum()), images.tolist()
-        return (
-            sum(each.flops * n for each, n in zip(costs, weights, strict=True)) / total,
-            sum(each.realised_mean * n for each, n in zip(costs, weights, strict=True)) / total,
-        )
+        flops, realised = np.average([(each.flops, each.realised_mean) for each in costs], axis=0, weights=images)
+        return float(flops), float(realised)
 
     def relevance(self, total: float | None) -> tuple[float | None, float | None]:
         """(label-relevant share of the kept tokens' area, share of the images' `total` relevant area that is kept)."""

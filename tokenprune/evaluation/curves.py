@@ -11,7 +11,6 @@ from timm.models import VisionTransformer
 
 from tokenprune import hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
-from tokenprune.errors import UsageError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.points import Curve, EvaluationPass, to_curve, varied
 from tokenprune.evaluation.timing import Clock
@@ -37,13 +36,6 @@ class CurvePlan:
     precision: hardware.Precision = "fp32"
     examples: int = 8
 
-    def check(self, model: SparseViT) -> None:
-        """Raises UsageError for a ratio out of range, and for a site that the model lacks or does not read."""
-        for keep in self.keep:
-            if not 0 < keep <= 1:
-                raise UsageError(f"keep ratio {keep:g}: must be above 0 and at most 1")
-        self.schedule.check(model.depth, model.class_pooled)
-
 
 def prune_curves(
     vit: VisionTransformer,
@@ -54,11 +46,10 @@ def prune_curves(
     seed: int,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
-    count: int | None = None,
     baseline: np.ndarray | None = None,
     fill: Callable[[str, Pruner], None] | None = None,
 ) -> list[Curve]:
-    """A curve per method on the first `count` test images (None: all), every token removed by gather.
+    """A curve per method on the test images, every token removed by gather.
 
     Blocks before the first site run once for all; a ranking serves all ratios; a ratio that keeps every token is the
     unpruned model, which runs once. Speed is measured in the same pass, a point's time being that of the blocks
@@ -67,20 +58,20 @@ def prune_curves(
     that is not this one unpruned (a fine-tuned model is compared with the one it started from). fill: loads the trained
     parameters of the pruner of that name.
 
-    Raises UsageError for an unknown pruner, a ratio out of range, and a site that the model lacks or does not read.
+    Raises UsageError for an unknown pruner, and a site that the model lacks or does not read.
     """
     vit.to(device)
     dataset = dataset.to(device)
     bare = SparseViT(vit)
-    plan.check(bare)
+    plan.schedule.check(bare.depth, bare.class_pooled)
     methods = [_draws(vit, plan, method, options, seed, fill) for method, options in plan.methods]
-    total = len(dataset.test) if count is None else min(count, len(dataset.test))
-    examples = varied(dataset.test.labels[:total].cpu().numpy(), plan.examples)
+    total = len(dataset.test)
+    examples = varied(dataset.test.labels.cpu().numpy(), plan.examples)
     unpruned, clock, relevant, done = PointAccumulator(1.0, None), Clock(device, plan.batch_size), [], 0
     first = plan.schedule.cursors[0]
 
     with _inference(vit, plan.precision, device):
-        for batch in test_batches(dataset, plan.batch_size, bare.patch_size, total):
+        for batch in test_batches(dataset, plan.batch_size, bare.patch_size):
             clock.batch(len(batch.labels))
             shown = [int(i) - done for i in examples if done <= i < done + len(batch.labels)]
             with clock.part("shared"):
@@ -102,10 +93,10 @@ def prune_curves(
         precision=plan.precision,
         device=hardware.device_name(device),
         architecture=architecture_of(vit),
-        test=dataset.test.take(torch.arange(total, device=device)),
+        test=dataset.test,
         examples=examples,
         unpruned=unpruned,
-        baseline=unpruned.answers() if baseline is None else baseline[:total],
+        baseline=unpruned.answers() if baseline is None else baseline,
         relevant=float(sum(relevant)) if relevant else None,
         clock=clock,
     )
