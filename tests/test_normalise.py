@@ -48,7 +48,7 @@ def trained(tmp_path_factory) -> dict[str, Path]:
     return {"SOURCE": folder / "dark.npz", "WEIGHTS": folder / "w.safetensors"}
 
 
-class Heard(training.Silent):
+class Heard(training.Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 

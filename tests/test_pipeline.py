@@ -185,7 +185,7 @@ def test_a_finished_run_is_left_alone_unless_forced(tmp_path) -> None:
     assert run.weights.stat().st_mtime_ns == before
     weights = run.weights.read_bytes()
     said: list[str] = []
-    reporter = training.Silent()
+    reporter = training.Reporter()
     reporter.message = said.append  # type: ignore[method-assign]
     pipeline.train_run(loaded, runs_dir=tmp_path, force=True, reporter=reporter)
     assert f"{run.path}: its 2 curves will be deleted once it is trained again" in said

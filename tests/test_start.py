@@ -110,7 +110,7 @@ def test_from_scratch_leaves_no_trace_of_a_start(five, tmp_path):
     assert resolved[0] == resolved[1]
 
 
-class Stops(training.Silent):
+class Stops(training.Reporter):
     """Asks to stop after an epoch, as Ctrl-C does."""
 
     def epoch(self, record: Epoch) -> None:
@@ -164,7 +164,7 @@ def test_looking_and_pruning_pretrain_nothing(five, begun, tmp_path):
     assert len(begun) == 2
 
 
-class Tells(training.Silent):
+class Tells(training.Reporter):
     """Hands on the epochs and messages of a training in another process."""
 
     def __init__(self, pipe: Any) -> None:
@@ -190,7 +190,7 @@ def test_of_two_processes_that_need_it_one_trains_it_and_the_other_waits(five, t
     ours, theirs = context.Pipe()
     process = context.Process(target=_elsewhere, args=(other, tmp_path, theirs), daemon=True)
 
-    class Goes(training.Silent):
+    class Goes(training.Reporter):
         """In the pretraining: starts the other process, and goes on when that one waits."""
 
         def epoch(self, record: Epoch) -> None:

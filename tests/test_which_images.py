@@ -47,7 +47,7 @@ def prune(run: RunFolder, **where) -> None:
     pipeline.prune_run(run, Evaluate(methods=("magnitude",), keep=(1.0, 0.5)), force=True, **where)
 
 
-class StopsAfterOneEpoch(training.Silent):
+class StopsAfterOneEpoch(training.Reporter):
     def epoch(self, record) -> None:
         if record.epoch == 1:
             raise KeyboardInterrupt
@@ -112,7 +112,7 @@ def test_a_finished_run_is_not_taken_for_one_of_other_images(tmp_path: Path, res
     assert any("its images were not compared" in line for line in said.lines)
 
 
-class Keeps(training.Silent):
+class Keeps(training.Reporter):
     def __init__(self) -> None:
         self.lines: list[str] = []
 

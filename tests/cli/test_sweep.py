@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from factories import make_run
 from rich.console import Console
+from rich.progress import Progress
 from run_command import run
 from sweep_factories import write_sweep
 
 from tokenprune.cli import main
-from tokenprune.cli.cells import Screen, duration, table
+from tokenprune.cli.cells import Bars
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder, all_runs
 from tokenprune.sweep import launch
@@ -170,19 +171,8 @@ def test_ctrl_c_saves_and_the_command_it_prints_continues(capsys):
     assert first == "[0/2] training seed=0"
     assert told == "[1/2] interrupted seed=0: asked to stop; --resume continues"
     words = shlex.split(line.removeprefix("interrupted; continue with: "))
-    options = [
-        "--set",
-        "model.dim=24",
-        "--only",
-        "run.seed=0,1",
-        "--runs-dir",
-        "runs",
-        "--workers",
-        "1",
-        "--per-gpu",
-        "2",
-    ]
-    assert words == ["tokenprune", "sweep", "mine.yaml", *options, "--resume"]
+    options = ["--only", "run.seed=0,1", "--runs-dir", "runs", "--workers", "1", "--per-gpu", "2"]
+    assert words == ["tokenprune", "sweep", "mine.yaml", *options, "--resume", "--set", "model.dim=24"]
     assert run(capsys, *words[1:], "--quiet").status == 0
     assert all(folder.finished for folder in all_runs(Path("runs")))
 
@@ -309,23 +299,17 @@ def rows(count: int) -> list[CellRow]:
     return [CellRow(cell, states[i % 4], 1e9, accuracy=0.1234, epoch=1) for i, cell in enumerate(cells)]
 
 
-def test_the_live_table_fits_80_columns_and_the_terminal():
+def test_a_terminal_shows_bars_of_what_runs_and_lines_of_what_ended():
     some = rows(40)
-    console = Console(file=io.StringIO(), width=80, height=24)
-    console.print(table(some, now=0.0, height=24, left=5000))
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    assert len(lines) <= 24
-    assert "80 cells: 20 training, 20 failed, 20 waiting, 20 finished; about 83 min left" in lines[-1]
-    assert all(" training " in line for line in lines[2:-1])  # what is under way goes first
-    assert lines[2].split() == ["noise=0.25", "seed=1", "training", "1/2", "12.34"]
-
-
-def test_time_left_follows_what_was_done_since_it_began():
-    (row, *_) = rows(1)
-    row.state, row.began, row.began_share, row.share = "training", 100.0, 0.5, 0.75
-    assert row.left(now=130.0) == 30.0
-    row.state = "pruning"
-    assert row.left(now=130.0) is None
-    assert [duration(seconds) for seconds in (None, 40, 720, 12600)] == ["", "40 s", "12 min", "3.5 h"]
-    assert Screen([row], None)._left() is not None
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    for row in some:
+        row.state = "waiting"
+    with Progress(console=console, auto_refresh=False) as progress:
+        bars = Bars(some, progress)
+        some[0].state, some[0].share, some[1].state, some[2].state = "training", 0.5, "finished", "failed"
+        bars.tick()
+        assert [task.description for task in progress.tasks] == ["80 cells", "training noise=0.25 seed=0"]
+        assert (progress.tasks[0].completed, progress.tasks[0].total) == (2.5e9, 80e9)
+        some[0].state = "finished"
+        bars.tick()
+        assert len(progress.tasks) == 1

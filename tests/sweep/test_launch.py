@@ -13,7 +13,7 @@ from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
 from tokenprune.sweep import begin, run_here, work
 from tokenprune.sweep.launch import _Queue, worker_pool
-from tokenprune.sweep.progress import CellRow, Ended, Unwatched
+from tokenprune.sweep.progress import CellRow, Ended, Watcher
 
 CPU = "set: {run.device: cpu}\n"
 
@@ -26,7 +26,7 @@ def workers() -> list[int]:
     return [child.pid for child in multiprocessing.active_children()]
 
 
-class Acts(Unwatched):
+class Acts(Watcher):
     """Does something once, when a cell has come to an epoch."""
 
     def __init__(self, row: CellRow, epoch: int, act) -> None:
@@ -42,7 +42,7 @@ class Acts(Unwatched):
 def test_all_cells_are_run_by_few_workers_and_recorded(tmp_path):
     sweep = begun(tmp_path, "grid: {run.seed: [0, 1, 2], model.depth: [1, 2]}\nprune: [{}]")
     pids: set[int] = set()
-    watcher = Unwatched()
+    watcher = Watcher()
     watcher.tick = lambda: pids.update(workers())  # type: ignore[method-assign]
     run_here(sweep, workers=2, watcher=watcher)
     assert [row.state for row in sweep.rows] == ["finished"] * 6
@@ -58,7 +58,7 @@ def test_all_cells_are_run_by_few_workers_and_recorded(tmp_path):
 def test_a_killed_worker_fails_its_cell_is_replaced_and_the_cell_can_go_on(tmp_path):
     text = "grid: {run.seed: [0, 1], train.epochs: [2, 60]}"
     sweep = begun(tmp_path, text)
-    victim = next(row for row in sweep.rows if row.epochs == 60)
+    victim = next(row for row in sweep.rows if row.cell.loaded.recipe.train.epochs == 60)
     run_here(sweep, workers=1, watcher=Acts(victim, 3, lambda: [os.kill(pid, signal.SIGKILL) for pid in workers()]))
     assert {row.cell.label: (row.state, row.message) for row in sweep.rows} == {
         "seed=0 epochs=2": ("finished", None),
@@ -118,10 +118,10 @@ def test_what_another_process_has_finished_by_the_end_is_finished(tmp_path):
 
 def test_as_many_workers_as_cores_for_their_threads():
     cores = len(os.sched_getaffinity(0))
-    assert worker_pool(None, 1, "cpu", 1).slots == (None,) * cores
-    assert worker_pool(None, cores, "cpu", 1).slots == (None,)
-    assert worker_pool(None, 4 * cores, "cpu", 1).slots == (None,)
-    assert worker_pool(3, 1, "cpu", 1).slots == (None,) * 3
+    assert worker_pool(None, 1, "cpu", 1) == (None,) * cores
+    assert worker_pool(None, cores, "cpu", 1) == (None,)
+    assert worker_pool(None, 4 * cores, "cpu", 1) == (None,)
+    assert worker_pool(3, 1, "cpu", 1) == (None,) * 3
 
 
 def test_cuda_that_is_not_there_is_said_once_before_anything_runs(monkeypatch):
@@ -132,15 +132,15 @@ def test_cuda_that_is_not_there_is_said_once_before_anything_runs(monkeypatch):
 
 def test_workers_share_gpus_evenly(monkeypatch):
     monkeypatch.setattr("tokenprune.sweep.launch._ask_for_gpus", lambda: 2)
-    assert worker_pool(None, 1, "auto", 1).slots == (0, 1)
-    assert worker_pool(None, 1, "auto", 2).slots == (0, 1, 0, 1)
-    assert worker_pool(3, 1, "cuda", 2).slots == (0, 1, 0)
-    assert worker_pool(None, 1, "cpu", 2).slots == worker_pool(None, 1, "cpu", 1).slots
+    assert worker_pool(None, 1, "auto", 1) == (0, 1)
+    assert worker_pool(None, 1, "auto", 2) == (0, 1, 0, 1)
+    assert worker_pool(3, 1, "cuda", 2) == (0, 1, 0)
+    assert worker_pool(None, 1, "cpu", 2) == worker_pool(None, 1, "cpu", 1)
 
 
 def _says_its_gpu(pipe, runs_dir, data_dir, gpu) -> None:
     work.run_cell = lambda *_: Ended("finished", os.environ["CUDA_VISIBLE_DEVICES"])
-    work.serve(pipe, work.Folders(runs_dir, data_dir), gpu)
+    work.serve(pipe, runs_dir, data_dir, gpu)
 
 
 def test_each_worker_sees_the_gpu_that_is_its_own(tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ from tokenprune.runs import RunFolder
 from tokenprune.runs.sweeps import SweepCell, SweepFile
 from tokenprune.sweep import begin, overview, run_here
 from tokenprune.sweep.launch import _Queue
-from tokenprune.sweep.progress import CellRow, Unwatched
+from tokenprune.sweep.progress import CellRow, Watcher
 from tokenprune.sweep.run import _parts
-from tokenprune.sweep.work import Folders, run_part
+from tokenprune.sweep.work import run_part
 
 CPU = "set: {run.device: cpu, start.epochs: 1}\n"
 #: One from scratch, and four that share two pretrainings.
@@ -59,7 +59,7 @@ def test_a_sweep_without_starts_is_what_it_was(tmp_path):
     assert [cell.run for cell in plain.cells] == [cell.run for cell in said.cells]
 
 
-class Notes(Unwatched):
+class Notes(Watcher):
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []
 
@@ -114,7 +114,7 @@ def test_a_pretraining_that_fails_fails_by_name_what_starts_from_it_and_nothing_
 def test_a_task_of_a_cluster_does_not_pretrain_again_what_has_failed(tmp_path):
     cells = load(tmp_path, LOST).cells
     SweepFile(tmp_path, "mine").begin("id", "", [SweepCell(run=cell.run, what={}) for cell in cells])
-    ended = run_part(cells, Folders(tmp_path, None), "mine")
+    ended = run_part(cells, tmp_path, None, "mine")
     assert [each.state for each in ended] == ["failed", "finished", "finished", "failed", "failed"]
     assert ended[-1].message.startswith(f"{cells[0].run}, the pretraining that this run starts from, failed: ")
 
@@ -122,7 +122,7 @@ def test_a_task_of_a_cluster_does_not_pretrain_again_what_has_failed(tmp_path):
 def test_a_task_trains_what_its_cells_start_from(tmp_path):
     cells = load(tmp_path).cells
     SweepFile(tmp_path, "mine").begin("id", "", [SweepCell(run=cell.run, what={}) for cell in cells])
-    ended = run_part(cells[3:5], Folders(tmp_path, None), "mine")
+    ended = run_part(cells[3:5], tmp_path, None, "mine")
     assert [each.state for each in ended] == ["finished", "finished"]
     assert RunFolder(tmp_path / cells[0].run).finished
 

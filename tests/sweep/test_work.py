@@ -18,7 +18,7 @@ from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder, atomic
 from tokenprune.runs.sweeps import SweepCell, SweepFile
 from tokenprune.sweep.progress import Moved
-from tokenprune.sweep.work import Folders, run_cell, run_part
+from tokenprune.sweep.work import run_cell, run_part
 
 
 def cells(folder, text):
@@ -27,7 +27,7 @@ def cells(folder, text):
 
 def work(cell, runs_dir, cache=None):
     said: list[Moved] = []
-    return run_cell(cell, Folders(runs_dir, None), cache or DatasetCache(), said.append), said
+    return run_cell(cell, runs_dir, None, cache or DatasetCache(), said.append), said
 
 
 def test_a_cell_is_the_run_that_train_and_prune_make(tmp_path):
@@ -101,13 +101,11 @@ def test_images_are_as_they_were_after_training_and_pruning(tmp_path):
 
 def test_a_full_cache_drops_what_was_used_longest_ago(tmp_path):
     device = torch.device("cpu")
-    specs = [cell.loaded.recipe.data for cell in cells(tmp_path, "grid: {data.seed: [0, 1, 2]}")]
-    one = data.load(specs[0])
-    size = sum(p.nbytes for s in (one.train, one.test) for p in (s.images, s.labels, s.mask))
-    cache = DatasetCache(limit=2 * size)
-    first, second = (cache.dataset(spec, None, device) for spec in specs[:2])
+    specs = [cell.loaded.recipe.data for cell in cells(tmp_path, "grid: {data.seed: [0, 1, 2, 3, 4]}")]
+    cache = DatasetCache()
+    first, second, *_ = (cache.dataset(spec, None, device) for spec in specs[:4])
     assert cache.dataset(specs[0], None, device) is first
-    cache.dataset(specs[2], None, device)
+    cache.dataset(specs[4], None, device)
     assert cache.dataset(specs[0], None, device) is first
     assert cache.dataset(specs[1], None, device) is not second
 
@@ -128,7 +126,7 @@ def test_a_cell_that_diverges_says_so_and_the_rest_go_on(tmp_path):
     both = cells(tmp_path, "grid: {train.learning_rate: [1e30, 1e-3]}\nset: {train.clip_norm: null}")
     file = SweepFile(tmp_path, "mine")
     file.begin("id", "", [SweepCell(run=cell.run, what=dict(cell.what)) for cell in both])
-    assert [ended.state for ended in run_part(both, Folders(tmp_path, None), "mine")] == ["failed", "finished"]
+    assert [ended.state for ended in run_part(both, tmp_path, None, "mine")] == ["failed", "finished"]
     first, second = file.read().cells
     assert first.state == "failed"
     assert "the loss is not finite at step" in first.message
@@ -183,7 +181,7 @@ def test_an_interrupted_cell_can_be_resumed(tmp_path, monkeypatch):
         if moved.epoch == 1:
             raise KeyboardInterrupt
 
-    ended = run_cell(cell, Folders(tmp_path, None), DatasetCache(), interrupt)
+    ended = run_cell(cell, tmp_path, None, DatasetCache(), interrupt)
     assert (ended.state, ended.message) == ("interrupted", "asked to stop; --resume continues")
     assert work(cell, tmp_path)[0].state == "finished"
 
@@ -196,5 +194,5 @@ def test_a_task_skips_what_needs_no_work(state, tmp_path):
         (run.path / "result.json").write_text("{")
     before = run.weights.stat().st_mtime_ns
     SweepFile(tmp_path, "mine").begin("id", "", [SweepCell(run=cell.run, what={})])
-    assert [ended.state for ended in run_part((cell,), Folders(tmp_path, None), "mine")] == [state]
+    assert [ended.state for ended in run_part((cell,), tmp_path, None, "mine")] == [state]
     assert run.weights.stat().st_mtime_ns == before

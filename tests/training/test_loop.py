@@ -13,7 +13,7 @@ from tokenprune import data, models
 from tokenprune.models import SparseViT
 from tokenprune.recipe import Recipe, Schedule, parse_recipe
 from tokenprune.runs import Epoch
-from tokenprune.training import Checkpoint, Diverged, Job, Silent, keep_ratio, train
+from tokenprune.training import Checkpoint, Diverged, Job, Reporter, keep_ratio, train
 
 TINY = """
 data: {source: patterns, patterns: {image_size: 16, classes: 3, count: 6, train_size: 96, test_size: 32}}
@@ -42,7 +42,7 @@ def weights(sparse: SparseViT) -> torch.Tensor:
     return torch.cat([value.flatten().double() for value in sparse.state_dict().values()])
 
 
-class StopAt(Silent):
+class StopAt(Reporter):
     """Sends this process a signal when a step is done."""
 
     def __init__(self, step: int, number: int) -> None:
@@ -58,12 +58,12 @@ class StopAt(Silent):
 @pytest.mark.parametrize("at", [1, 6, 8, 17])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, optimizer, at, number) -> None:
     pruned = ("pruner.name=random", "pruner.keep_ratio=0.5", "pruner.anneal_epochs=2", f"train.optimizer={optimizer}")
-    straight = train(job(tmp_path, *pruned), Silent())
+    straight = train(job(tmp_path, *pruned), Reporter())
     (tmp_path / "resume.pt").unlink()
 
     with pytest.raises(KeyboardInterrupt):
         train(job(tmp_path, *pruned), StopAt(at, number))
-    resumed = train(job(tmp_path, *pruned), Silent(), resume=True)
+    resumed = train(job(tmp_path, *pruned), Reporter(), resume=True)
 
     assert torch.equal(weights(resumed.model), weights(straight.model))
 
@@ -91,14 +91,14 @@ def test_a_step_equals_plain_adamw(tmp_path) -> None:
         for p in reference.parameters():
             m, v = 0.1 * p.grad / (1 - 0.9), 0.001 * p.grad**2 / (1 - 0.999)
             p -= 1e-2 * m / (v.sqrt() + 1e-8)
-    trained = train(work, Silent()).model
+    trained = train(work, Reporter()).model
     assert torch.allclose(weights(trained), weights(reference), atol=2e-5)
 
 
 def test_learning_rate_warms_up_and_ends_on_the_cosine(tmp_path) -> None:
     """10 warm-up steps, then half a cosine over the other 20: closed form at the end of each epoch."""
     text = TINY.replace("batch_size: 16", "batch_size: 9, learning_rate: 0.1, final_learning_rate: 0.01")
-    epochs = train(replace(job(tmp_path, text=text), observe=False, checkpoint=None), Silent()).epochs
+    epochs = train(replace(job(tmp_path, text=text), observe=False, checkpoint=None), Reporter()).epochs
     assert [e.step for e in epochs] == [0, 10, 20, 30]
     expected = [0.01 + 0.09 * 0.5 * (1 + math.cos(math.pi * done / 20)) for done in (0, 10, 20)]
     assert [e.learning_rate for e in epochs[1:]] == pytest.approx(expected)
@@ -111,7 +111,7 @@ def test_annealing_is_a_cosine_from_one() -> None:
     assert keep_ratio(parse_recipe("pruner: {name: none, keep_ratio: 0.4}", "r"), 9) == 1
 
 
-class Poison(Silent):
+class Poison(Reporter):
     """Spoils the first weights after a step."""
 
     def __init__(self, sparse: SparseViT, step: int) -> None:
@@ -148,7 +148,7 @@ data:
 model: {depth: 1, dim: 24, heads: 3, mlp_ratio: 2}
 train: {epochs: 8, batch_size: 50, learning_rate: 5e-3, precision: fp32, augment: {crop: 0, flip: false}}
 """
-    outcome = train(replace(job(tmp_path, text=text), checkpoint=None), Silent())
+    outcome = train(replace(job(tmp_path, text=text), checkpoint=None), Reporter())
     assert outcome.scores.accuracy > 0.9
     first, last = (outcome.epochs[at].attention_on_relevant for at in (0, -1))
     assert first == pytest.approx([0.4], abs=0.03)  # near uniform before training: alpha_*
@@ -157,8 +157,8 @@ train: {epochs: 8, batch_size: 50, learning_rate: 5e-3, precision: fp32, augment
 
 def test_observing_seldom_changes_no_weight_and_measures_first_and_last(tmp_path) -> None:
     four = "train.epochs=4"
-    always = train(job(tmp_path, four), Silent())
-    seldom = train(job(tmp_path, four, "run.observe_every=3"), Silent())
+    always = train(job(tmp_path, four), Reporter())
+    seldom = train(job(tmp_path, four, "run.observe_every=3"), Reporter())
     measured = [epoch.epoch for epoch in seldom.epochs if epoch.test_accuracy is not None]
     assert measured == [3, 4]
     watched = [epoch.epoch for epoch in seldom.epochs if epoch.attention_on_relevant]
@@ -177,5 +177,5 @@ def test_kept_relevance_is_alpha_of_the_tokens_that_the_pruner_leaves(tmp_path) 
     made = job(tmp_path, *spec)
     relevance = made.dataset.test.relevance(4)
     best = relevance.sort(dim=1, descending=True).values[:, :4].mean().item()
-    assert train(made, Silent()).scores.kept_relevance == pytest.approx(best, abs=1e-6)
-    assert train(job(tmp_path, "train.epochs=1", "train.warmup_epochs=1"), Silent()).scores.kept_relevance is None
+    assert train(made, Reporter()).scores.kept_relevance == pytest.approx(best, abs=1e-6)
+    assert train(job(tmp_path, "train.epochs=1", "train.warmup_epochs=1"), Reporter()).scores.kept_relevance is None

@@ -10,7 +10,7 @@ from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.data import Dataset
 from tokenprune.models import SparseViT
 from tokenprune.recipe import Recipe, parse_recipe
-from tokenprune.training import Job, Learner, Silent, train
+from tokenprune.training import Job, Learner, Reporter, train
 
 BATCH = 128
 TARGET = 3.0
@@ -59,7 +59,7 @@ def epoch(depth: int, rounds: int, count: int) -> Ratio:
     """An epoch of `count` images with crop and flip: loading, augmentation and steps, nothing measured between."""
     job = _job(depth, count)
     loop = _plain_loop(job)
-    variants = {"plain": lambda: loop.epoch(job.dataset, BATCH), "tokenprune": lambda: train(job, Silent())}
+    variants = {"plain": lambda: loop.epoch(job.dataset, BATCH), "tokenprune": lambda: train(job, Reporter())}
     seconds = interleaved(variants, rounds)
     what = f"epoch of {count} images with crop and flip, against DataLoader and torchvision"
     return Ratio(f"epoch/depth-{depth}", what, seconds["plain"] / seconds["tokenprune"], seconds, TARGET)

@@ -1,34 +1,18 @@
-"""Progress of a sweep on standard error: a live table in a terminal, a line per event elsewhere."""
+"""Progress of a sweep on standard error: bars in a terminal, a line per event everywhere."""
 
 import contextlib
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tokenprune.runs.sweeps import State
-from tokenprune.sweep.progress import CellRow, Unwatched, Watcher
+from tokenprune.sweep.progress import CellRow, Watcher
 
-#: Order of states: running and failed cells are shown before waiting and finished ones.
-ORDER: tuple[State, ...] = (
-    "training",
-    "pruning",
-    "failed",
-    "interrupted",
-    "elsewhere",
-    "waiting",
-    "finished",
-    "submitted",
-)
+_BUSY = ("training", "pruning")
 
 
-class CellLines(Unwatched):
+class CellLines(Watcher):
     """A line when a cell begins, and when it ends."""
 
     def __init__(self, rows: Sequence[CellRow]) -> None:
@@ -37,7 +21,7 @@ class CellLines(Unwatched):
     def changed(self, row: CellRow) -> None:
         if row.state == "pruning":
             return
-        done = sum(each.state not in ("waiting", "training", "pruning") for each in self.rows)
+        done = sum(each.state not in ("waiting", *_BUSY) for each in self.rows)
         parts = [f"[{done}/{len(self.rows)}]", row.state, row.cell.label]
         if row.state == "finished" and row.accuracy is not None:
             parts.append(f" test {row.accuracy:.1%}  {row.seconds:.1f} s")
@@ -46,58 +30,34 @@ class CellLines(Unwatched):
         print(" ".join(parts), file=sys.stderr, flush=True)
 
 
-class Screen(Unwatched):
-    """As many cells as fit the terminal, and below them the number in each state."""
+class Bars(CellLines):
+    """A line when a cell ends; below these a bar for each that runs, and one for all with the time left, by FLOPs."""
 
-    def __init__(self, rows: Sequence[CellRow], live: Live) -> None:
-        self.rows, self.live = rows, live
-        self.began = time.monotonic()
-        self.before = sum(row.state == "finished" for row in rows)
+    def __init__(self, rows: Sequence[CellRow], bars: Progress) -> None:
+        super().__init__(rows)
+        self.bars = bars
+        self.mine = [row for row in rows if row.state == "waiting"]
+        self.all = bars.add_task(f"{len(rows)} cells", total=sum(row.flops or 1 for row in self.mine))
+        self.running: dict[str, TaskID] = {}
 
     def changed(self, row: CellRow) -> None:
-        self.tick()
+        if row.state not in _BUSY:
+            super().changed(row)
 
     def tick(self) -> None:
-        self.live.update(table(self.rows, time.monotonic(), self.live.console.height, self._left()), refresh=True)
-
-    def _left(self) -> float | None:
-        """Seconds until the last cell, by the FLOPs of what was trained since it began."""
-        under_way = ("training", "pruning", "waiting")
-        mine = [row for row in self.rows if row.flops and (row.seconds or row.state in under_way)]
-        total = sum(row.flops or 0 for row in mine)
-        done = sum(
-            (row.flops or 0) * (row.share if row.state == "training" else row.state != "waiting") for row in mine
-        )
-        if not done:
-            return None
-        return (time.monotonic() - self.began) * (total - done) / done
-
-
-def table(rows: Sequence[CellRow], now: float, height: int, left: float | None = None) -> Group:
-    """As many cells as fit `height` lines, running ones first; `now` is on the monotonic clock."""
-    look = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    look.add_column("cell", overflow="ellipsis", no_wrap=True, ratio=1)
-    look.add_column("state", no_wrap=True)
-    for name in ("epoch", "acc %", "left"):
-        look.add_column(name, justify="right", no_wrap=True)
-    shown = sorted(rows, key=lambda row: ORDER.index(row.state))[: max(3, height - 5)]
-    for row in shown:
-        accuracy = "" if row.accuracy is None else f"{100 * row.accuracy:.2f}"
-        epoch = f"{row.epoch}/{row.epochs}" if row.state in ("training", "pruning") else ""
-        look.add_row(Text(row.cell.label), row.state, epoch, accuracy, duration(row.left(now)))
-    counts = Counter(row.state for row in rows)
-    words = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
-    end = f"; about {duration(left)} left" if left else ""
-    return Group(look, Text(f"{len(rows)} cells: {words}{end}", no_wrap=True, overflow="ellipsis"))
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in a suitable unit: 40 s, 12 min, 3.5 h."""
-    if seconds is None:
-        return ""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        done = 0.0
+        for row in self.mine:
+            busy, run = row.state in _BUSY, row.cell.run
+            if busy and run not in self.running:
+                self.running[run] = self.bars.add_task("", total=1.0)
+            elif not busy and run in self.running:
+                self.bars.remove_task(self.running.pop(run))
+            if busy:
+                what = f"{row.state} {row.cell.label}"
+                self.bars.update(self.running[run], completed=row.share, description=what)
+            if row.state != "waiting":
+                done += (row.flops or 1) * (row.share if row.state == "training" else 1)
+        self.bars.update(self.all, completed=done)
 
 
 @contextlib.contextmanager
@@ -105,9 +65,10 @@ def cells(rows: Sequence[CellRow], quiet: bool) -> Iterator[Watcher]:
     """The watcher that suits standard error."""
     console = Console(stderr=True)
     if quiet or all(row.state != "waiting" for row in rows):
-        yield Unwatched()
+        yield Watcher()
     elif not console.is_terminal:
         yield CellLines(rows)
     else:
-        with Live(console=console, transient=True, auto_refresh=False) as live:
-            yield Screen(rows, live)
+        columns = (BarColumn(16), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
+        with Progress(*columns, console=console, transient=True) as bars:
+            yield Bars(rows, bars)

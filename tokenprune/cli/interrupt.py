@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 
 from tokenprune.errors import TokenpruneError
@@ -17,6 +17,19 @@ class Interrupted(TokenpruneError):
     """Interrupted; the message says how to continue. Exit status 130."""
 
     exit_status = 130
+
+
+def interrupted(verb: str, settings: Iterable[str], given: Mapping[str, object]) -> Interrupted:
+    """The error that says how to continue, by the command as it was given with --resume."""
+    return Interrupted(f"interrupted; continue with: {command(verb, settings, {**given, '--resume': True})}")
+
+
+def command(verb: str, settings: Iterable[str], given: Mapping[str, object]) -> str:
+    """A command with its overrides. given: further options, None where left out, True of one without a value."""
+    words = ["tokenprune", *shlex.split(verb)]
+    for name, value in given.items():
+        words += [] if value is None else [name] if value is True else [name, str(value)]
+    return shlex.join([*words, *(word for override in settings for word in ("--set", override))])
 
 
 @contextlib.contextmanager

@@ -13,8 +13,6 @@ from tokenprune.cli.options import DataDir, Json, RunsDir
 
 if TYPE_CHECKING:
     from tokenprune.errors import TokenpruneError
-    from tokenprune.theory.folder import TheoryFolder
-
 
 _Record = TypeVar("_Record")
 
@@ -99,24 +97,31 @@ def _runs(runs_dir: Path) -> list[dict[str, Any]]:
     from tokenprune.theory.folder import theory_runs
 
     rows = []
-    for run in all_runs(runs_dir):
+    for run in [*all_runs(runs_dir), *theory_runs(runs_dir)]:
         damaged: list[TokenpruneError] = []
-        result = _tried(run.result, damaged) if run.finished else None
+        result: Any = _tried(run.record, damaged) if run.finished else None
         status = _tried(run.status, damaged) if result or not run.finished else None
         curves = [_tried(partial(run.curve, path), damaged) for path in run.prune_folders()]
         for problem in damaged:
             print(f"warning: {problem}", file=sys.stderr)
         state = "finished" if result else status.state if status else "damaged" if damaged else "unknown"
-        rows.append(
-            {
+        if run.place:  # of the laboratory
+            row = {
+                "theory run": f"{run.place}/{run.name}",
+                "state": state,
+                "experiment": result.recipe["experiment"] if result else None,
+                "models": result.models if result else None,
+            }
+        else:
+            row = {
                 "run": run.name,
                 "state": state,
                 "epoch": status.epoch if status else result.epochs if result else None,
                 "test accuracy": round(result.test_accuracy, 4) if result else None,
                 "pruned by": ", ".join(sorted({curve.method for curve in curves if curve})) or None,
             }
-        )
-    return rows + [_theory_run(run) for run in theory_runs(runs_dir)]
+        rows.append(row)
+    return rows
 
 
 def _tried(read: Callable[[], _Record], damaged: "list[TokenpruneError]") -> _Record | None:
@@ -128,21 +133,6 @@ def _tried(read: Callable[[], _Record], damaged: "list[TokenpruneError]") -> _Re
     except TokenpruneError as error:
         damaged.append(error)
         return None
-
-
-def _theory_run(run: "TheoryFolder") -> dict[str, Any]:
-    damaged: list[TokenpruneError] = []
-    result = _tried(run.theory_result, damaged) if run.finished else None
-    status = _tried(run.status, damaged) if result or not run.finished else None
-    for problem in damaged:
-        print(f"warning: {problem}", file=sys.stderr)
-    state = "finished" if result else status.state if status else "damaged" if damaged else "unknown"
-    return {
-        "theory run": f"{run.place}/{run.name}",
-        "state": state,
-        "experiment": result.recipe["experiment"] if result else None,
-        "models": result.models if result else None,
-    }
 
 
 def _measurements() -> list[dict[str, Any]]:

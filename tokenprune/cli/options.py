@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,22 +33,15 @@ def words(**offers: str) -> Callable[..., list[tuple[str, str]]]:
     return completion(lambda *_: offers.items())
 
 
-def _recipes(*_: object) -> Offers:
-    from tokenprune.shipped import shipped_recipes, summary
+def recipes(kind: str = "") -> Callable[..., list[tuple[str, str]]]:
+    """Completion of the names of shipped recipes, with their first lines."""
 
-    return [(name, summary(path)) for name, path in shipped_recipes().items()]
+    def offers(*_: object) -> Offers:
+        from tokenprune.shipped import shipped_recipes, summary
 
+        return [(name, summary(path)) for name, path in shipped_recipes(kind).items()]
 
-def _theory_recipes(*_: object) -> Offers:
-    from tokenprune.shipped import shipped_recipes, summary
-
-    return [(name, summary(path)) for name, path in shipped_recipes("theory").items()]
-
-
-def _sweeps(*_: object) -> Offers:
-    from tokenprune.shipped import shipped_recipes, summary
-
-    return [(name, summary(path)) for name, path in shipped_recipes("sweeps").items()]
+    return completion(offers)
 
 
 def _scales(ctx: typer.Context, _: str) -> Offers:
@@ -96,9 +89,9 @@ def _downloads(*_: object) -> Offers:
 
 RECIPE_HELP = "A YAML file, or the name of a shipped recipe."
 
-RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=completion(_recipes))]
+RecipeArgument = Annotated[str, typer.Argument(help=RECIPE_HELP, autocompletion=recipes())]
 SweepArgument = Annotated[
-    str, typer.Argument(help="A YAML file, or the name of a shipped sweep.", autocompletion=completion(_sweeps))
+    str, typer.Argument(help="A YAML file, or the name of a shipped sweep.", autocompletion=recipes("sweeps"))
 ]
 Scale = Annotated[
     str | None,
@@ -109,13 +102,13 @@ Scale = Annotated[
         autocompletion=completion(_scales),
     ),
 ]
-RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=completion(_recipes))]
+RecipeOption = Annotated[str, typer.Option("--recipe", help=RECIPE_HELP, autocompletion=recipes())]
 TheoryRecipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
         help="A YAML file, or a shipped theory recipe (default: the experiment's own).",
-        autocompletion=completion(_theory_recipes),
+        autocompletion=recipes("theory"),
     ),
 ]
 Set = Annotated[
@@ -179,13 +172,11 @@ def chosen_run(name: str | None, runs_dir: Path) -> "RunFolder":
 
 def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[Recipe]":
     """A recipe with its `overrides`; errors quote them as typed, and keys without effect get a warning."""
-    from tokenprune.recipe import RecipeError, load_recipe
+    from tokenprune.recipe import load_recipe
     from tokenprune.recipe.load import without_effect
 
-    try:
+    with as_options(**run):
         loaded = load_recipe(recipe, overrides(settings, **run))
-    except RecipeError as error:
-        raise RecipeError(as_options(str(error), **run)) from None
     if idle := without_effect(loaded.recipe):
         name = shortened(str(loaded.recipe.model.name))
         print(f"warning: model.name: {name} has its own sizes: no effect of {', '.join(idle)}", file=sys.stderr)
@@ -201,11 +192,18 @@ def to_resume(run: "RunFolder") -> None:
         print(f"nothing to resume in {run.path}: it starts from the beginning", file=sys.stderr)
 
 
-def as_options(error: str, **run: object) -> str:
-    """An error about `overrides`, naming options instead of the overrides they made."""
-    for key, value in run.items():
-        error = as_option(error, f"run.{key}={value}", f"--{key} {shortened(str(value))}")
-    return error
+@contextlib.contextmanager
+def as_options(**run: object) -> Iterator[None]:
+    """Errors about `overrides` name options instead of the overrides they made."""
+    from tokenprune.recipe import RecipeError
+
+    try:
+        yield
+    except RecipeError as error:
+        text = str(error)
+        for key, value in run.items():
+            text = as_option(text, f"run.{key}={value}", f"--{key} {shortened(str(value))}")
+        raise RecipeError(text) from None
 
 
 def as_option(error: str, override: str, typed: str) -> str:

@@ -9,14 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tokenprune.errors import WARNING
 from tokenprune.runs import Epoch
+from tokenprune.training import Reporter
 
 
-class Quiet:
+class Quiet(Reporter):
     """Prints warnings only."""
 
-    def start(self, steps: int, done: int) -> None: ...
-    def step(self, done: int, loss: float, accuracy: float | None, images_per_second: float) -> None: ...
-    def epoch(self, record: Epoch) -> None: ...
     def count(self, done: int, total: int, what: str = "measured") -> None: ...
     def message(self, text: str) -> None:
         if text.startswith(WARNING):

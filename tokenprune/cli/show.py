@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,21 +208,15 @@ def prune(path: Path, result: "PruneResult") -> None:
 
 def measured(path: Path, result: "MeasureResult", *, as_json: bool) -> None:
     """Every number of a measurement, a row each, with its place on each axis."""
+    import numpy as np
+
     if as_json:
         json(result.model_dump(mode="json"))
         return
     for name, array in result.arrays.items():
-        table = [[*map(str, place), f"{value:.6g}"] for place, value in _numbers(array.values)]
+        table = [[*map(str, place), f"{value:.6g}"] for place, value in np.ndenumerate(array.values)]
         rows([*array.axes, f"{name} [{array.unit}]"], table, numbers=[*array.axes, f"{name} [{array.unit}]"])
     print(path)
-
-
-def _numbers(values: Any, place: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], float]]:
-    if not isinstance(values, list | tuple):
-        yield place, values
-        return
-    for i, part in enumerate(values):
-        yield from _numbers(part, (*place, i))
 
 
 def number(value: float | None, form: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.cli import show
-from tokenprune.errors import WARNING
+from tokenprune.errors import WARNING, counted
 
 if TYPE_CHECKING:
     from tokenprune.recipe.sweep import LoadedSweep
@@ -29,10 +29,10 @@ def dry_run(sweep: "LoadedSweep", rows: "Sequence[CellRow]", *, as_json: bool) -
     _messages(rows)
     curves = {sum(len(spec.methods) for spec in row.cell.prune) for row in rows if row.cell.prune} or {0}
     measured = f"{min(curves)} to {max(curves)}" if len(curves) > 1 else f"{min(curves)}"
-    print(f"{_cells(len(rows))}: {_counts(rows)}; curves after each training: {measured}")
+    print(f"{counted(len(rows), 'cell')}: {_counts(rows)}; curves after each training: {measured}")
     print(f"training: {_tera(sum(known))} TFLOPs in all, {_tera(sum(left))} left (3 x forward x images x epochs)")
     if len(known) < len(rows):
-        print(f"not counted: {_cells(len(rows) - len(known))} whose images were not found")
+        print(f"not counted: {counted(len(rows) - len(known), 'cell')} whose images were not found")
 
 
 def outcome(begun: "Begun", *, as_json: bool) -> None:
@@ -53,7 +53,7 @@ def outcome(begun: "Begun", *, as_json: bool) -> None:
         numbers=["acc %"],
     )
     _messages(rows)
-    print(f"{_cells(len(rows))}: {_counts(rows)}; record: {begun.file.path}")
+    print(f"{counted(len(rows), 'cell')}: {_counts(rows)}; record: {begun.file.path}")
 
 
 def _messages(rows: "Sequence[CellRow]") -> None:
@@ -78,10 +78,6 @@ def _state(row: "CellRow") -> str:
 
 def _counts(rows: "Sequence[CellRow]") -> str:
     return ", ".join(f"{count} {state}" for state, count in Counter(_state(row) for row in rows).items())
-
-
-def _cells(number: int) -> str:
-    return f"{number} cell" if number == 1 else f"{number} cells"
 
 
 def _tera(flops: float | None) -> str:

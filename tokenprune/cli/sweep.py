@@ -2,14 +2,13 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tokenprune.cli.interrupt import Interrupted, at_once
+from tokenprune.cli.interrupt import at_once, command, interrupted
 from tokenprune.cli.options import (
     DataDir,
     Device,
@@ -24,7 +23,6 @@ from tokenprune.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from tokenprune.recipe.sweep import LoadedSweep
     from tokenprune.sweep import Begun
 
 UNFINISHED = 4
@@ -69,13 +67,17 @@ def sweep(
         from tokenprune.cli import show_sweep
         from tokenprune.cli.cells import cells
         from tokenprune.recipe.only import chosen
+        from tokenprune.recipe.sweep import load_sweep
 
-    loaded = _load(sweep, scale, settings, device)
+    given = overrides(settings, device=device)
+    with as_options(device=device):
+        loaded = load_sweep(sweep, given, scale)
     runs = chosen(loaded, only) if only else None
     if dry_run:
         show_sweep.dry_run(loaded, sweeps.overview(loaded, runs_dir, data_dir, runs), as_json=as_json)
         return
     options = _slurm_options(slurm, launcher)
+    verb = shlex.join(["sweep", sweep, *(word for option in only or () for word in ("--only", option))])
     place: dict[str, object] = {"--scale": scale, "--runs-dir": runs_dir, "--data-dir": data_dir}
     begun = sweeps.begin(loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume, only=runs)
     if not quiet:
@@ -89,28 +91,17 @@ def sweep(
             with cells(begun.rows, quiet) as watcher:
                 sweeps.run_here(begun, workers=workers, per_gpu=per_gpu, watcher=watcher)
         except KeyboardInterrupt:
-            more = {"--workers": workers, "--per-gpu": per_gpu if per_gpu > 1 else None, "--resume": True}
-            again = _again(sweep, settings, only, device, place | more)
-            raise Interrupted(f"interrupted; continue with: {again}") from None
+            more = {"--workers": workers, "--per-gpu": per_gpu if per_gpu > 1 else None}
+            raise interrupted(verb, given, place | more) from None
     show_sweep.outcome(begun, as_json=as_json)
     left = [row for row in begun.rows if row.state not in ("finished", "failed")]
     away = [row.cell.label for row in left if row.state == "elsewhere" or launcher == Launcher.local]
     if away:
         some = ", ".join(away[:3]) + (f" and {len(away) - 3} more" if len(away) > 3 else "")
-        look = _again(sweep, settings, only, device, place | {"--dry-run": True})
+        look = command(verb, given, place | {"--dry-run": True})
         print(f"run by other processes, and not finished: {some}; their progress: {look}", file=sys.stderr)
     if away or any(row.state == "failed" for row in begun.rows):
         raise typer.Exit(UNFINISHED)
-
-
-def _load(source: str, scale: str | None, settings: list[str] | None, device: str | None) -> "LoadedSweep":
-    from tokenprune.recipe import RecipeError
-    from tokenprune.recipe.sweep import load_sweep
-
-    try:
-        return load_sweep(source, overrides(settings, device=device), scale)
-    except RecipeError as error:
-        raise RecipeError(as_options(str(error), device=device)) from None
 
 
 def _slurm_options(given: list[str] | None, launcher: Launcher) -> dict[str, Any]:
@@ -134,19 +125,3 @@ def _say_edit(begun: "Begun", source: str) -> None:
         print(f"  {len(gone)} no longer in the sweep, kept on disk: {', '.join(gone)}", file=sys.stderr)
     if not new and not gone:
         print("  the same cells, with other measurements", file=sys.stderr)
-
-
-def _again(
-    source: str,
-    settings: list[str] | None,
-    only: list[str] | None,
-    device: str | None,
-    given: Mapping[str, object],
-) -> str:
-    """The command with these options. given: further ones, None where left out, True of one without a value."""
-    words = ["tokenprune", "sweep", source]
-    words += [word for override in overrides(settings, device=device) for word in ("--set", override)]
-    words += [word for option in only or () for word in ("--only", option)]
-    for name, value in given.items():
-        words += [] if value is None else [name] if value is True else [name, str(value)]
-    return shlex.join(words)

@@ -1,13 +1,12 @@
 """`tokenprune theory`: the papers' synthetic experiments."""
 
-import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tokenprune.cli.interrupt import Interrupted, loading
+from tokenprune.cli.interrupt import interrupted, loading
 from tokenprune.cli.options import Device, Json, Quiet, RunsDir, Set, TheoryRecipe, as_option, overrides, to_resume
 from tokenprune.errors import shortened
 from tokenprune.theory import EXPERIMENTS
@@ -112,9 +111,8 @@ def theory(
         with progress(quiet) as reporter:
             run = theory_run(loaded, runs_dir=runs_dir, resume=resume, force=force, reporter=reporter)
     except KeyboardInterrupt:
-        words = ["tokenprune", "theory", experiment.value, "--recipe", name, "--runs-dir", str(runs_dir)]
-        words += [word for override in loaded.overrides for word in ("--set", override)]
-        raise Interrupted(f"interrupted; continue with: {shlex.join([*words, '--resume'])}") from None
+        place = {"--recipe": name, "--runs-dir": runs_dir}
+        raise interrupted(f"theory {experiment.value}", loaded.overrides, place) from None
     show_theory.result(run, as_json=as_json)
 
 

@@ -1,12 +1,11 @@
 """`tokenprune train`: a recipe to a trained run folder."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tokenprune.cli.interrupt import Interrupted, loading
+from tokenprune.cli.interrupt import interrupted, loading
 from tokenprune.cli.options import DataDir, Device, Json, Quiet, RecipeOption, RunsDir, Set, load, to_resume
 
 
@@ -49,8 +48,6 @@ def train(
                 loaded, runs_dir=runs_dir, data_dir=data_dir, resume=resume, force=force, reporter=reporter
             )
     except KeyboardInterrupt:
-        words = ["tokenprune", "train", "--recipe", recipe, "--runs-dir", str(runs_dir)]
-        words += [word for override in loaded.overrides for word in ("--set", override)]
-        words += ["--data-dir", str(data_dir)] if data_dir else []
-        raise Interrupted(f"interrupted; continue with: {shlex.join([*words, '--resume'])}") from None
+        place = {"--recipe": recipe, "--runs-dir": runs_dir, "--data-dir": data_dir}
+        raise interrupted("train", loaded.overrides, place) from None
     show.train(run, as_json=as_json)

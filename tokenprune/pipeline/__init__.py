@@ -4,5 +4,3 @@ from tokenprune.pipeline.measure import measure_run
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare
 from tokenprune.pipeline.prune import prune_run
 from tokenprune.pipeline.train import DryRun, dry_run, train_run
-
-__all__ = ["DatasetCache", "DryRun", "Prepared", "dry_run", "measure_run", "prepare", "prune_run", "train_run"]

@@ -10,7 +10,7 @@ from tokenprune import hardware, measurements
 from tokenprune.data import test_batches
 from tokenprune.errors import TokenpruneError, unknown
 from tokenprune.identity import digest
-from tokenprune.pipeline.prepare import DatasetCache, prepare_run
+from tokenprune.pipeline.prepare import prepare_run
 from tokenprune.recipe import read_resolved
 from tokenprune.runs import MeasureResult, RunFolder, atomic, read_result, save_result
 
@@ -23,7 +23,6 @@ def measure_run(
     device: str | None = None,
     data_dir: Path | None = None,
     force: bool = False,
-    cache: DatasetCache | None = None,
 ) -> tuple[Path, MeasureResult]:
     """A measurement of a finished run's model on its test images, and its folder; one that exists is read, not redone.
 
@@ -39,7 +38,7 @@ def measure_run(
     folder = run.measurements / f"{name}-{digest([options, trained.precision])}"
     if force or not (folder / "result.json").is_file():
         with run.lock():
-            prepared = prepare_run(run, read_resolved(run.resolved), device, data_dir, cache)
+            prepared = prepare_run(run, read_resolved(run.resolved), device, data_dir)
             model, dataset, where = prepared.model.eval(), prepared.dataset, prepared.device
             batches = test_batches(dataset, prepared.recipe.evaluate.batch_size, model.patch_size)
             with torch.no_grad(), torch.autocast(where.type, torch.bfloat16, enabled=trained.precision == "bf16"):

@@ -187,7 +187,7 @@ def _tune(
     model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule).to(trained.device)
     recipe = _finetuning(trained.recipe, method, ratio, epochs)
     job = Job(recipe, model, trained.dataset, trained.device, trained.precision, teacher=_teacher(trained, pruner))
-    outcome = training.train(replace(job, observe=False), training.Silent())
+    outcome = training.train(replace(job, observe=False), training.Reporter())
 
     def fill(_: str, measured: Pruner) -> None:
         if outcome.model.pruner is not None:

@@ -40,7 +40,7 @@ def train_run(
     on other images, if it diverges, or if anything cannot be read or saved; KeyboardInterrupt after a checkpoint was
     saved.
     """
-    reporter = reporter or training.Silent()
+    reporter = reporter or Reporter()
     folder = RunFolder(runs_dir / run_of(loaded))
     with folder.lock():
         if folder.due(resume=resume, force=force, say=reporter.message):
@@ -169,7 +169,7 @@ def dry_run(loaded: Loaded, *, data_dir: Path | None = None) -> DryRun:
     )
 
 
-class _Recorder:
+class _Recorder(Reporter):
     """Writes each epoch into the run folder (and TensorBoard, if asked), and passes everything to another reporter."""
 
     def __init__(self, folder: RunFolder, recipe: Recipe, reporter: Reporter, progress: Progress) -> None:
@@ -296,12 +296,7 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
 
 def _save(path: Path, module: nn.Module) -> None:
     state = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
-    content = safetensors_bytes(state)
-    atomic.write(path, lambda handle: _write(handle, content))
-
-
-def _write(handle: Any, content: bytes) -> None:
-    handle.write(content)
+    atomic.write_bytes(path, safetensors_bytes(state))
 
 
 def _group_accuracy(dataset: Dataset, right: np.ndarray) -> dict[str, float] | None:

@@ -1,19 +1,5 @@
 """Many trainings from one file: which are left, and the launchers that run them. No torch until a worker starts."""
 
-from tokenprune.sweep.plan import Standing, standing, training_flops
+from tokenprune.sweep.plan import standing, training_flops
 from tokenprune.sweep.progress import CellRow, Watcher
 from tokenprune.sweep.run import Begun, begin, overview, run_here, run_on_cluster, survey
-
-__all__ = [
-    "Begun",
-    "CellRow",
-    "Standing",
-    "Watcher",
-    "begin",
-    "overview",
-    "run_here",
-    "run_on_cluster",
-    "standing",
-    "survey",
-    "training_flops",
-]

@@ -95,7 +95,7 @@ class _Task:
         requeue, outcomes = signal.getsignal(limit), None
         with _asked(limit, signal.SIGTERM) as asked:
             with contextlib.suppress(KeyboardInterrupt):
-                outcomes = work.run_part(cells, work.Folders(runs_dir, data_dir), sweep, job)
+                outcomes = work.run_part(cells, runs_dir, data_dir, sweep, job)
             if callable(requeue) and (limit in asked or (asked and (jobs(sweep) or {}).get(job))):
                 requeue(limit, None)
         return outcomes

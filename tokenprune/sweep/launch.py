@@ -5,9 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -24,31 +22,24 @@ TICK = 0.2
 AKIN = 0.5
 
 
-@dataclass(frozen=True)
-class WorkerPool:
-    """A slot per worker: the GPU it uses, None for a CPU core."""
-
-    slots: tuple[int | None, ...]
-
-
-def worker_pool(workers: int | None, threads: int, device: str, per_gpu: int) -> WorkerPool:
+def worker_pool(workers: int | None, threads: int, device: str, per_gpu: int) -> tuple[int | None, ...]:
     """As many workers as there are cores for, or `per_gpu` on each GPU, unless `workers` says how many.
 
-    Raises TokenpruneError where CUDA is asked for and absent.
+    Of each the GPU that it uses, None for a CPU core. Raises TokenpruneError where CUDA is asked for and absent.
     """
     gpus = 0 if device == "cpu" else _ask_for_gpus()
     if device == "cuda" and not gpus:
         raise TokenpruneError("device cuda: torch sees no CUDA device here; use --device cpu or auto")
     if gpus:
         slots = [i % gpus for i in range(gpus * per_gpu)]
-        return WorkerPool(tuple(slots[i % len(slots)] for i in range(workers or len(slots))))
+        return tuple(slots[i % len(slots)] for i in range(workers or len(slots)))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return WorkerPool((None,) * (workers or max(1, cores // threads)))
+    return (None,) * (workers or max(1, cores // threads))
 
 
 def run_local(
     rows: Sequence[CellRow],
-    pool: WorkerPool,
+    pool: Sequence[int | None],
     *,
     runs_dir: Path,
     data_dir: Path | None,
@@ -62,7 +53,7 @@ def run_local(
     cannot be saved.
     """
     queue = _Queue(rows)
-    workers = [_Worker(gpu, runs_dir, data_dir) for gpu in pool.slots[: len(queue.rows)]]
+    workers = [_Worker(gpu, runs_dir, data_dir) for gpu in pool[: len(queue.rows)]]
     try:
         with _asked() as asked:
             sent = 0
@@ -169,7 +160,7 @@ class _Worker:
             self.close()
             self._start()
         self.row = row
-        row.state, row.began = "training", time.monotonic()
+        row.state = "training"
         self.held |= _needs(row)
         with contextlib.suppress(OSError):  # it has just died, which `hear` will find out
             self.pipe.send(row.cell)
@@ -190,10 +181,7 @@ class _Worker:
             row.message, row.seconds, row.cpu_seconds = word.message, word.seconds, word.cpu_seconds
             self.row = None
             return row
-        if word.share is not None:
-            if row.share == 0 or word.state != before:
-                row.began, row.began_share = time.monotonic(), word.share
-            row.share = word.share
+        row.share = row.share if word.share is None else word.share
         row.epoch = row.epoch if word.epoch is None else word.epoch
         return row if row.state != before else None
 
@@ -226,7 +214,7 @@ def _context() -> Any:
 def _serve(pipe: Connection, runs_dir: Path, data_dir: Path | None, gpu: int | None) -> None:
     from tokenprune.sweep import work
 
-    work.serve(pipe, work.Folders(runs_dir, data_dir), gpu)
+    work.serve(pipe, runs_dir, data_dir, gpu)
 
 
 def _gpus(pipe: Connection) -> None:

@@ -1,7 +1,6 @@
 """Which cells of a sweep are left to run, and their cost. Nothing here imports torch, unless a timm model is named."""
 
 import zipfile
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tokenprune.images import data_folder
 from tokenprune.recipe import Recipe, Schedule, pruner_options
 from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import RunFolder
-from tokenprune.runs.sweeps import State
+from tokenprune.sweep.progress import CellRow
 
 #: Training images, side in pixels, classes, as published.
 KNOWN = {"cifar10": (50_000, 32, 10), "cifar100": (50_000, 32, 100), "svhn": (73_257, 32, 10)}
@@ -24,17 +23,7 @@ KNOWN = {"cifar10": (50_000, 32, 10), "cifar100": (50_000, 32, 100), "svhn": (73
 PLANTS = 15
 
 
-@dataclass(frozen=True)
-class Standing:
-    """The state of a cell before anything is run. begun: its training was begun and can be resumed."""
-
-    state: State
-    message: str | None = None
-    begun: bool = False
-    accuracy: float | None = None
-
-
-def standing(cell: Cell, runs_dir: Path) -> Standing:
+def standing(cell: Cell, runs_dir: Path) -> CellRow:
     """A cell's state from its run folder; results that cannot be read make it failed, with the reason."""
     folder = RunFolder(runs_dir / cell.run)
     try:
@@ -43,12 +32,12 @@ def standing(cell: Cell, runs_dir: Path) -> Standing:
             result = folder.result()
             done = all(_measured(folder, cell, i, result.precision) for i in range(len(cell.prune)))
             if done:
-                return Standing("finished", accuracy=result.test_accuracy)
+                return CellRow(cell, "finished", accuracy=result.test_accuracy)
         if status is not None and status.state == "running":
-            return Standing("elsewhere", "another process is working in this run folder")
+            return CellRow(cell, "elsewhere", message="another process is working in this run folder")
     except TokenpruneError as error:
-        return Standing("failed", str(error))
-    return Standing("waiting", begun=folder.resume.is_file() and not folder.finished)
+        return CellRow(cell, "failed", message=str(error))
+    return CellRow(cell, "waiting", begun=folder.resume.is_file() and not folder.finished)
 
 
 def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool:

@@ -9,7 +9,7 @@ from tokenprune.recipe.sweep import Cell, LoadedSweep
 from tokenprune.runs.sweeps import Edit, State, SweepCell, SweepFile, Word
 from tokenprune.sweep import cluster, launch
 from tokenprune.sweep.plan import standing, training_flops
-from tokenprune.sweep.progress import CellRow, Unwatched, Watcher
+from tokenprune.sweep.progress import CellRow, Watcher
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def survey(
     jobs = cluster.jobs(sweep.name) if given else None
     rows = []
     for cell in sweep.cells:
-        found = standing(cell, runs_dir)
-        flops = training_flops(cell.loaded.recipe, data_dir) if all_flops or found.state == "waiting" else None
-        row = CellRow(cell, found.state, flops, found.message, accuracy=found.accuracy, begun=found.begun)
+        row = standing(cell, runs_dir)
+        if all_flops or row.state == "waiting":
+            row.flops = training_flops(cell.loaded.recipe, data_dir)
         if cell.run in given and row.state in ("waiting", "elsewhere"):
             _ask(row, given[cell.run], jobs)
         rows.append(row)
@@ -130,7 +130,7 @@ def run_here(begun: Begun, *, workers: int | None = None, per_gpu: int = 1, watc
         runs_dir=begun.runs_dir,
         data_dir=begun.data_dir,
         file=begun.file,
-        watcher=watcher or Unwatched(),
+        watcher=watcher or Watcher(),
     )
     for row in begun.rows:
         if row.state == "elsewhere":

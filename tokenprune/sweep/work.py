@@ -6,7 +6,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,20 @@ from tokenprune.runs import Busy, Epoch, RunFolder
 from tokenprune.runs.sweeps import State, SweepFile, Word
 from tokenprune.sweep.plan import standing
 from tokenprune.sweep.progress import Ended, Moved, orphaned
+from tokenprune.training import Reporter
 
 #: Seconds between two messages of a worker about one training.
 SAY = 0.25
 
 
-@dataclass(frozen=True)
-class Folders:
-    """Where runs are written and images are found."""
-
-    runs_dir: Path
-    data_dir: Path | None
-
-
-def run_cell(cell: Cell, folders: Folders, cache: DatasetCache, say: Callable[[Moved], None]) -> Ended:
+def run_cell(
+    cell: Cell, runs_dir: Path, data_dir: Path | None, cache: DatasetCache, say: Callable[[Moved], None]
+) -> Ended:
     """Train and measure one cell, resuming it if it was begun; errors are returned as its outcome, not raised."""
     started, used = time.perf_counter(), time.process_time()
     reporter = _Reporter(say)
     try:
-        result = _run(cell, folders, cache, reporter)
+        result = _run(cell, runs_dir, data_dir, cache, reporter)
         ended = Ended("finished", "; ".join(reporter.warnings) or None, result)
     except Busy as error:
         ended = Ended("elsewhere", str(error))
@@ -51,25 +46,20 @@ def run_cell(cell: Cell, folders: Folders, cache: DatasetCache, say: Callable[[M
         ended = Ended("failed", _unforeseen(error))
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-    return ended.after(time.perf_counter() - started, time.process_time() - used)
+    return replace(ended, seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - used)
 
 
-def _run(cell: Cell, folders: Folders, cache: DatasetCache, reporter: "_Reporter") -> float:
+def _run(cell: Cell, runs_dir: Path, data_dir: Path | None, cache: DatasetCache, reporter: "_Reporter") -> float:
     say = reporter.say
-    run = RunFolder(folders.runs_dir / cell.run)
+    run = RunFolder(runs_dir / cell.run)
     if not run.finished:
         say(Moved("training"))
         pipeline.train_run(
-            cell.loaded,
-            runs_dir=folders.runs_dir,
-            data_dir=folders.data_dir,
-            resume=True,
-            reporter=reporter,
-            cache=cache,
+            cell.loaded, runs_dir=runs_dir, data_dir=data_dir, resume=True, reporter=reporter, cache=cache
         )
     for spec in cell.prune:
         say(Moved("pruning"))
-        pipeline.prune_run(run, spec, data_dir=folders.data_dir, progress=reporter.count, cache=cache)
+        pipeline.prune_run(run, spec, data_dir=data_dir, progress=reporter.count, cache=cache)
     return run.result().test_accuracy
 
 
@@ -82,7 +72,7 @@ def _unforeseen(error: Exception) -> str:
     return f"{type(error).__name__}: {first} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
-class _Reporter:
+class _Reporter(Reporter):
     """A training's reporter that sends its progress a few times a second."""
 
     def __init__(self, say: Callable[[Moved], None]) -> None:
@@ -116,7 +106,7 @@ class _Reporter:
             self.say(moved)
 
 
-def serve(pipe: Connection, folders: Folders, gpu: int | None) -> None:
+def serve(pipe: Connection, runs_dir: Path, data_dir: Path | None, gpu: int | None) -> None:
     """The loop of a worker: receives cells through `pipe` and sends back their states, until the pipe closes."""
     os.setpgid(0, 0)  # Ctrl-C reaches only the launcher, which stops each worker once
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,7 +124,7 @@ def serve(pipe: Connection, folders: Folders, gpu: int | None) -> None:
     while True:
         try:
             cell: Any = pipe.recv()
-            say(run_cell(cell, folders, cache, say))
+            say(run_cell(cell, runs_dir, data_dir, cache, say))
         except (EOFError, OSError, KeyboardInterrupt):
             return
 
@@ -151,9 +141,11 @@ def count_gpus(pipe: Connection) -> None:
         pipe.send(torch.cuda.device_count() if torch.cuda.is_available() else 0)
 
 
-def run_part(cells: tuple[Cell, ...], folders: Folders, sweep: str, job: str | None = None) -> list[Ended]:
+def run_part(
+    cells: tuple[Cell, ...], runs_dir: Path, data_dir: Path | None, sweep: str, job: str | None = None
+) -> list[Ended]:
     """Run cells in this process, in their order, for a cluster's task `job`; outcomes go into the sweep's record."""
-    cache, file, outcomes = DatasetCache(), SweepFile(folders.runs_dir, sweep), []
+    cache, file, outcomes = DatasetCache(), SweepFile(runs_dir, sweep), []
     failed: dict[str | None, str | None] = {}
     said: tuple[str, State] | None = None
 
@@ -163,11 +155,11 @@ def run_part(cells: tuple[Cell, ...], folders: Folders, sweep: str, job: str | N
             file.note({cell.run: Word(moved.state, None, job)})
 
     for cell in cells:
-        before = standing(cell, folders.runs_dir)
+        before = standing(cell, runs_dir)
         if before.state == "waiting" and cell.needs in failed:
             ended = Ended("failed", orphaned(str(cell.needs), failed[cell.needs]))
         elif before.state == "waiting":
-            ended = run_cell(cell, folders, cache, say)
+            ended = run_cell(cell, runs_dir, data_dir, cache, say)
         else:
             ended = Ended(before.state, before.message, before.accuracy)
         file.note({cell.run: Word(ended.state, ended.message, job)})

@@ -5,7 +5,7 @@ import pickle
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -27,7 +27,7 @@ class Checkpoint:
         """Raises TokenpruneError if it cannot be saved; the previous checkpoint is then kept."""
         content = io.BytesIO()  # torch.save does not say that the disk is full
         torch.save({"run": self.run, **state}, content)
-        atomic.write(self.path, lambda handle: _write(handle, content.getbuffer()))
+        atomic.write_bytes(self.path, content.getbuffer())
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The saved state, on `device`; None if there is no file. Raises TokenpruneError if it is damaged."""
@@ -52,7 +52,3 @@ class Checkpoint:
         if not isinstance(state, dict) or state.get("run") != self.run:
             raise TokenpruneError(f"{self.path}: a checkpoint of another run, not of {self.run}; {start_over}")
         return state
-
-
-def _write(handle: BinaryIO, content: memoryview) -> None:
-    handle.write(content)
