@@ -53,6 +53,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put into a message, with the space after it; empty if nothing is near."""
+    guess = nearest(name, known)
+    return f"did you mean {guess}? " if guess else ""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for an unknown name, with the nearest known one and the first of all."""
     names = sorted(known)

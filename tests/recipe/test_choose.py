@@ -3,7 +3,7 @@
 import pytest
 
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.recipe import choose_evaluation, ratios
+from tokenprune.recipe import choose_evaluation
 from tokenprune.runs import ModelFacts
 
 
@@ -47,10 +47,10 @@ def test_average_pooling_reads_tokens_after_the_last_block(resolved, facts):
     assert choose_evaluation(resolved, model(1, **facts)).site == "after:0"
 
 
-@pytest.mark.parametrize("text", ["0", "1.5", "abc", "-0.5", "nan", "inf", "", "0.5,", "1.0,0"])
-def test_what_is_no_keep_ratio(text):
-    with pytest.raises(UsageError, match="is no keep ratio; give numbers above 0 and at most 1"):
-        ratios(text)
+@pytest.mark.parametrize("text", ["0", "1.5", "abc", "-0.5", "nan", "inf", "", "1.0,0", "[", "a: 1"])
+def test_what_is_no_keep_ratio(resolved, text):
+    with pytest.raises(UsageError, match=r"^--keep"):
+        choose_evaluation(resolved, model(2), keep=text)
 
 
 @pytest.mark.parametrize(

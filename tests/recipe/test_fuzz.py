@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenprune.errors import UsageError
-from tokenprune.recipe import Recipe, dump_recipe, parse_recipe, ratios, shipped_recipes
+from tokenprune.recipe import Recipe, dump_recipe, parse_recipe, shipped_recipes
 from tokenprune.recipe.document import keys
 from tokenprune.recipe.grid import Sweep
 from tokenprune.recipe.site import Schedule
+from tokenprune.recipe.yaml import typed
 
 MANY = int(os.environ.get("TOKENPRUNE_FUZZ", "1"))
 KEYS = [key.path for key in keys()]
@@ -91,10 +92,10 @@ def test_overrides(pairs: list[tuple[str, str]]) -> None:
 
 
 @settings(max_examples=150 * MANY)
-@given(ODD | st.text(max_size=20), st.sampled_from([ratios, Schedule.parse]))
-def test_options(text: str, read) -> None:
+@given(ODD | st.text(max_size=20), st.booleans())
+def test_options(text: str, keep: bool) -> None:
     try:
-        read(text)
+        typed(f"[{text}]", "--keep", []) if keep else Schedule.parse(text)
     except UsageError as error:
         bounded(error)
 

@@ -1,6 +1,6 @@
 """Recipes: schema, loading, overrides, identity."""
 
-from tokenprune.recipe.choose import choose_evaluation, given_options, pruner_options, ratios, read_resolved
+from tokenprune.recipe.choose import choose_evaluation, given_options, pruner_options, read_resolved
 from tokenprune.recipe.images import NAMED_SOURCES, SOURCES, Data, Patterns
 from tokenprune.recipe.load import (
     Loaded,
@@ -24,36 +24,3 @@ from tokenprune.recipe.schema import (
 from tokenprune.recipe.site import Schedule, kept
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.shipped import shipped_recipes, summary
-
-__all__ = [
-    "NAMED_SOURCES",
-    "SOURCES",
-    "Augment",
-    "Data",
-    "Evaluate",
-    "Loaded",
-    "Model",
-    "Patterns",
-    "PrunerSection",
-    "Recipe",
-    "RecipeError",
-    "Run",
-    "Schedule",
-    "Start",
-    "Train",
-    "choose_evaluation",
-    "copy_recipe",
-    "dump_recipe",
-    "find_recipe",
-    "given_options",
-    "kept",
-    "load_recipe",
-    "parse_recipe",
-    "pretraining_of",
-    "pruner_options",
-    "ratios",
-    "read_resolved",
-    "run_of",
-    "shipped_recipes",
-    "summary",
-]

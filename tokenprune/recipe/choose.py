@@ -12,7 +12,7 @@ from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.load import explain, parse_recipe
 from tokenprune.recipe.schema import RECORDED, Evaluate, PrunerSection, Recipe
 from tokenprune.recipe.site import Schedule
-from tokenprune.recipe.yaml import typed_pairs
+from tokenprune.recipe.yaml import typed, typed_pairs
 from tokenprune.runs import ModelFacts, RunFolder
 
 
@@ -43,7 +43,7 @@ def choose_evaluation(
     if methods:
         given["methods"] = tuple(known_pruners()) if "all" in methods else tuple(methods)
     if keep is not None:
-        given["keep"] = ratios(keep)
+        given["keep"] = typed(f"[{keep}]", f"--keep {shortened(keep)!r}", [])
     try:
         chosen = Evaluate.model_validate({**read_resolved(resolved).evaluate.model_dump(), **given})
     except ValidationError as error:
@@ -69,24 +69,7 @@ def pruner_options(recipe: Recipe, method: str) -> dict[str, Any]:
     return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
 
 
-def ratios(text: str) -> tuple[float, ...]:
-    """Keep ratios as typed, `1.0,0.7,0.5`. Raises UsageError unless each is above 0 and at most 1."""
-    found = []
-    for part in text.split(","):
-        try:
-            ratio = float(part)
-        except ValueError:
-            ratio = 0.0
-        if not 0 < ratio <= 1:
-            raise UsageError(
-                f"--keep {shortened(text)!r}: {shortened(part.strip())!r} is no keep ratio; give numbers above 0 and "
-                "at most 1, such as 1.0,0.7,0.5"
-            )
-        found.append(ratio)
-    return tuple(found)
-
-
 def _as_option(line: str) -> str:
     key, colon, rest = line.partition(":")
-    name = {"methods": "method"}.get(key, key).replace("_", "-")
-    return f"--{name}{colon}{rest}"
+    name, _, _ = key.partition(".")  # of a list the whole
+    return f"--{name.replace('methods', 'method').replace('_', '-')}{colon}{rest}"

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tokenprune.errors import nearest, shortened
+from tokenprune.errors import did_you_mean, shortened
 from tokenprune.section import YOUNGER, Named, Section, Share
 
 #: Data sets by name; any other source is a path to an .npz.
@@ -124,8 +124,7 @@ class Data(Section):
     @model_validator(mode="after")
     def _source(self) -> Self:
         if self.file is not None and self.file.suffix.lower() != ".npz":
-            guess = nearest(self.source, NAMED_SOURCES)
-            hint = f"did you mean {guess}? " if guess else ""
+            hint = did_you_mean(self.source, NAMED_SOURCES)
             known = f"{', '.join(SOURCES)}, or a path to an .npz"
             raise ValueError(f"source: unknown data set {shortened(self.source)!r}: {hint}known: {known}")
         if self.scene != "plain" and self.source == "patterns":

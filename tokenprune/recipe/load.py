@@ -11,9 +11,9 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from tokenprune import files
-from tokenprune.errors import UsageError, bounded, first_of, nearest, printable, shortened, unknown
+from tokenprune.errors import UsageError, bounded, did_you_mean, first_of, printable, shortened, unknown
 from tokenprune.recipe.schema import Recipe
-from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml, written
+from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml
 from tokenprune.runs import atomic, packed
 from tokenprune.shipped import KINDS, shipped_recipes
 
@@ -54,8 +54,7 @@ def find_recipe(source: str | Path, kind: str = "") -> Path:
     if path.is_dir():
         raise UsageError(f"recipe {str(source)!r} is a folder; name a YAML file in it")
     if path.suffix in (".yaml", ".yml") or path.parent != Path():
-        guess = nearest(name, shipped)
-        hint = f"did you mean {guess}? " if guess else ""
+        hint = did_you_mean(name, shipped)
         place = shortened(str(source), 200)
         raise UsageError(f"{place}: no such file; {hint}recipes that come with the program: {', '.join(shipped)}")
     for other, verb in {"": "train", "sweeps": "sweep", "theory": "theory"}.items():
@@ -142,7 +141,7 @@ def parse_recipe(
     try:
         recipe = kind.model_validate(tree, context=context)
     except ValidationError as error:
-        problems += [_placed(problem, where, overrides) for problem in explain(error, kind, text)]
+        problems += [_placed(problem, where, overrides) for problem in explain(error, kind)]
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe
@@ -229,16 +228,22 @@ def _override(tree: dict[str, Any], override: str, kind: Any, problems: list[str
     except RecipeError as error:
         problems.extend(str(error).splitlines())
         return
-    parts = key.split(".")
-    for part in parts[:-1]:
-        inner = tree.setdefault(part, {})
-        if inner is None:
-            inner = tree[part] = {}
+    if (problem := put(tree, key, value)) is not None:
+        problems.append(f"--set {shortened(override)!r}: {problem}")
+
+
+def put(tree: dict[str, Any], key: str, value: Any) -> str | None:
+    """Set a dotted key; a problem where a part of it is no section."""
+    *sections, last = key.split(".")
+    for section in sections:
+        if tree.get(section) is None:
+            tree[section] = {}
+        inner = tree[section]
         if not isinstance(inner, dict):
-            problems.append(f"--set {shortened(override)!r}: {shortened(part)} holds {_shown(inner)}, not keys")
-            return
+            return f"{shortened(section)} holds {_shown(inner)}, not keys"
         tree = inner
-    tree[parts[-1]] = value
+    tree[last] = value
+    return None
 
 
 def _shown(value: object) -> str:
@@ -248,34 +253,27 @@ def _shown(value: object) -> str:
     return shortened(repr(value[:100] if isinstance(value, str | bytes) else value))
 
 
-def explain(error: ValidationError, model: type[BaseModel] = Recipe, text: str = "") -> list[str]:
-    """Problems, a line each: dotted path, what was found, what is allowed, the nearest known key.
-
-    text: the YAML that was wrong, for numbers as they are written there.
-    """
+def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str]:
+    """Problems, a line each: dotted path, what was found, what is allowed, the nearest known key."""
     items: list[Any] = error.errors()
     wrong_items = {item["loc"][:-1] for item in items}  # of a list: pydantic also counts it as too short
     shown, more = first_of([i for i in items if not (i["type"] == "too_short" and i["loc"] in wrong_items)])
-    return [*(line for item in shown for line in _explain(item, model, text)), *more]
+    return [*(line for item in shown for line in _explain(item, model)), *more]
 
 
-def _explain(item: Any, model: type[BaseModel], text: str) -> Iterable[str]:
+def _explain(item: Any, model: type[BaseModel]) -> Iterable[str]:
     """Lines for one pydantic error: dotted path, what was found, what is allowed."""
     path = ".".join(shortened(str(part)) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         known = _keys(model, item["loc"][:-1])
-        guess = nearest(str(item["loc"][-1]), known)
-        hint = f"did you mean {guess}? " if guess else ""
+        hint = did_you_mean(str(item["loc"][-1]), known)
         yield f"{path}: unknown key: {hint}known here: {', '.join(known)}"
     elif item["type"] == "value_error":
         for line in map(bounded, str(item["ctx"]["error"]).splitlines()):
             joint = "." if line.partition(":")[0] in _keys(model, item["loc"]) else ": "
             yield f"{path}{joint}{line}" if path else line
     else:
-        value = item["input"]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        as_written = written(text, item["loc"], value) if number and text else None
-        yield f"{path}: found {_shown(value) if as_written is None else shortened(as_written)}, {_allowed(item)}"
+        yield f"{path}: found {_shown(item['input'])}, {_allowed(item)}"
 
 
 def _allowed(item: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tokenprune import files
-from tokenprune.errors import UsageError, nearest, shortened
+from tokenprune.errors import UsageError, shortened, unknown
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
@@ -327,7 +327,5 @@ def _file_digest(path: str, size: int, changed: int) -> str:
 def _known_pruner(value: str, *, allow_none: bool = False) -> str:
     known = [*known_pruners(), *(["none"] if allow_none else [])]
     if value not in known:
-        guess = nearest(value, known)
-        hint = f"did you mean {guess!r}? " if guess else ""
-        raise ValueError(f"unknown pruner {shortened(value)!r}: {hint}known: {', '.join(sorted(known))}")
+        raise ValueError(str(unknown("pruner", value, known)))
     return value

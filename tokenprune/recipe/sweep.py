@@ -23,6 +23,7 @@ from tokenprune.recipe.load import (
     load_recipe,
     once,
     parse_recipe,
+    put,
     read_text,
     read_yaml,
     set_key,
@@ -32,7 +33,6 @@ from tokenprune.recipe.schema import Evaluate, Recipe
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN
-from tokenprune.shipped import shipped_recipes
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def is_sweep(source: str | Path) -> bool:
     Raises UsageError, RecipeError.
     """
     try:
-        path, _ = _find(source, "")
+        path = find_recipe(source)
     except UsageError as error:
         with suppress(UsageError):
-            _find(source, "sweeps")
+            find_recipe(source, "sweeps")
             return True
         raise error
     tree = read_yaml(read_text(path), str(path), [])
@@ -93,7 +93,7 @@ def load_sweep(source: str | Path, overrides: Sequence[str] = (), scale: str | N
     Raises RecipeError that lists, with the dotted path, everything that is wrong with the sweep and any cell;
     UsageError where there is no such file or scale.
     """
-    path, scale = _find(source, "sweeps", scale)
+    path = find_recipe(source, "sweeps")
     text, place, name = read_text(path), str(path), path.stem
     sweep = parse_recipe(text, place, kind=Sweep)
     if scale is not None:
@@ -115,19 +115,6 @@ def load_sweep(source: str | Path, overrides: Sequence[str] = (), scale: str | N
     named = (*_pretrainings(cells), *_labelled(cells))
     identity = digest([[cell.run, [spec.model_dump(mode="json") for spec in cell.prune]] for cell in named])
     return LoadedSweep(name, path, text, named, identity)
-
-
-def _find(source: str | Path, kind: str, scale: str | None = None) -> tuple[Path, str | None]:
-    """A recipe's file, and the scale. `noise-cpu` is scale cpu of `noise`: a sweep of its own until it was a scale."""
-    try:
-        return find_recipe(source, kind), scale
-    except UsageError:
-        folder, _, name = str(source).rpartition("/")
-        shipped = shipped_recipes("sweeps") if (folder or kind) == "sweeps" else {}
-        first, _, last = name.rpartition("-")
-        if scale is None and first in shipped and last in scales_of(shipped[first]):
-            return shipped[first], last
-        raise
 
 
 def _base(base: str, sweep: Path) -> Loaded[Recipe]:
@@ -156,7 +143,7 @@ def _cell(
     tree = base.recipe.model_dump(mode="json", exclude_unset=True)
     changes = {**fixed, **{f"{where}.{key}": (key, value) for key, value in what.items()}}
     for place, (key, value) in changes.items():
-        if not _put(tree, key, copy.deepcopy(value)):
+        if "." not in key or not all(key.split(".")) or put(tree, key, copy.deepcopy(value)):
             found.add(place, f"expected a dotted key of the recipe, such as model.depth, found {shortened(key)!r}")
             return None
     try:
@@ -175,19 +162,6 @@ def _cell(
     first = pretraining_of(loaded)
     specs = tuple(spec for spec in measured if spec)
     return Cell(loaded, run_of(loaded), what, specs, needs=None if first is None else run_of(first))
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> bool:
-    """Set a dotted key; False if it is none."""
-    *sections, last = key.split(".")
-    if not sections or not all((*sections, last)):
-        return False
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            return False
-    tree[last] = value
-    return True
 
 
 def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any], found: "_Problems") -> Evaluate | None:

@@ -4,7 +4,6 @@ import copy
 import functools
 import re
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import yaml
@@ -15,9 +14,6 @@ from tokenprune.errors import UsageError, shortened
 
 #: Values and keys that a file may hold, what they may expand to by aliases, and how deep.
 _NODES, _EXPANDED, _DEPTH = 15_000, 100_000, 50
-#: YAML's own limit of a key before its colon, and its reader's message about a longer one.
-_KEY = 1024
-_NO_KEY = re.compile("mapping values are not allowed here|could not find expected ':'|.*but got ':'")
 #: Digits of a whole number: more than any key takes, fewer than take time.
 _DIGITS = 15
 
@@ -160,69 +156,36 @@ class _Dumper(yaml.SafeDumper):
     }
 
 
-@dataclass(frozen=True)
-class _Read:
-    """The value of a text, the keys given twice, and the node that the value was made of."""
-
-    value: Any
-    duplicates: list[str]
-    node: Node | None
-
-
 @functools.lru_cache(maxsize=4)
-def _read(text: str) -> _Read:
-    """Cached, since a recipe's kind is looked up before it is read. Raises YAMLError, ValueError, OverflowError."""
+def _read(text: str) -> tuple[Any, list[str]]:
+    """The value of a text and the keys given twice; cached, since a recipe's kind is looked up before it is read.
+
+    Raises YAMLError, ValueError, OverflowError.
+    """
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
-            return _Read(None, [], None)
+            return None, []
         _measured(node, {}, 0)
-        return _Read(loader.construct_document(node), loader.duplicates, node)
+        return loader.construct_document(node), loader.duplicates
     finally:
         loader.dispose()
-
-
-def _of_a_long_key(text: str, error: yaml.YAMLError) -> str | None:
-    """A message for a key too long for YAML, which reports an error after it instead; None for other errors."""
-    if not isinstance(error, yaml.MarkedYAMLError) or not _NO_KEY.fullmatch(error.problem or ""):
-        return None
-    lines = text.splitlines()
-    places = [mark.line for mark in (error.context_mark, error.problem_mark) if mark and mark.line < len(lines)]
-    found = [part for place in places for part in re.finditer(r"\s*([^,{}:]++)(:?)", lines[place])]
-    long = [part[1] for part in found if part[2] and len(part[1]) > _KEY]
-    return f"a key of more than {_KEY:,} characters: {shortened(long[0])!r}" if long else None
 
 
 def read_yaml(text: str, where: str, problems: list[str]) -> Any:
     """The value of a YAML text; keys given twice are added to `problems`. Raises RecipeError where it is not YAML."""
     try:
-        found = _read(text)
+        value, duplicates = _read(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
-        what = _of_a_long_key(text, error) or shortened(what, 200)
-        raise RecipeError(f"{where}:{line} not valid YAML: {what}") from None
+        raise RecipeError(f"{where}:{line} not valid YAML: {shortened(what, 200)}") from None
     except (ValueError, OverflowError) as error:
         raise RecipeError(f"{where}: not valid YAML: {shortened(str(error), 200)}") from None
-    problems.extend(found.duplicates)
-    return copy.deepcopy(found.value)
-
-
-def written(text: str, path: Sequence[str | int], value: Any) -> str | None:
-    """A number's text at that path of a YAML text; None where the number there is another."""
-    node = _read(text).node
-    for part in path:
-        if isinstance(node, MappingNode):
-            node = next((below for key, below in reversed(node.value) if key.value == part), None)
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-        else:
-            return None
-    if not isinstance(node, ScalarNode) or node.tag not in (f"{_TAG}int", f"{_TAG}float"):
-        return None
-    return node.value if _Loader("").construct_document(node) == value else None
+    problems.extend(duplicates)
+    return copy.deepcopy(value)
 
 
 def write_yaml(tree: Any) -> str:
