@@ -18,32 +18,3 @@ from tokenprune.runs.records import (
     Values,
 )
 from tokenprune.runs.results import read_record, read_result, read_text, save_result
-
-__all__ = [
-    "SCHEMA",
-    "Busy",
-    "DataFacts",
-    "Epoch",
-    "MeasureResult",
-    "ModelFacts",
-    "Progress",
-    "PrunePoint",
-    "PruneResult",
-    "RunFolder",
-    "Status",
-    "TrainResult",
-    "Values",
-    "all_runs",
-    "atomic",
-    "check_resumable",
-    "describe",
-    "find_run",
-    "image_hashes",
-    "latest_finished",
-    "read_record",
-    "read_result",
-    "read_text",
-    "run_name",
-    "save_result",
-    "settle_prune",
-]

@@ -78,8 +78,11 @@ def write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
                 os.unlink(temporary)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    write(path, lambda handle: _write_all(handle, content))
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    def fill(handle: BinaryIO) -> None:
+        handle.write(content)
+
+    write(path, fill)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -165,10 +168,6 @@ def forget(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _write_all(handle: BinaryIO, data: bytes) -> None:
-    handle.write(data)
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -38,15 +38,15 @@ class Packed(type(Path())):  # type: ignore[misc]
         return self._content() is not None
 
     def is_dir(self, **options: Any) -> bool:
-        archive, inside = self._place()
-        return inside in _folders(archive)
+        _, folders, inside = self._found()
+        return inside in folders
 
     def exists(self, **options: Any) -> bool:
         return self.is_file() or self.is_dir()
 
     def iterdir(self) -> Iterator["Packed"]:
-        archive, inside = self._place()
-        return (self / name for name in _folders(archive).get(inside, ()))
+        _, folders, inside = self._found()
+        return (self / name for name in folders.get(inside, ()))
 
     def glob(self, pattern: str, **options: Any) -> Iterator["Packed"]:
         """As pathlib does, for patterns without `**`."""
@@ -56,13 +56,19 @@ class Packed(type(Path())):  # type: ignore[misc]
                 yield from path.glob(rest) if rest else [path]
 
     def _content(self) -> bytes | None:
-        archive, inside = self._place()
-        return _contents(archive).get(inside)
+        contents, _, inside = self._found()
+        return contents.get(inside)
 
-    def _place(self) -> tuple[Path, str]:
-        """The packed file, and the path within it."""
-        archive = next(path for path in (self, *self.parents) if path.name.endswith(ENDING))
-        return Path(str(archive)), "/".join(self.parts[len(archive.parts) :])
+    @property
+    def archive(self) -> Path:
+        """The packed file."""
+        return Path(str(next(path for path in (self, *self.parents) if path.name.endswith(ENDING))))
+
+    def _found(self) -> tuple[Mapping[str, bytes], Mapping[str, Sequence[str]], str]:
+        """All that is in the packed file, as `_unpacked`, and the path within it."""
+        archive = self.archive
+        stat = archive.stat()
+        return *_unpacked(archive, stat.st_size, stat.st_mtime_ns), "/".join(self.parts[len(archive.parts) :])
 
 
 def folder(path: Path) -> Path:
@@ -82,8 +88,8 @@ def text_of(name: str, value: Any) -> str:
 def check_writable(path: Path) -> None:
     """Raises TokenpruneError for a path within a packed file."""
     if isinstance(path, Packed):
-        archive, _ = path._place()
-        raise TokenpruneError(f"{path}: packed runs are only read; `tokenprune pack {archive} FOLDER` unpacks them")
+        unpack = f"tokenprune pack {path.archive} FOLDER"
+        raise TokenpruneError(f"{path}: packed runs are only read; `{unpack}` unpacks them")
 
 
 def read(path: Path) -> dict[str, dict[str, bytes]]:
@@ -112,23 +118,9 @@ def read(path: Path) -> dict[str, dict[str, bytes]]:
     return runs
 
 
-def _contents(path: Path) -> Mapping[str, bytes]:
-    """Content by path within a packed file."""
-    return _known(path)[0]
-
-
-def _folders(path: Path) -> Mapping[str, Sequence[str]]:
-    """By path within a packed file, `""` for all of it: the sorted names in that folder."""
-    return _known(path)[1]
-
-
-def _known(path: Path) -> tuple[Mapping[str, bytes], Mapping[str, Sequence[str]]]:
-    found = path.stat()
-    return _unpacked(path, found.st_size, found.st_mtime_ns)
-
-
 @lru_cache(maxsize=4)
 def _unpacked(path: Path, size: int, changed: int) -> tuple[Mapping[str, bytes], Mapping[str, Sequence[str]]]:
+    """Content by path within a packed file, and by folder, `""` for all of it, the sorted names in it."""
     contents = {f"{run}/{name}": content for run, part in read(path).items() for name, content in part.items()}
     folders: dict[str, set[str]] = {}
     for name in contents:

@@ -20,24 +20,18 @@ def all_runs(runs_dir: Path) -> list[RunFolder]:
     return [RunFolder(path) for path in run_paths(runs_dir)]
 
 
-def begun_otherwise(wanted: RunFolder) -> RunFolder | None:
-    """An interrupted run beside `wanted` of the same recipe and seed, but another setting, if there is one."""
-    name = re.fullmatch(r"(.+)-[0-9a-f]+-s(\d+)", wanted.name)
-    if name is None or wanted.begun or wanted.finished:
-        return None
-    beside = sorted(wanted.path.parent.glob(f"{glob.escape(name[1])}-*-s{name[2]}"))
-    others = [type(wanted)(path) for path in beside if path.name != wanted.name]
-    return next((run for run in others if run.begun and not run.finished and not run.held()), None)
-
-
 def check_resumable(wanted: RunFolder) -> None:
     """Raises TokenpruneError where --resume finds no such run, but an interrupted one of the same recipe."""
-    other = begun_otherwise(wanted)
-    if other is not None:
-        raise TokenpruneError(
-            f"nothing to resume in {wanted.path}; {other.name} was interrupted, of other keys: "
-            f"`{other.train_command('--resume')}` continues it; without --resume this one starts from the beginning"
-        )
+    name = re.fullmatch(r"(.+)-[0-9a-f]+-s(\d+)", wanted.name)
+    if name is None or wanted.begun or wanted.finished:
+        return
+    for path in sorted(wanted.path.parent.glob(f"{glob.escape(name[1])}-*-s{name[2]}")):
+        other = type(wanted)(path)
+        if path.name != wanted.name and other.begun and not other.finished and not other.held():
+            raise TokenpruneError(
+                f"nothing to resume in {wanted.path}; {other.name} was interrupted, of other keys: "
+                f"`{other.train_command('--resume')}` continues it; without --resume this one starts from the beginning"
+            )
 
 
 def find_run(runs_dir: Path, name: str) -> RunFolder:

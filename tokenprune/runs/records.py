@@ -1,6 +1,5 @@
 """Typed records of a run folder: missing is null, never 0; shares and accuracies are in [0, 1]."""
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -147,17 +146,12 @@ class Values(Record):
     @field_validator("values")
     @classmethod
     def _array(cls, value: Any, info: ValidationInfo) -> Any:
-        def shape(part: Any) -> tuple[int, ...]:
-            if not isinstance(part, list | tuple):
-                if isinstance(part, bool) or not isinstance(part, int | float) or not math.isfinite(part):
-                    raise ValueError("holds what is no finite number")
-                return ()
-            inner = {shape(each) for each in part}
-            if len(inner) > 1:
-                raise ValueError("rows of different lengths")
-            return (len(part), *next(iter(inner), ()))
+        import numpy as np
 
-        if len(shape(value)) != len(info.data.get("axes", ())):
+        array = np.asarray(value)  # ValueError for rows of different lengths
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise ValueError("holds what is no finite number")
+        if array.ndim != len(info.data.get("axes", ())):
             raise ValueError("as many levels as axes are needed")
         return value
 
