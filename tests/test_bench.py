@@ -10,6 +10,7 @@ from tokenprune.bench import BENCHMARKS, plain, pruning, run
 from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.cli.bench import Part
 from tokenprune.data import load
+from tokenprune.errors import UsageError
 from tokenprune.evaluation import CurvePlan, prune_curves
 from tokenprune.recipe import Schedule, parse_recipe
 
@@ -53,5 +54,13 @@ def test_json_names_the_machine_and_every_ratio(capsys) -> None:
     assert ratio["ratio"] == pytest.approx(ratio["seconds"]["together"] / ratio["seconds"]["separate"])
 
 
-def test_the_command_line_knows_every_benchmark() -> None:
+def test_unknown_benchmark_offers_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'forward'"):
+        run(["foward"])
     assert {part.value for part in Part} == set(BENCHMARKS)
+
+
+def test_what_a_sweep_costs_is_more_than_its_steps(capsys) -> None:
+    (ratio,) = run(["sweep"], quick=True)
+    assert ratio.ratio > 1
+    assert ratio.seconds["steps"] > 0

@@ -15,7 +15,8 @@ from tokenprune.claims import judge, read_runs, studies
 from tokenprune.errors import TokenpruneError
 from tokenprune.experiments import CLAIMS
 from tokenprune.runs import RunFolder
-from tokenprune.runs.results import right
+from tokenprune.runs.results import _wilson, right
+from tokenprune.statistics import wilson
 
 CURVES = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
 Change = Callable[[dict[str, Any]], None]
@@ -43,6 +44,8 @@ OF_TRAINING = [
     put("seed", value=7),
     put("setting", value="00000000"),
     put("epochs", value=9),
+    put("test_correct", value=1),
+    put("test_accuracy", value=0.9),
     put("pruner", value="oracle"),
     put("keep_ratio", value=0.0),
     put("data", "source", value="cifar100"),
@@ -56,6 +59,12 @@ OF_A_CURVE = [
     put("run", value="another"),
     put("batch_size", value=0),
     put("count", value=0),
+    put("points", 1, "lost", value=999),
+    put("points", 1, "gained", value=3),
+    put("points", 1, "low", value=0.0),
+    put("points", 1, "accuracy", value=0.7),
+    put("points", 1, "difference", value=0.5),
+    put("points", 1, "difference_high", value=-0.9),
     put("points", 1, "relevant_recall", value=2.0),
     put("points", 1, "keep_ratio", value=0.7),
     put("points", 1, "flops", value=0),
@@ -239,3 +248,13 @@ def test_a_folder_whose_name_is_no_text_is_named(tmp_path):
     found, problems = read_runs(tmp_path)
     assert len(found) == 2
     assert any("'q\\udcff': a name that is not UTF-8: not used" in line for line in problems)
+
+
+@pytest.mark.parametrize("count", [1, 7, 1000, 50_000])
+def test_an_interval_is_held_against_the_equation_whose_roots_it_is(count: int) -> None:
+    for correct in {0, 1, count // 3, count}:
+        low, high = wilson(correct, count)
+        assert _wilson(low, high, correct, count)
+        middle = (low + high) / 2
+        for changed in ((middle, high), (low, middle), (high, low), (low, (high + 1e-5) % 1)):
+            assert not _wilson(*changed, correct, count)

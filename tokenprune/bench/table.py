@@ -8,31 +8,69 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tokenprune import hardware, runs
-from tokenprune.bench import pruning, startup, training
 from tokenprune.bench.timing import Ratio
+from tokenprune.errors import unknown
 
 
 def _steps(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import training
+
     rounds, depths = (2, (1,)) if quick else (9, (1, 6, 12))
     return [training.ceiling(rounds), *(training.step(depth, rounds) for depth in depths)]
 
 
 def _epochs(quick: bool) -> list[Ratio]:
-    rounds, count, depths = (1, 256, (1,)) if quick else (3, 2560, (1, 6, 12))
-    return [training.epoch(depth, rounds, count) for depth in depths]
+    from tokenprune.bench import training
+
+    if quick:
+        return [training.epoch(1, rounds=1, count=256)]
+    return [training.epoch(depth, rounds=3, count=2560) for depth in (1, 6, 12)]
 
 
 def _forward(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import pruning
+
     if quick:
         return [pruning.forward(2, 0.5, rounds=2, batch=16)]
     return [pruning.forward(12, keep, rounds=15) for keep in (0.7, 0.5, 0.25)]
 
 
 def _sharing(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import pruning
+
     if quick:
         return [pruning.sharing(2, 1, 1.0, images=16, rounds=1)]
     return [pruning.sharing(12, block, target, images=128, rounds=3) for block, target in ((3, 0.7), (6, 0.45))]
+
+
+def _startup(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import startup
+
+    return startup.answers(rounds=1 if quick else 9)
+
+
+def _report(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import startup
+
+    layouts = [(1, 2, 3)] if quick else [(1, 5, 40), (5, 8, 5)]
+    return [startup.report(*layout) for layout in layouts]
+
+
+def _theory(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import theory
+
+    return theory.diagrams(1, 1, rounds=1) if quick else theory.diagrams(20, 1, rounds=3)
+
+
+def _sweep(quick: bool) -> list[Ratio]:
+    import torch
+
+    from tokenprune.bench import sweep
+
+    if quick:
+        return [sweep.overhead(1, cells=2, epochs=1)]
+    shared = [sweep.together(depth, cells=8, epochs=40, per_gpu=4) for depth in (1, 2) if torch.cuda.is_available()]
+    return [sweep.overhead(2, cells=6, epochs=16), *shared]
 
 
 #: By name: what `tokenprune bench NAME` runs.
@@ -41,12 +79,18 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "epoch": _epochs,
     "forward": _forward,
     "sharing": _sharing,
-    "startup": lambda quick: startup.answers(rounds=1 if quick else 9),
+    "startup": _startup,
+    "report": _report,
+    "theory": _theory,
+    "sweep": _sweep,
 }
 
 
 def run(names: Sequence[str] = (), *, json: bool = False, quick: bool = False) -> list[Ratio]:
-    """Run the benchmarks named (none: all) and print their results."""
+    """Run the benchmarks named (none: all) and print their results. Raises UsageError for an unknown name."""
+    for name in names:
+        if name not in BENCHMARKS:
+            raise unknown("benchmark", name, BENCHMARKS)
     found: list[Ratio] = []
     for name in names or BENCHMARKS:
         print(f"{name} ...", file=sys.stderr, flush=True)
@@ -60,6 +104,8 @@ def run(names: Sequence[str] = (), *, json: bool = False, quick: bool = False) -
 
 def machine() -> dict[str, Any]:
     """The machine that the ratios were measured on."""
+    from tokenprune import hardware, runs
+
     device = hardware.choose_device("auto")
     return runs.describe(hardware.device_name(device), hardware.set_threads(None), {})
 

@@ -15,6 +15,9 @@ class Part(StrEnum):
     forward = "forward"
     sharing = "sharing"
     startup = "startup"
+    report = "report"
+    theory = "theory"
+    sweep = "sweep"
 
 
 def bench(

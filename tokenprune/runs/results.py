@@ -6,6 +6,7 @@ changed and sealed again, must still agree with itself, its folder's name and th
 
 import base64
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tokenprune.errors import TokenpruneError, shortened
 from tokenprune.identity import canonical, curve_id
 from tokenprune.runs import atomic
 from tokenprune.runs.records import SCHEMA, Epoch, PruneResult, Result, TrainResult
+from tokenprune.statistics import Z
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +127,8 @@ def right(folder: Path, result: TrainResult | PruneResult) -> "np.ndarray | None
 
 
 def check_training(path: Path, result: TrainResult) -> None:
-    """Raises TokenpruneError where a training is not the one that its folder `path` is named after."""
+    """Raises TokenpruneError where a training's numbers contradict each other, or its folder `path`."""
+    _accuracy(path, result.test_correct, result.test_count, result.test_accuracy)
     name = re.fullmatch(r".+-([0-9a-f]{8})-s(\d+)", path.name)
     if name is not None and (name[1], int(name[2])) != (result.setting, result.seed):
         raise _contradiction(path, f"its result is of setting {result.setting}, seed {result.seed}")
@@ -146,17 +149,56 @@ def epochs_of(path: Path, epochs: Sequence[Epoch], result: TrainResult) -> list[
 
 
 def check_curve(path: Path, result: PruneResult, run: str) -> None:
-    """Raises TokenpruneError where a curve is not the one that its folder `path` is named after, or of another run."""
+    """Raises TokenpruneError where a curve's numbers contradict each other, its folder `path` or its run's name."""
+    _accuracy(path, result.baseline_correct, result.count, result.baseline_accuracy)
     if result.run != run:
         raise _contradiction(path, f"a curve of run {shortened(result.run)}")
+    for problem in _contradictions(result):
+        raise _contradiction(path, problem)
     if path.name not in {f"{result.method}-{identity}" for identity in _identities(result)}:
         raise _contradiction(path, "its method, site, ratios or options are not those of its folder's name")
+
+
+def _contradictions(result: PruneResult) -> Iterator[str]:
+    for point in result.points:
+        at = f"keep {point.keep_ratio:g}"
+        if point.correct != result.baseline_correct - point.lost + point.gained:
+            yield f"{at}: {point.correct} right, but {point.lost} lost and {point.gained} gained"
+        if point.lost > result.baseline_correct or point.correct > result.count:
+            yield f"{at}: more right or lost than there are"
+        if not _same(point.accuracy, point.correct / result.count):
+            yield f"{at}: accuracy {point.accuracy:g} is not {point.correct} of {result.count}"
+        if not _wilson(point.low, point.high, point.correct, result.count):
+            yield f"{at}: interval {point.low:g} to {point.high:g} is not that of {point.correct} of {result.count}"
+        if not _same(point.difference, (point.gained - point.lost) / result.count):
+            yield f"{at}: difference {point.difference:g} is not that of its counts"
+        if not point.difference_low - 1e-9 <= point.difference <= point.difference_high + 1e-9:
+            yield f"{at}: difference {point.difference:g} is outside of its interval"
 
 
 def _identities(result: PruneResult) -> Iterator[str]:
     keep = list(dict.fromkeys(point.keep_ratio for point in result.points))
     for seeds in range(1, _DRAWS):
         yield curve_id(result.options, keep, result.written_site, seeds, result.finetune_epochs, result.precision)
+
+
+def _accuracy(path: Path, correct: int, count: int, accuracy: float) -> None:
+    if correct > count or not _same(accuracy, correct / count):
+        raise _contradiction(path, f"accuracy {accuracy:g} is not {correct} of {count} images")
+
+
+def _wilson(low: float, high: float, correct: int, count: int) -> bool:
+    """Whether these are the bounds of Wilson's interval, the roots of count (share - b)^2 = z^2 b (1 - b).
+
+    Checked by the equation, because computing the interval again would load statsmodels: a second in every `ls`.
+    """
+    share = correct / count
+    at_root = (abs(count * (share - b) ** 2 - Z * Z * b * (1 - b)) < 1e-6 for b in (low, high))
+    return low < high and low - 1e-9 <= share <= high + 1e-9 and all(at_root)
+
+
+def _same(first: float, second: float) -> bool:
+    return math.isclose(first, second, abs_tol=1e-9)
 
 
 def _contradiction(path: Path, what: str) -> TokenpruneError:
