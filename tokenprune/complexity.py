@@ -2,7 +2,9 @@
 
 Success is a logistic function of log N with one slope for all columns. Columns without success or without failure have
 no N50 of their own but take part in the joint fits. Intervals are 95 % percentile bootstrap over trials, which are
-resampled within cells. A ridge of 1e-6 keeps separated tables finite and leaves others alone.
+resampled within cells, widened where the law fits badly: by the square root of deviance over degrees of freedom, where
+that is above 1 (quasi-binomial; McCullagh & Nelder, Generalized Linear Models, 1989, 4.5.2). A ridge of 1e-6 keeps
+separated tables finite and leaves others alone.
 Each fit comes with its deviance and a test of the law against one N50 per column.
 
 Shapes: v values (columns), n training set sizes, d bootstrap draws, c = v n cells, k parameters.
@@ -138,9 +140,9 @@ def power_law(
     if lacking is not None:
         return Power(None, None, None, None, None, lacking, np.empty(0))
     exponent = float(-theta[2] / theta[1])
-    low, high = bounds(estimates := -sampled[:, 2] / sampled[:, 1])
-    intercept = float(middle - theta[0] / theta[1] - exponent * centre)
     fitted = _goodness(_linear(design), theta, successes, trials)
+    low, high = bounds(estimates := _widened(-sampled[:, 2] / sampled[:, 1], exponent, *fitted))
+    intercept = float(middle - theta[0] / theta[1] - exponent * centre)
     return Power(exponent, low, high, intercept, float(theta[1]), None, estimates, *fitted)
 
 
@@ -171,8 +173,9 @@ def line(
         return Line(None, None, None, None, None, lacking, np.empty(0))
     unit = math.exp(-middle / 2)
     slope = float(theta[2]) * unit / width
-    low, high = bounds(estimates := sampled[:, 2] * unit / width)
-    level, fitted = float(theta[1]) * unit - slope * centre, _goodness(model, theta, successes, trials)
+    fitted = _goodness(model, theta, successes, trials)
+    low, high = bounds(estimates := _widened(sampled[:, 2] * unit / width, slope, *fitted))
+    level = float(theta[1]) * unit - slope * centre
     return Line(slope, low, high, level, float(theta[0]), None, estimates, *fitted)
 
 
@@ -299,6 +302,11 @@ def _goodness(model: _Model, theta: Float[Array, " k"], successes: Table, trials
     """Deviance and its degrees of freedom."""
     counts = np.asarray(successes, float).reshape(-1)
     return deviance(_rate(model, theta), counts, trials), len(counts) - len(theta)
+
+
+def _widened(draws: Float[Array, " d"], estimate: float, deviance: float, freedom: int) -> Float[Array, " d"]:
+    """Draws of a bootstrap that knows binomial spread alone, with that of the cells about the law."""
+    return estimate + math.sqrt(max(1.0, deviance / max(1, freedom))) * (draws - estimate)
 
 
 def _logistic(odds: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -7,10 +7,15 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: 0.975 quantile of the standard normal distribution.
 Z = 1.959963984540054
+#: Degrees of freedom of what is normal: scipy knows no infinity.
+_MANY = 1e9
 
 
 def wilson(correct: int, count: int) -> tuple[float, float]:
@@ -55,6 +60,64 @@ def paired_interval(lost: int, gained: int, count: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+class Spread(NamedTuple):
+    """Standard error of a mean over replicates, and its degrees of freedom."""
+
+    error: float
+    freedom: float
+
+    def interval(self, mean: float) -> tuple[float, float]:
+        half = _t_quantile(self.freedom) * self.error
+        return mean - half, mean + half
+
+    def p(self, distance: float) -> float:
+        """Two-sided p of Student's t test of a mean so far from the value tested; without any spread 0 or 1."""
+        if self.error == 0:
+            return float(distance == 0)
+        from scipy.special import stdtr
+
+        return float(2 * stdtr(min(self.freedom, _MANY), -abs(distance) / self.error))
+
+
+def spread(values: Sequence[float], shared: float | None = None, images: float = 0.0) -> Spread | None:
+    """Of the mean of `values`; None below two of them.
+
+    shared: mean variance of the values of a claim's findings, this one among them. It counts as much as the variance
+    found here: half of the variance is this finding's own and half is shared, and the degrees of freedom are doubled.
+    (A moderated t after Smyth, Stat. Appl. Genet. Mol. Biol. 3:3, 2004, with a prior that is fixed: estimating it from
+    few findings, or pooling, gives up to 14 % of false findings at 5 %; this at most 6 %, from four findings on.)
+    images: variance of the mean from the choice of test images, as of `image_variance`; Satterthwaite's degrees of
+    freedom take it as known.
+    """
+    if len(values) < 2:
+        return None
+    own, freedom = deviation(values) ** 2, float(len(values) - 1)
+    if shared is not None:
+        own, freedom = (own + shared) / 2, 2 * freedom
+    seeds = own / len(values)
+    if images > 0:
+        freedom = freedom * ((seeds + images) / seeds) ** 2 if seeds > 0 else math.inf
+    return Spread(math.sqrt(seeds + images), freedom)
+
+
+def image_variance(answers: "np.ndarray") -> float:
+    """Variance of the mean over seeds and images that comes from which images were drawn, seeds held fixed or not.
+
+    answers: [seeds, images], what each image adds to a seed's effect, such as 1, 0 or -1 for the difference of two
+    models. By the analysis of variance of a crossed random-effects model without replication (Cornfield & Tukey, Ann.
+    Math. Stat. 27:907, 1956): (mean square of images less that of the residual) / (seeds x images), not below 0.
+    """
+    seeds, images = answers.shape
+    by_image = answers.mean(axis=0)
+    grand = by_image.mean()
+    between = seeds * float(((by_image - grand) ** 2).sum()) / (images - 1)
+    if seeds == 1:
+        return between / images
+    residual = answers - by_image - (answers.mean(axis=1) - grand)[:, None]
+    within = float((residual**2).sum()) / ((seeds - 1) * (images - 1))
+    return max(0.0, between - within) / (seeds * images)
+
+
 def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
     """Mean and Student's t interval of it; no bounds below two values. Raises ValueError for no values at all."""
     if not values:
@@ -67,10 +130,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float | None, float |
 
 
 @cache
-def _t_quantile(freedom: int) -> float:
-    from scipy.stats import t
+def _t_quantile(freedom: float) -> float:
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, freedom))
+    return float(stdtrit(min(freedom, _MANY), 0.975))
 
 
 def t_test(

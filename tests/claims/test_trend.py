@@ -9,6 +9,7 @@ from factories import make_run
 from scipy import stats
 
 from tokenprune.claims import judge, read_runs, studies, trends
+from tokenprune.claims.trend import _judged, _Mean
 from tokenprune.experiments import CLAIMS
 from tokenprune.statistics import holm, slope
 
@@ -73,3 +74,36 @@ def test_where_depth_does_not_matter_the_interval_holds_zero_at_its_rate() -> No
     x = np.repeat(np.log2([1, 2, 4, 6]), 3)
     held = [low <= 0 <= high for _ in range(1000) for _, low, high, _ in [slope(x, generator.normal(0.2, 0.03, 12))]]
     assert np.mean(held) == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 1000))
+
+
+def test_the_mean_over_depths_is_a_test_of_means_by_seed(tmp_path: Path) -> None:
+    """Undecided at every depth, since a seed's chance hides it; not so their mean, in which it cancels."""
+    rises = {1: [0.05, -0.02, 0.07], 2: [-0.01, 0.09, 0.0], 6: [0.05, 0.03, 0.04]}
+    attention(tmp_path, rises)
+    verdicts = [v for v in judge(studies(read_runs(tmp_path)[0]), CLAIMS) if v.claim == "attention-concentrates"]
+    (row,) = trends(verdicts)
+    means = [sum(by_depth) / 3 for by_depth in zip(*rises.values(), strict=True)]
+    expected = stats.ttest_1samp(means, 0)
+    assert (row.overall.effect, row.overall.p) == pytest.approx((np.mean(means), expected.pvalue))
+    assert (row.overall.low, row.overall.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert (row.overall.verdict, row.overall.depths, row.overall.seeds) == ("supported", (1, 2, 6), 3)
+    assert [v.verdict for v in verdicts if v.depth < 6] == ["undecided", "undecided"]
+
+
+def test_one_depth_or_two_seeds_have_no_mean(tmp_path: Path) -> None:
+    attention(tmp_path, {1: [0.1, 0.2, 0.3], 2: [0.1, 0.2]})
+    assert all(row.overall is None for row in trends(judge(studies(read_runs(tmp_path)[0]), CLAIMS)))
+
+
+def test_means_over_depths_have_a_twentieth_of_false_findings() -> None:
+    """Rows of one claim without any effect, whose depths differ in spread and share the part that images have."""
+    rng, false, repeats = np.random.default_rng(5), 0, 600
+    spreads = np.array([0.5, 1.0, 2.0, 3.0])
+    for _ in range(repeats):
+        means = {}
+        for row in range(5):
+            images = rng.normal() * 0.5
+            values = {seed: float((rng.normal(size=4) * spreads).mean() + images) for seed in range(3)}
+            means[row] = _Mean(values, 0.25, (1, 2, 4, 6), (0.0, None))
+        false += any(overall.verdict != "undecided" for overall in _judged(means).values())
+    assert false / repeats <= 0.065

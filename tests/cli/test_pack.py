@@ -178,7 +178,7 @@ def test_what_would_decide_a_claim_of_packed_runs_begins_with_their_training(run
         reseal(run)
     packed = tmp_path / "runs.jsonl.gz"
     pack(runs_dir, packed)
-    said = command(capsys, "explain", "removing-irrelevant-is-free", "--runs-dir", packed).out
+    said = command(capsys, "explain", "removing-irrelevant-costs-little", "--runs-dir", packed).out
     lines = [line.strip() for line in said.splitlines() if line.strip().startswith("tokenprune ")]
     verbs = [shlex.split(line)[1] for line in lines]
     assert verbs[:2] == ["train", "prune"]

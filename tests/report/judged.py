@@ -50,6 +50,7 @@ def verdict(
         source=CLAIM[claim].source,
         methods=tuple(methods),
         images=None,
+        image_error=None,
         why="what was found.",
         todo=None if outcome != "undecided" else "tokenprune train --recipe shallow --seed 3",
         evidence=tuple(evidence),

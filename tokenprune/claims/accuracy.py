@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from tokenprune.claims import commands
-from tokenprune.claims.claim import Finding
+from tokenprune.claims.claim import Finding, Support
 from tokenprune.claims.estimate import Estimate
-from tokenprune.claims.evidence import RunData
+from tokenprune.claims.evidence import RunData, answers
 from tokenprune.claims.study import TrainedStudy
-from tokenprune.runs import PrunePoint
+from tokenprune.runs import PrunePoint, PruneResult
+from tokenprune.statistics import image_variance
 
 #: A ratio at which the oracle keeps this share of the relevant area removes label-irrelevant tokens only.
 RECALL = 0.99
@@ -35,14 +39,38 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Points:
-    """A method's points in one run that remove tokens: by ratio, one per draw; and where they were read."""
+    """A method's points in one run that remove tokens: by ratio, one per draw; and where they were read.
+
+    rows: by ratio, the folder, result and row of predictions of each draw.
+    """
 
     by_ratio: Mapping[float, list[PrunePoint]]
     evidence: tuple[str, ...]
+    rows: Mapping[float, list[tuple[Path, PruneResult, int]]]
 
     def accuracy(self, ratio: float) -> float:
         """Mean over draws."""
         return fmean(point.accuracy for point in self.by_ratio[ratio])
+
+    def answers(self, ratios: Sequence[float]) -> "np.ndarray | None":
+        """Share of ratios and draws at which each test image was right, [images]; None where that is unknown."""
+        files = {path: result for ratio in ratios for path, result, _ in self.rows[ratio]}
+        known = {path: found for path, result in files.items() if (found := answers(path, result)) is not None}
+        if not ratios or known.keys() != files.keys():
+            return None
+        return sum(
+            known[path][row] / len(self.rows[ratio]) / len(ratios)
+            for ratio in ratios
+            for path, _, row in self.rows[ratio]
+        )
+
+    def unpruned(self) -> "np.ndarray | None":
+        """Which test images the model with all tokens has right, [images], where that was measured beside."""
+        for path, result in {path: result for rows in self.rows.values() for path, result, _ in rows}.items():
+            whole = [row for row, point in enumerate(result.points) if point.realised[-1] >= 1]
+            if whole and (found := answers(path, result)) is not None:
+                return found[whole[0]].astype(float)
+        return None
 
     def above_chance(self, ratio: float) -> float | None:
         """Share of the relevant area that is kept less the share of tokens, mean over draws; None if unknown."""
@@ -59,6 +87,7 @@ class _Effect:
     """What a claim computes from the points of its methods, in one study under one condition.
 
     values: by seed. keep: the ratios that it is at, or that are to be measured. unknowable: no further run helps.
+    images: variance from the choice of test images; None where answers by image are not known. support: as in Finding.
     """
 
     values: Mapping[int, float]
@@ -66,6 +95,8 @@ class _Effect:
     keep: Sequence[float]
     lacking: str | None = None
     unknowable: bool = False
+    images: float | None = None
+    support: Support | None = None
 
 
 #: A method's points in each run that has some of all methods, by seed, methods in order.
@@ -82,9 +113,22 @@ def compare(study: TrainedStudy, subject: str, reference: str) -> list[Finding]:
             for seed, (first, second) in measured.items()
         }
         lacking = None if ratios else f"{subject} and {reference} share no keep ratio below 1"
-        return _over_ratios(ratios, by_ratio, f"accuracy of {subject} less that of {reference}", lacking)
+        found = _over_ratios(ratios, by_ratio, f"accuracy of {subject} less that of {reference}", lacking)
+        pairs = [(first.answers(ratios), second.answers(ratios)) for first, second in measured.values()]
+        return replace(found, images=paired(pairs))
 
     return _findings(study, (subject, reference), effect)
+
+
+def paired(answers: Sequence[tuple["np.ndarray | None", "np.ndarray | None"]]) -> float | None:
+    """`image_variance` of the first less the second of each seed, [images] each; None where any is unknown.
+
+    Nor is it known where seeds were tested on different numbers of images.
+    """
+    known = [first - second for first, second in answers if first is not None and second is not None]
+    if not known or len(known) < len(answers) or len({len(each) for each in known}) > 1:
+        return None
+    return image_variance(np.stack(known))
 
 
 def relevance_kept(study: TrainedStudy) -> list[Finding]:
@@ -108,32 +152,68 @@ def relevance_kept(study: TrainedStudy) -> list[Finding]:
 def irrelevant_removed(study: TrainedStudy) -> list[Finding]:
     """Accuracy of the oracle less the unpruned model's, at the smallest ratio that keeps the relevant area.
 
-    The ratio is chosen by relevance alone, never by accuracy, so that the choice does not favour the claim.
+    The ratio is chosen by relevance alone, never by accuracy, so that the choice does not favour the claim. It costs
+    little if less than a twentieth of what the model's accuracy is above chance is lost.
     """
 
     def effect(measured: _Measured) -> _Effect:
         oracle = {seed: points for seed, (points,) in measured.items()}
-        recall = {ratio: _recall(list(oracle.values()), ratio) for ratio in reversed(_shared(measured))}
-        if not recall:
-            return _Effect({}, "", [0.9], "the runs share no keep ratio below 1")
-        known = {ratio: share for ratio, share in recall.items() if share is not None}
-        if known != recall:
-            return _Effect({}, "", [], UNKNOWN, unknowable=True)
-        enough = [ratio for ratio, share in known.items() if share >= RECALL]
-        if not enough:
-            most = max(known)
-            add = round((1 + most) / 2, 3)
-            lacking = (
-                f"no measured ratio below 1 keeps {RECALL:.0%} of the relevant area "
-                f"({most:g} keeps {known[most]:.1%}); add ratio {add:g}"
-            )
-            return _Effect({}, "", [add], lacking)
-        ratio = min(enough)
+        at = _irrelevant_gone(oracle.values(), _shared(measured))
+        if isinstance(at, _Effect):
+            return at
+        ratio, keeps = at
         values = {seed: fmean(point.difference for point in points.by_ratio[ratio]) for seed, points in oracle.items()}
-        what = f"accuracy of oracle less the unpruned model's at keep ratio {ratio:g}, which keeps {known[ratio]:.1%}"
-        return _Effect(values, f"{what} of the relevant area", [ratio])
+        what = f"accuracy of oracle less the unpruned model's at keep ratio {ratio:g}, {keeps}"
+        images = paired([(points.answers([ratio]), points.unpruned()) for points in oracle.values()])
+        return _Effect(values, what, [ratio], images=images, support=(-margin(study), None))
 
     return _findings(study, ("oracle",), effect)
+
+
+def oracle_against_random(study: TrainedStudy) -> list[Finding]:
+    """Accuracy of the oracle less that of random at as many tokens, at the ratio of `irrelevant_removed`."""
+
+    def effect(measured: _Measured) -> _Effect:
+        at = _irrelevant_gone([oracle for oracle, _ in measured.values()], _shared(measured))
+        if isinstance(at, _Effect):
+            return at
+        ratio, keeps = at
+        values = {seed: oracle.accuracy(ratio) - random.accuracy(ratio) for seed, (oracle, random) in measured.items()}
+        images = paired([(oracle.answers([ratio]), random.answers([ratio])) for oracle, random in measured.values()])
+        what = f"accuracy of oracle less that of random at keep ratio {ratio:g}, {keeps}"
+        return _Effect(values, what, [ratio], images=images)
+
+    return _findings(study, ("oracle", "random"), effect)
+
+
+def margin(study: TrainedStudy) -> float:
+    """Loss of accuracy that counts as small: a twentieth of what the study's mean accuracy is above chance."""
+    chance = 1 / len(study.runs[0].result.data.classes)
+    return 0.05 * max(0.0, fmean(study.accuracy.values()) - chance)
+
+
+def _irrelevant_gone(oracle: Iterable[Points], ratios: Sequence[float]) -> "tuple[float, str] | _Effect":
+    """The smallest ratio at which the oracle keeps the relevant area, in words as well; an effect that says why none.
+
+    ratios: those measured, from the largest.
+    """
+    curves = list(oracle)
+    recall = {ratio: _recall(curves, ratio) for ratio in reversed(ratios)}
+    if not recall:
+        return _Effect({}, "", [0.9], "the runs share no keep ratio below 1")
+    known = {ratio: share for ratio, share in recall.items() if share is not None}
+    if known != recall:
+        return _Effect({}, "", [], UNKNOWN, unknowable=True)
+    enough = [ratio for ratio, share in known.items() if share >= RECALL]
+    if not enough:
+        most = max(known)
+        add = round((1 + most) / 2, 3)
+        lacking = (
+            f"no measured ratio below 1 keeps {RECALL:.0%} of the relevant area "
+            f"({most:g} keeps {known[most]:.1%}); add ratio {add:g}"
+        )
+        return _Effect({}, "", [add], lacking)
+    return min(enough), f"which keeps {known[min(enough)]:.1%} of the relevant area"
 
 
 def _over_ratios(
@@ -170,7 +250,7 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
                 Finding(
                     subject=study,
                     what=at.what,
-                    estimate=Estimate.of_seeds(at.values),
+                    estimate=Estimate.of_seeds(at.values, at.images),
                     lacking=at.lacking,
                     site=condition.site if condition else None,
                     variant=_variant(condition, methods[0], options),
@@ -178,6 +258,7 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
                     images=condition.images if condition else None,
                     todo=None if at.unknowable else "\n".join(map(alike, again)) or None,
                     more=None if at.unknowable else partial(commands.further, runs, alike=alike),
+                    support=at.support,
                     evidence=tuple(name for points in measured.values() for each in points for name in each.evidence),
                 )
             )
@@ -186,20 +267,23 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
 
 def _curves(run: RunData) -> _Curves:
     """Points that remove tokens, of all prunes alike; the later folder's where two measured the same."""
-    points: dict[tuple[Condition, str, str], dict[tuple[float, int | None], PrunePoint]] = {}
+    points: dict[tuple[Condition, str, str], dict[tuple[float, int | None], tuple[PrunePoint, Path, PruneResult, int]]]
+    points = {}
     evidence: dict[tuple[Condition, str, str], list[str]] = {}
     for path, prune in run.prunes:
         condition = Condition(prune.written_site, prune.finetune_epochs, prune.count)
         key = condition, prune.method, json.dumps(prune.options, sort_keys=True)
-        removing = [point for point in prune.points if point.realised[-1] < 1]
-        points.setdefault(key, {}).update({(point.keep_ratio, point.seed): point for point in removing})
+        removing = [(point, path, prune, row) for row, point in enumerate(prune.points) if point.realised[-1] < 1]
+        points.setdefault(key, {}).update({(each[0].keep_ratio, each[0].seed): each for each in removing})
         evidence.setdefault(key, []).append(f"{run.folder.name}/prune/{path.name}")
     found = {}
     for key, by_draw in points.items():
         by_ratio: dict[float, list[PrunePoint]] = {}
-        for (ratio, _), point in by_draw.items():
+        rows: dict[float, list[tuple[Path, PruneResult, int]]] = {}
+        for (ratio, _), (point, *row) in by_draw.items():
             by_ratio.setdefault(ratio, []).append(point)
-        found[key] = Points(by_ratio, tuple(evidence[key]))
+            rows.setdefault(ratio, []).append(tuple(row))  # type: ignore[arg-type]
+        found[key] = Points(by_ratio, tuple(evidence[key]), rows)
     return found
 
 

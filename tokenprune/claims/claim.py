@@ -90,9 +90,11 @@ class Verdict(Record):
     laboratory. published: the authors' numbers, with their mark. effect, low, high: the estimate with its unadjusted
     95 % interval, in `unit`; null where unknown. support: lower and upper bound of what counts as support, null where
     open. p: two-sided, against the bound that matters; p_adjusted: Holm's over the claim's findings; both null for too
-    few replicates and where none of any number decides. n: replicates used, `of` which kind.
-    images: test images behind each. models: trained in all. beside: what must be read with the effect. why: a sentence.
-    todo: what would decide it; commands, a line each. evidence: runs and prune folders read. values: effect by seed.
+    few replicates and where none of any number decides. n: replicates used, `of` which kind. images: test images behind
+    each. image_error: standard error of the effect from which test images were drawn, a part of the interval; null
+    where answers by image are unknown, and the interval holds seeds alone. models: trained in all. beside: what must be
+    read with the effect. why: a sentence. todo: what would decide it; commands, a line each. evidence: runs and prune
+    folders read. values: effect by seed.
     """
 
     claim: str
@@ -119,6 +121,7 @@ class Verdict(Record):
     n: int
     of: Replicates
     images: int | None
+    image_error: float | None
     models: int
     beside: str | None
     why: str

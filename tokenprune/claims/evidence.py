@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -16,7 +16,10 @@ from tokenprune.errors import TokenpruneError, UsageError, printable, shortened
 from tokenprune.recipe import Recipe, Schedule, kept
 from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs
 from tokenprune.runs.records import Result
-from tokenprune.runs.results import changed
+from tokenprune.runs.results import PREDICTIONS, changed, right
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Sections of a recipe that decide the trained weights.
 _SCIENCE = ("data.", "model.", "start.", "pruner.", "train.", "run.seed")
@@ -213,6 +216,11 @@ def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -
         except TokenpruneError as error:
             problems.append(f"{error}: this prune is not used")
     return found
+
+
+def answers(folder: Path, result: TrainResult | PruneResult) -> "np.ndarray | None":
+    """Which test images were right, bool [rows, images] as of `right`; None where that is unknown or was changed."""
+    return None if changed(folder, result).keys() & {PREDICTIONS} else right(folder, result)
 
 
 def _near(first: int, second: int, count: int) -> bool:

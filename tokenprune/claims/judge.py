@@ -15,17 +15,21 @@ arms which did the same cost nothing is no evidence. The interval shown is of th
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 from tokenprune.claims import units
 from tokenprune.claims.claim import Claim, Estimate, Finding, Outcome, Support, Verdict
 from tokenprune.claims.study import Study
 from tokenprune.errors import counted
-from tokenprune.statistics import Z, holm, seeds_to_decide
+from tokenprune.statistics import Z, deviation, holm, seeds_to_decide
 
 #: Fewer replicates decide nothing.
 REPLICATES = 3
 LEVEL = 0.05
+
+#: Findings of a claim from which on the variance over seeds is shared.
+FAMILY = 4
 
 #: How many times as many trials are worth estimating.
 _MOST = 50
@@ -44,15 +48,39 @@ def judge(studies: Sequence[Study], claims: Sequence[Claim]) -> list[Verdict]:
     for claim in claims:
         found = [group for (laboratory, _), group in columns.items() if laboratory == claim.laboratory]
         findings = sorted((finding for group in found for finding in claim.find(group)), key=lambda f: f.subject.place)
+        findings = _moderated(claim, findings)
         p_values = [_p(claim, finding) for finding in findings]
-        by_holm = iter(holm([p for p in p_values if p is not None]))
-        adjusted = [None if p is None else next(by_holm) for p in p_values]
+        tests = {_test(finding): p for finding, p in zip(findings, p_values, strict=True) if p is not None}
+        by_holm = dict(zip(tests, holm(list(tests.values())), strict=True))
+        adjusted = [None if p is None else by_holm[_test(f)] for f, p in zip(findings, p_values, strict=True)]
         open_still = sum(p is not None and p >= LEVEL for p in adjusted)
         verdicts += [
             _verdict(claim, finding, p, by_all, LEVEL / max(1, open_still))
             for finding, p, by_all in zip(findings, p_values, adjusted, strict=True)
         ]
     return verdicts
+
+
+def _test(finding: Finding) -> object:
+    """Equal for findings that are one test: oracle and random keep the same tokens at the input and before block 0."""
+    if finding.methods and set(finding.methods) <= {"oracle", "random"} and finding.values:
+        return finding.subject.setting, finding.methods, tuple(finding.values.items())
+    return id(finding)
+
+
+def _moderated(claim: Claim, findings: Sequence[Finding]) -> list[Finding]:
+    """With standard errors that share the variance over seeds of the claim's findings, if these are four or more."""
+    known = [f.estimate for f in findings if f.estimate and f.replicates >= REPLICATES and not _untestable(claim, f)]
+    spreads = [deviation(list(estimate.values.values())) ** 2 for estimate in known if estimate.values]
+    if len(spreads) < FAMILY:
+        return list(findings)
+    shared = math.fsum(spreads) / len(spreads)
+    return [
+        replace(f, estimate=Estimate.of_seeds(f.estimate.values, f.estimate.images, shared))
+        if f.estimate and f.estimate.values
+        else f
+        for f in findings
+    ]
 
 
 def outcome(low: float | None, high: float | None, support: Support, p_adjusted: float | None) -> Outcome:
@@ -134,6 +162,7 @@ def _verdict(claim: Claim, finding: Finding, p: float | None, adjusted: float | 
         n=finding.replicates,
         of="trials" if claim.laboratory else "seeds",
         images=finding.images,
+        image_error=None if estimate is None or estimate.images is None else math.sqrt(estimate.images),
         models=sum(study.models for study in (subject, *finding.others)),
         beside=finding.beside,
         why=_why(claim, finding, p, adjusted, verdict, needed),

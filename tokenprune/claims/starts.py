@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.study import Group, TrainedStudy, alike
-from tokenprune.claims.training import difference, finding
+from tokenprune.claims.training import finding, less
 
 _NOISE = "start.noise"
 
@@ -23,8 +23,7 @@ def from_cifar100(found: Sequence[TrainedStudy]) -> list[Finding]:
             missing = [(group.subject, ("start.source=cifar100",))]
             findings.append(finding(group, scratch, {}, "", "no run starts from CIFAR-100", missing))
         for start, words in zip(starts if scratch else [], _apart(starts), strict=False):
-            effect = difference(start.accuracy, scratch[0].accuracy)
-            findings.append(finding(group, (scratch[0], start), effect, what, variant=words))
+            findings.append(less(group, [(start, scratch[0])], (scratch[0], start), what, words))
     return findings
 
 
@@ -42,8 +41,7 @@ def least_against_most_noise(found: Sequence[TrainedStudy]) -> list[Finding]:
                 findings.append(finding(group, starts, {}, "", lacking, missing, words))
                 continue
             what = f"accuracy from a start on CIFAR-10 under noise {low:g} less that under {high:g}"
-            effect = difference(least.accuracy, most.accuracy)
-            findings.append(finding(group, (least, most), effect, what, variant=words))
+            findings.append(less(group, [(least, most)], (least, most), what, words))
     return findings
 
 

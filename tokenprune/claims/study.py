@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tokenprune.claims.evidence import RunData
+from tokenprune.claims.evidence import RunData, answers
 from tokenprune.claims.theory.study import LaboratoryStudy
 from tokenprune.statistics import wilson
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: How many images, and how long they are trained on: varied together, so that the images seen in all stay the same.
 SAMPLES = ("data.train_size", "train.epochs", "train.warmup_epochs")
@@ -106,6 +109,12 @@ class TrainedStudy:
     def accuracy(self) -> dict[int, float]:
         """Test accuracy by seed."""
         return {run.result.seed: run.result.test_accuracy for run in self.runs}
+
+    @cached_property
+    def answers(self) -> "dict[int, np.ndarray | None]":
+        """Which test images are right, 1 or 0, [images], by seed; None where that is unknown."""
+        found = {run.result.seed: answers(run.folder.path, run.result) for run in self.runs}
+        return {seed: None if rows is None else rows[0].astype(float) for seed, rows in found.items()}
 
     @property
     def groups(self) -> dict[str, dict[int, float]] | None:

@@ -7,6 +7,7 @@ from tokenprune.claims import Claim, Verdict
 from tokenprune.claims.attention import concentration
 from tokenprune.claims.published import PAPER
 from tokenprune.claims.study import TrainedStudy, each, observed
+from tokenprune.claims.training import spurious
 from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, over_seeds
 from tokenprune.drawing.style import INK, Drawing, render, slug
@@ -88,7 +89,17 @@ EXPERIMENT = Experiment(
             reads="attention_on_relevant of the epochs",
             test="attention on label-relevant tokens, mean over blocks, after training less before it is above 0",
             unit="share of attention",
-            find=each(concentration, observed),
+            find=each(concentration, lambda found: [study for study in observed(found) if not spurious(study)]),
+        ),
+        Claim(
+            id="attention-follows-spurious",
+            statement="Where the background predicts the label in training, attention concentrates on the background.",
+            source=f"{PAPER}, Proposition 2, for a spurious cue: what is discriminative in training draws attention",
+            reads="attention_on_relevant of the epochs, spurious scenes",
+            test="attention on label-relevant tokens, mean over blocks, after training less before it is below 0",
+            unit="share of attention",
+            support=(None, 0.0),
+            find=each(concentration, lambda found: [study for study in observed(found) if spurious(study)]),
         ),
     ),
     _figures,

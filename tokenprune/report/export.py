@@ -39,6 +39,7 @@ _POINT_FIRST = (
     "draw",
 )
 
+_MEAN = ("effect", "low", "high", "p", "p_adjusted", "verdict")
 _TREND = ("slope", "low", "high", "p", "p_adjusted")
 
 
@@ -111,6 +112,8 @@ def claim_table(report: Report) -> list[dict[str, Any]]:
         row = verdict.model_dump(mode="json")
         trend = trends.get(row_of(verdict))
         row |= {f"trend_{name}": getattr(trend, name) if trend else None for name in _TREND}
+        overall = trend.overall if trend else None
+        row |= {f"mean_{name}": getattr(overall, name) if overall else None for name in _MEAN}
         rows.append(row)
     return rows
 

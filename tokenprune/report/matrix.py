@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tokenprune.claims import Claim, Study, Trend, Verdict, row_of
 from tokenprune.claims.judge import LEVEL, side, within
+from tokenprune.claims.trend import Overall
 from tokenprune.claims.units import EXPONENT
 from tokenprune.drawing.numbers import DASH, Interval, effect, effect_bounds, p_value
 from tokenprune.drawing.style import slug
@@ -89,12 +90,41 @@ class Row:
         return _interval(self.trend.slope, self.trend.low, self.trend.high, self.claim.unit) if self.trend else DASH
 
     @property
+    def overall(self) -> Overall | None:
+        """The mean over depths."""
+        return self.trend.overall if self.trend else None
+
+    @property
+    def mean(self) -> str:
+        k = "k " if self.claim.unit == EXPONENT and self.overall else ""
+        return k + effect(self.overall.effect if self.overall else None, self.claim.unit)
+
+    @property
+    def mean_interval(self) -> str:
+        found = self.overall
+        return _interval(found.effect, found.low, found.high, self.claim.unit) if found else DASH
+
+    @property
+    def mean_sign(self) -> str:
+        found = self.overall
+        if found is None:
+            return ""
+        near = found.verdict == "undecided" and side(found.low, found.high, found.support) != "undecided"
+        return NEAR if near else SIGNS[found.verdict]
+
+    @property
     def rule(self) -> str:
         """What counts as support, where that is not an effect above 0; of the laboratory with the effect's unit."""
         first = next(cell.judged for cell in self.cells if cell)
         if self.claim.laboratory:
             return f"{first.unit}; supported if {within(first.support, first.unit)}"
-        return "" if first.support == (0.0, None) else f"supported if {within(first.support, first.unit)}"
+        if first.support == (0.0, None):
+            return ""
+        bounds = sorted(cell.judged.support for cell in self.cells if cell)  # a margin may be relative
+        least, most = within(bounds[0], first.unit).removesuffix(" points"), within(bounds[-1], first.unit)
+        if bounds[0] == bounds[-1]:
+            return f"supported if {most}"
+        return f"supported if {least} to {most.removeprefix('above ')}"
 
     @property
     def direction(self) -> str:
@@ -162,8 +192,8 @@ def matrix(verdicts: Sequence[Verdict], trends: Iterable[Trend], studies: Sequen
 
 
 def _once(rows: Sequence[Row]) -> list[Row]:
-    """Rows that are the same test as one that names both sites: what an oracle removes at the input or before block 0
-    leaves the same tokens, and so the same effects."""
+    """Rows that are the same test as one that names both sites: what an oracle, or chance, removes at the input or
+    before block 0 leaves the same tokens, and so the same effects."""
     found: list[Row] = []
     for row in rows:
         values = [cell and cell.judged.values for cell in row.cells]
@@ -179,8 +209,9 @@ def _once(rows: Sequence[Row]) -> list[Row]:
 
 def _twins(first: Row, second: Row) -> bool:
     same = (first.claim.id, first.family) == (second.claim.id, second.family)
-    oracle = all(cell.judged.methods == ("oracle",) for row in (first, second) for cell in row.cells if cell)
-    return same and oracle and {(row.where or "").partition(",")[0] for row in (first, second)} == {"input", "before:0"}
+    cells = [cell for row in (first, second) for cell in row.cells if cell]
+    blind = all({"oracle"} <= set(cell.judged.methods) <= {"oracle", "random"} for cell in cells)
+    return same and blind and {(row.where or "").partition(",")[0] for row in (first, second)} == {"input", "before:0"}
 
 
 def _compared(verdicts: Sequence[Verdict]) -> tuple[list[Verdict], list[str]]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tokenprune.drawing.numbers import DASH
 from tokenprune.drawing.style import GRID, INK, MUTED, VERDICTS, Drawing, blank, render
-from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Matrix, MatrixCell, Row
+from tokenprune.report.matrix import ARROWS, NEAR, SIGNS, Matrix, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ def matrix_figure(matrix: Matrix) -> Drawing:
     beside = max((len(_beside(row)) for row in matrix.rows), default=0)
     left = _EDGE + _NUMBER + 0.073 * names + 0.059 * beside + 0.25
     trend = len(matrix.depths) > 1
-    right = _CELL * len(matrix.depths) + (_TREND if trend else 0) + _EDGE
+    right = _CELL * len(matrix.depths) + (_CELL + _TREND if trend else 0) + _EDGE
     left = max(left, _LEGEND - right)
     width = left + right
     height = _HEAD + sum(_ROW * len(rows) for _, claims in matrix.experiments for _, rows in claims)
@@ -51,7 +51,8 @@ def matrix_figure(matrix: Matrix) -> Drawing:
         "Claims by depth",
         "Each cell: the verdict's sign, the effect (points, or the exponent k where that is said) as the mean over "
         "training seeds, and its 95 % interval below. Verdicts go by Holm-adjusted p at 5 % over all findings of a "
-        "claim and need three seeds; the threshold is 0 if none is named. Trend: change of the effect per doubling of "
+        "claim and need three seeds; the threshold is 0 if none is named. All depths: the mean over "
+        "depths, its p adjusted over the claim's such means alone. Trend: change of the effect per doubling of "
         "depth (I8), with an arrow where its Holm-adjusted p is below 5 %.",
         _say(matrix),
         svg,
@@ -66,11 +67,13 @@ def _heading(ax: "Axes", matrix: Matrix, left: float, trend: bool) -> None:
         x += 0.4 + 0.083 * len(word)
     ax.text(x, 0.17, f"{NEAR} not after Holm", color=MUTED, fontsize=8, va="center")
     x += 1.05
-    ax.text(x, 0.17, "effect in points, 95 % interval over seeds below", color=MUTED, fontsize=8, va="center")
+    ax.text(x, 0.17, "effect in points, 95 % interval below", color=MUTED, fontsize=8, va="center")
     for column, depth in enumerate(matrix.depths):
         ax.text(left + (column + 0.5) * _CELL, 0.47, f"depth {depth}", fontweight="bold", ha="center", va="center")
     if trend:
-        x = left + len(matrix.depths) * _CELL + _TREND / 2
+        x = left + (len(matrix.depths) + 0.5) * _CELL
+        ax.text(x, 0.47, "all depths", fontweight="bold", ha="center", va="center")
+        x += (_CELL + _TREND) / 2
         ax.text(x, 0.4, "trend", fontweight="bold", ha="center", va="center")
         ax.text(x, 0.53, "per doubling of depth", color=MUTED, fontsize=_SMALL, ha="center", va="center")
 
@@ -81,25 +84,28 @@ def _row(ax: "Axes", row: Row, left: float, y: float, trend: bool) -> None:
         if cell is None:
             ax.text(x + _CELL / 2, y + _ROW / 2, DASH, color=MUTED, ha="center", va="center")
         else:
-            _cell(ax, cell, x, y)
+            below = cell.interval if cell.judged.low is not None else "1 seed"
+            effect = cell.effect if cell.judged.effect is not None else None
+            _cell(ax, x, y, cell.judged.verdict, cell.sign, effect, below)
+    after = left + len(row.cells) * _CELL
+    if trend and row.overall:
+        _cell(ax, after, y, row.overall.verdict, row.mean_sign, row.mean, row.mean_interval)
     if trend and row.slope != DASH:
-        x = left + len(row.cells) * _CELL + _TREND / 2
+        x = after + _CELL + _TREND / 2
         arrow = ARROWS.get(row.direction)
         text = f"{arrow} {row.slope}" if arrow else row.slope
         _two_lines(ax, x, y, text, row.slope_interval, INK, "bold" if arrow else "normal")
 
 
-def _cell(ax: "Axes", cell: MatrixCell, x: float, y: float) -> None:
+def _cell(ax: "Axes", x: float, y: float, verdict: str, sign: str, effect: str | None, below: str) -> None:
     from matplotlib.patches import Rectangle
 
-    ink, ground = VERDICTS[cell.judged.verdict]
+    ink, ground = VERDICTS[verdict]
     ax.add_patch(Rectangle((x + 0.02, y + 0.015), _CELL - 0.04, _ROW - 0.03, facecolor=ground, linewidth=0))
-    sign = cell.sign
-    if cell.judged.effect is None:
+    if effect is None:
         _two_lines(ax, x + _CELL / 2, y, sign, "not measured", ink, "bold")
-        return
-    below = cell.interval if cell.judged.low is not None else "1 seed"
-    _two_lines(ax, x + _CELL / 2, y, f"{sign} {cell.effect}", below, ink, "bold")
+    else:
+        _two_lines(ax, x + _CELL / 2, y, f"{sign} {effect}", below, ink, "bold")
 
 
 def _two_lines(ax: "Axes", x: float, y: float, text: str, below: str, color: str, weight: str) -> None:

@@ -54,10 +54,11 @@ def page(report: Report, parts: Sequence[Shown], matrix_drawing: Drawing | None)
 
 
 _CAPTION = (
-    "Effects are means over n training seeds with their 95 % interval: points of accuracy or share, k where the claim "
-    "is of an exponent. Supported always means that the effect lies above the claim’s threshold. Verdicts go by the p "
-    "shown, Holm-adjusted over all findings of a claim, at 5 %, and need three seeds; ~ marks what stays undecided "
-    "though its own interval leaves out the threshold."
+    "Effects are means over n training seeds: points of accuracy or share, k where the claim is of an exponent. The "
+    "95 % interval holds seeds and, where answers by image are known, test images. Supported always means that the "
+    "effect lies above the claim’s threshold, or below it where that is said. Verdicts go by the p shown, adjusted by "
+    "Holm over all findings of a claim, at 5 %, and need three seeds; ~ marks what stays undecided though its own "
+    "interval leaves out the threshold."
 )
 
 

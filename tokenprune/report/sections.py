@@ -7,7 +7,7 @@ from typing import Any
 
 import tokenprune
 from tokenprune.claims import Claim, Published, Verdict
-from tokenprune.drawing.numbers import DASH, pretty
+from tokenprune.drawing.numbers import DASH, p_value, pretty
 from tokenprune.drawing.style import Drawing
 from tokenprune.drawing.table import Table
 from tokenprune.errors import counted
@@ -17,8 +17,8 @@ from tokenprune.report.html import figure, template
 from tokenprune.report.matrix import SIGNS, Matrix, MatrixCell, Row
 
 _TREND = (
-    " Trend (I8): change of the effect per doubling of depth; it rises or falls where its p, Holm-adjusted over the "
-    "claim’s trends, is below 5 %."
+    " All depths: the mean over depths, its p adjusted over the claim’s such means alone. Trend (I8): change of the "
+    "effect per doubling of depth; it rises or falls where its p, Holm-adjusted over the claim’s trends, is below 5 %."
 )
 
 
@@ -77,6 +77,14 @@ def _matrix(matrix: Matrix) -> list[dict[str, Any]]:
             "rule": pretty(row.rule) if row.rule and (not place or row.rule != rows[place - 1].rule) else None,
             "published": _published(row.claim.published),
             "cells": [cell and _verdict(cell) for cell in row.cells],
+            "mean": row.overall
+            and {
+                "verdict": row.overall.verdict,
+                "text": f"{row.mean_sign} {row.mean}",
+                "interval": row.mean_interval,
+                "n": f"{row.overall.verdict}, n {row.overall.seeds}",
+                "p": p_value(row.overall.p_adjusted, row.overall.p_adjusted),
+            },
             "trend": None
             if row.slope == DASH
             else {"slope": row.slope, "interval": row.slope_interval, "word": row.direction},

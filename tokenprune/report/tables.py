@@ -17,7 +17,7 @@ from tokenprune.report.matrix import ARROWS, NEAR, Matrix, MatrixCell, Row
 from tokenprune.statistics import wilson
 
 _RUNS = 24  # more are too many for a table; the page and runs.csv have them
-_DEPTHS, _CELL = 6, 7  # of a table of claims, and columns of the terminal for each
+_DEPTHS, _CELL = 5, 7  # of a table of claims, and columns of the terminal for each
 _MARKS = {"supported": "*", "refuted": "!", "undecided": "?"}
 _COLORS = {"supported": "green", "refuted": "red", "undecided": "bright_black"}
 
@@ -96,9 +96,10 @@ def _part(matrix: Matrix, columns: range) -> RichTable:
         depth = matrix.depths[column]
         found.add_column(f"depth {depth}" if column == columns.start else str(depth), justify="right", no_wrap=True)
     if trend:
+        found.add_column("all", justify="right", no_wrap=True)
         found.add_column("trend", justify="right", no_wrap=True)
     cell = _CELL + any(row.claim.unit == EXPONENT for row in matrix.rows)  # k
-    width = 80 - cell * (len(columns) + trend) - 1
+    width = 80 - cell * (len(columns) + 2 * trend) - 1
     for number, claims in matrix.experiments:
         for claim, rows in claims:
             rule = f" ({rows[0].rule.removeprefix('supported if ')})" if rows[0].rule else ""
@@ -110,7 +111,7 @@ def _part(matrix: Matrix, columns: range) -> RichTable:
                 found.add_row(
                     Text(beside if len(rows) > 1 else heading),
                     *(_effect(row.cells[column]) for column in columns),
-                    *([_slope(row)] if trend else []),
+                    *([_mean(row), _slope(row)] if trend else []),
                 )
     return found
 
@@ -131,6 +132,13 @@ def _effect(cell: MatrixCell | None) -> Text:
     return Text(f"{cell.effect.replace(' ', '')}{mark}", style=_COLORS[cell.judged.verdict])
 
 
+def _mean(row: Row) -> Text:
+    if row.overall is None:
+        return Text("")
+    mark = NEAR if row.mean_sign == NEAR else _MARKS[row.overall.verdict]
+    return Text(f"{row.mean.replace(' ', '')}{mark}", style=_COLORS[row.overall.verdict])
+
+
 def _slope(row: Row) -> Text:
     if row.trend is None or row.trend.slope is None:
         return Text("")
@@ -147,6 +155,7 @@ def _legend(matrix: Matrix) -> str:
     ]
     if len(matrix.depths) > 1:
         lines.append(
+            "all: mean over depths, its p adjusted over such means alone. "
             f"trend: change per doubling of depth, {' or '.join(ARROWS.values())} where its Holm-adjusted p is below "
             f"{LEVEL:g}."
         )

@@ -102,6 +102,7 @@ class PhaseResult(TheoryResult):
     kind: Annotated[str, FromRecipe("model.kind")]
     values: Annotated[tuple[float, ...], FromRecipe("grid.values")]  # alpha: alpha_*^-2
     samples: Annotated[tuple[int, ...], FromRecipe(_samples)]  # N
+    tokens: Annotated[int, FromRecipe("data.count")]  # L
     success: Annotated[float, FromRecipe("grid.success")]  # test hinge loss below which a trial has succeeded
     trials: Annotated[int, FromRecipe("grid.trials")]
     loss: Annotated[tuple[tuple[Numbers, ...], ...], Dims(("values", "samples", "trials"))]  # test hinge loss

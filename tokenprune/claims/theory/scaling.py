@@ -1,6 +1,7 @@
 """Claims about sample complexity: findings from phase results."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -49,7 +50,9 @@ class ScalingFit:
 def fit(study: PhaseStudy) -> ScalingFit:
     """All fits of a phase diagram."""
     first = study.first
-    return fit_table(first.axis, first.values, first.samples, study.successes, study.trials, _SEEDS[first.kind])
+    return fit_table(
+        first.axis, first.values, first.samples, study.successes, study.trials, _SEEDS[first.kind], first.tokens
+    )
 
 
 @cache
@@ -60,14 +63,24 @@ def published_fit() -> ScalingFit:
 
 
 def fit_table(
-    axis: str, values: Sequence[float], samples: Sequence[int], successes: Int[Array, "v n"], trials: int, seed: int = 0
+    axis: str,
+    values: Sequence[float],
+    samples: Sequence[int],
+    successes: Int[Array, "v n"],
+    trials: int,
+    seed: int = 0,
+    tokens: int | None = None,
 ) -> ScalingFit:
-    """successes: of `trials` each. seed: of the bootstrap."""
+    """successes: of `trials` each. seed: of the bootstrap.
+
+    tokens: L. A sample has whole label-relevant tokens, and a network succeeds when it is right on the samples with the
+    fewest: alpha_* of the law is floor(alpha_* L) / L. None: as in `values`, where L is not known.
+    """
     free = columns(values, samples, successes, trials)
     if axis != "alpha":
         law = line(values, samples, successes, trials, seed=seed)
         return ScalingFit(law, free, lack_of_fit(law, free))
-    x = [value**0.5 for value in values]
+    x = [value**0.5 if tokens is None else tokens / math.floor(tokens * value**-0.5 + 1e-9) for value in values]
     power = power_law(x, samples, successes, trials, seed=seed)
     smaller = {}
     for part in _PARTS:
