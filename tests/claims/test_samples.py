@@ -1,16 +1,17 @@
 """The claim about sample complexity (I1)."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 from trained import SIZES, judged, samples, train
 
 from tokenprune.claims import read_runs, studies
-from tokenprune.claims.samples import exponent, images_needed, over_samples, rising, samples_needed
-from tokenprune.statistics import t_test
+from tokenprune.claims.learning_curves import fit_shift
+from tokenprune.claims.samples import images_needed, over_samples, rising, samples_needed
+from tokenprune.complexity import bounds
 
 
 def needed(runs_dir: Path) -> dict[float, float]:
@@ -21,56 +22,87 @@ def needed(runs_dir: Path) -> dict[float, float]:
     return dict(zip(found.alphas, found.at_middle, strict=True))
 
 
+def law(power: float, n: float, alpha: float) -> float:
+    return 0.6 - 0.6 * (n * alpha**power / 50) ** -0.3
+
+
 @pytest.mark.parametrize(("power", "verdict"), [(2, "supported"), (-2, "refuted")])
 def test_i1_finds_the_exponent_of_a_law(tmp_path: Path, power: int, verdict: str) -> None:
     """Accuracy is a function of N alpha^2 (or N alpha^-2): the target, at N = 1000, is reached at a measured N."""
-    samples(tmp_path, lambda n, alpha: 0.1 + 0.05 * math.log2(n * alpha**power / 50), {1.0: 0.5, 0.5: 1.0})
+    samples(tmp_path, lambda n, alpha: law(power, n, alpha), {1.0: 0.5, 0.5: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
-    assert found.values == pytest.approx(dict.fromkeys(range(3), power), abs=1e-6)
+    assert found.effect == pytest.approx(power, abs=0.05)  # accuracies are counts of images
     assert (found.verdict, found.unit, found.experiment, found.site) == (verdict, "exponent", "I1", "before:0")
-    assert needed(tmp_path) == pytest.approx({0.5: 1000, 1.0: 250 if power > 0 else 4000})
+    assert needed(tmp_path) == pytest.approx({0.5: 1000, 1.0: 250 if power > 0 else 4000}, rel=0.05)
     assert found.published == "N >= Omega(alpha_*^-2) (slides)"
     assert len(found.evidence) == 18
+    assert "fits worse" in (found.beside or "")
 
 
-def test_i1_agrees_with_a_slow_reference(tmp_path: Path) -> None:
-    generator = np.random.default_rng(1)
-    alphas = {1.0: 0.66, 0.8: 0.82, 0.6: 0.95}
-    drawn = {
-        (n, alpha): [round(0.3 + 0.1 * i + 0.2 * alpha + x, 3) for x in generator.normal(0, 0.06, 3)]
-        for i, n in enumerate(SIZES)
-        for alpha in alphas.values()
-    }
-    samples(tmp_path, lambda n, alpha: drawn[n, alpha], alphas)
+def test_i1_says_where_a_shift_of_accuracy_describes_the_curves_better(tmp_path: Path) -> None:
+    samples(tmp_path, lambda n, alpha: law(0, n, 1) + 0.1 * alpha, {1.0: 0.5, 0.7: 0.7, 0.5: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
-    grid = np.linspace(math.log(SIZES[0]), math.log(SIZES[-1]), 400_001)
-    for seed in range(3):
-        curves = [_isotonic([drawn[n, alpha][seed] for n in SIZES]) for alpha in alphas.values()]
-        powers = []
-        for target in curves[0][1:-1]:
-            on_grid = [np.interp(grid, np.log(SIZES), curve) for curve in curves]
-            needed = [_middle(grid, values, target) for values in on_grid]
-            powers.append(-np.polyfit(np.log(list(alphas.values())), needed, 1)[0])
-        assert found.values[seed] == pytest.approx(np.mean(powers), abs=1e-3)
+    assert (found.effect or 0) > 0
+    assert "fits better" in (found.beside or "")
+    assert "no meaning as an exponent" in (found.beside or "")
 
 
-def _middle(grid: np.ndarray, values: np.ndarray, target: float) -> float:
-    """Of where the values are the target, or pass it; an end where they never do."""
-    below, above = grid[values <= target + 1e-12], grid[values >= target - 1e-12]
-    return ((below[-1] if len(below) else grid[0]) + (above[0] if len(above) else grid[-1])) / 2
+def test_a_fit_is_the_least_squares_of_scipy() -> None:
+    rng = np.random.default_rng(2)
+    n, alpha = np.tile([250.0, 1000, 4000, 16000], 3), np.repeat([0.25, 0.5, 0.615], 4)
+    accuracy = 0.5 - (n * (4 * alpha) ** 1.5 / 3) ** -0.25 + rng.normal(0, 0.01, (4, 12))
+    found = fit_shift(n, alpha, accuracy)
+
+    def residual(p: np.ndarray) -> np.ndarray:
+        return np.asarray(p[0] - np.exp(p[1] - p[2] * (np.log(n) + p[3] * np.log(alpha))) - accuracy.mean(0))
+
+    slow = least_squares(residual, [0.5, 0.0, 0.25, 1.5], xtol=1e-14, ftol=1e-14)
+    assert (found.c, found.k) == pytest.approx(tuple(slow.x[2:]), abs=2e-3)
+    # AIC of both models, written out: five and six parameters with the deviation
+    dummies = (alpha[:, None] == np.unique(alpha)).astype(float)
+
+    def raised(p: np.ndarray) -> np.ndarray:
+        return np.asarray(dummies @ p[:3] - np.exp(p[3] - p[4] * np.log(n)) - accuracy.mean(0))
+
+    within = ((accuracy - accuracy.mean(0)) ** 2).sum()
+    both = [
+        within + 4 * (least_squares(f, s).fun ** 2).sum()
+        for f, s in ((residual, slow.x), (raised, [0.5] * 3 + [0, 0.25]))
+    ]
+    assert found.rival == pytest.approx(48 * math.log(both[0] / both[1]) - 2, abs=0.05)
 
 
-def _isotonic(y: Sequence[float]) -> list[float]:
-    """By the min-max formula: max over starts up to i of min over ends from i of the mean between."""
-    n = len(y)
-    return [max(min(np.mean(y[j : k + 1]) for k in range(i, n)) for j in range(i + 1)) for i in range(n)]
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("power", [0, 2, 8])
+def test_the_interval_of_k_holds_the_truth(seeds: int, power: float) -> None:
+    """The rule before held k = 8 in no case and 6 in 4 % of them (a mean of exponents whose N were clipped)."""
+    rng = np.random.default_rng(4)
+    n, alpha = np.tile([250.0, 500, 1000, 2000, 4000, 8000, 16000], 3), np.repeat([0.25, 0.5, 0.615], 7)
+    held = 0
+    for _ in range(30):
+        mean = 0.5 - (n * (4 * alpha) ** power) ** -0.2
+        noise = rng.normal(0, 0.004, (seeds, 1)) + rng.normal(0, 0.008, (seeds, 21))
+        low, high = bounds(fit_shift(n, alpha, mean + noise, count=300).draws)
+        held += low <= power <= high
+    assert held >= 25
+
+
+def test_images_are_a_part_of_the_interval_of_k() -> None:
+    rng = np.random.default_rng(6)
+    n, alpha = np.tile([250.0, 1000, 4000], 2), np.repeat([0.25, 0.5], 3)
+    accuracy = np.tile(0.5 - (n * 4 * alpha) ** -0.3, (3, 1))
+    hard = rng.random((1, 1, 300))  # one threshold an image: all models fail on the same ones
+    answers = (hard < accuracy[:, :, None]).astype(float)
+    both = fit_shift(n, alpha, answers.mean(2), answers)
+    seeds = fit_shift(n, alpha, answers.mean(2))
+    assert np.ptp(bounds(seeds.draws)) < 1e-6 < np.ptp(bounds(both.draws))
 
 
 def test_i1_takes_ratios_that_keep_the_same_alpha(tmp_path: Path) -> None:
     """Twice the same curve at alpha_* 1: the slope is that of one."""
-    samples(tmp_path, lambda n, alpha: 0.1 + 0.05 * math.log2(n * alpha**2 / 50), {1.0: 0.5, 0.5: 1.0, 0.3: 1.0})
+    samples(tmp_path, lambda n, alpha: law(2, n, alpha), {1.0: 0.5, 0.5: 1.0, 0.3: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
-    assert found.effect == pytest.approx(2, abs=1e-6)
+    assert found.effect == pytest.approx(2, abs=0.05)
 
 
 def test_samples_needed_are_clipped_and_straight_in_log_n() -> None:
@@ -86,7 +118,7 @@ def test_i1_with_two_seeds_names_every_run_that_a_third_needs(tmp_path: Path) ->
     samples(tmp_path, lambda n, alpha: [0.3 + alpha * n / 10_000] * 2, {1.0: 0.5, 0.5: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
     assert (found.verdict, found.n, found.p) == ("undecided", 2, None)
-    assert found.why.endswith("a verdict needs 3 seeds, 1 more.")
+    assert "a verdict needs 3 seeds, 1 more." in found.why
     commands = (found.todo or "").splitlines()
     assert len(commands) == 6
     assert all(line.startswith("tokenprune train") and " --seed 2 " in line for line in commands)
@@ -117,26 +149,19 @@ def test_i1_judges_nothing_on_two_train_sizes_and_asks_for_one_between(tmp_path:
 def test_i1_finds_no_exponent_where_accuracy_does_not_rise_with_n(tmp_path: Path) -> None:
     samples(tmp_path, lambda n, alpha: 0.4, {1.0: 0.5, 0.5: 1.0})
     (found,) = judged(tmp_path, "fewer-samples")
-    assert found.values == dict.fromkeys(range(3), 0.0)
+    assert (found.verdict, found.effect) == ("undecided", None)
+    assert found.why == "accuracy does not rise with the number of training images."
     assert needed(tmp_path) == pytest.approx({0.5: 1000, 1.0: 1000})
 
 
-@pytest.mark.parametrize("curve", [(0.25, 0.33, 0.41), (0.3, 0.3, 0.3)])
-def test_i1_is_as_often_right_as_wrong_by_chance(curve: tuple[float, ...]) -> None:
-    """Equal curves under seed noise: false support and false refutation at 2.5 % each, at any steepness."""
-    generator = np.random.default_rng(0)
-    sizes, alphas, draws = (256, 1024, 4000), (0.66, 0.8, 0.97), 400
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_i1_is_as_often_right_as_wrong_by_chance(seeds: int) -> None:
+    """Equal curves under seed noise: a twentieth of false findings at most, in both directions alike."""
+    rng = np.random.default_rng(0)
+    n, alpha = np.tile([256.0, 1024, 4000], 3), np.repeat([0.66, 0.8, 0.97], 3)
     told = []
-    for _ in range(draws):
-        powers = []
-        for _ in range(5):
-            least, *others = (rising(np.add(curve, generator.normal(0, 0.01, 3))) for _ in alphas)
-            powers.append(exponent([samples_needed(sizes, c, least[1]) for c in (least, *others)], alphas))
-        p = t_test(powers)
-        assert p is not None
-        told.append(np.sign(np.mean(powers)) if p < 0.05 else 0)
-    supported, refuted = told.count(1), told.count(-1)
-    spread = math.sqrt(draws * 0.025)
-    assert supported == pytest.approx(draws * 0.025, abs=2.5 * spread)
-    assert refuted == pytest.approx(draws * 0.025, abs=2.5 * spread)
-    assert abs(supported - refuted) <= 2.5 * math.sqrt(2) * spread
+    for _ in range(60):
+        accuracy = np.tile([0.25, 0.33, 0.41], 3) + rng.normal(0, 0.01, (seeds, 9))
+        low, high = bounds(fit_shift(n, alpha, accuracy, count=300).draws)
+        told.append(1 if low > 0 else -1 if high < 0 else 0)
+    assert told.count(1) + told.count(-1) <= 7

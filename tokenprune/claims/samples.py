@@ -3,28 +3,52 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
-from statistics import fmean, linear_regression
+from statistics import fmean
+
+import numpy as np
 
 from tokenprune.claims.accuracy import UNKNOWN
 from tokenprune.claims.claim import Finding
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.learning_curves import Shift, fit_shift
 from tokenprune.claims.study import SAMPLES, Group, TrainedStudy, pruned
-from tokenprune.claims.training import finding, shared
+from tokenprune.claims.training import finding, less, shared
+from tokenprune.complexity import bootstrap_p, bounds
 
 #: Train sizes: the smallest, the largest, and one at least whose accuracy is a target.
 _SIZES = 3
 #: Alphas that differ by less are one.
 _SAME = 1e-6
+#: A model whose AIC is lower by more describes the curves better.
+_AIC = 2.0
 #: Of accuracies: means of pooled points differ in the last digits.
 _ROUNDING = 1e-12
 
 
 def fewer_samples(found: Sequence[TrainedStudy]) -> list[Finding]:
-    """k in N ~ alpha_*^-k, N the images needed for the accuracies of the curve of least alpha_*.
-
-    Those at its train sizes but the smallest and the largest, so that a curve above it and one below are clipped alike.
-    """
+    """k in accuracy = A - B (N alpha_*^k)^-c, as of `fit_shift`: alpha_*^-k as many images do as well."""
     return [_finding(group) for group in over_samples(found)]
+
+
+def relevance_counts(found: Sequence[TrainedStudy]) -> list[Finding]:
+    """Accuracy with the oracle less with random at one keep ratio, mean over N."""
+    findings = []
+    for group in over_samples(found):
+        pairs = [
+            (oracle, random)
+            for oracle in group.of("oracle")
+            for random in group.of("random")
+            if (oracle.keep, oracle.samples, _length(oracle)) == (random.keep, random.samples, _length(random))
+        ]
+        sizes = sorted({oracle.samples for oracle, _ in pairs})
+        if len(sizes) < _SIZES:
+            continue
+        keeps = ", ".join(f"{keep:g}" for keep in sorted({oracle.keep for oracle, _ in pairs}))
+        what = f"accuracy with oracle less with random at keep ratio {keeps}, mean over N {sizes[0]:,} to {sizes[-1]:,}"
+        findings.append(less(group, pairs, [arm for pair in pairs for arm in pair], what))
+    return findings
 
 
 def over_samples(found: Sequence[TrainedStudy]) -> list[Group]:
@@ -41,7 +65,9 @@ def over_samples(found: Sequence[TrainedStudy]) -> list[Group]:
 class Needed:
     """Images needed by a group's curves of accuracy over N, a curve for each alpha_*.
 
-    alphas: rising. samples: N that all curves have. by_seed: a row per target accuracy, N needed at each alpha_*.
+    alphas: rising. samples: N that all curves have. arms: by alpha, then N. by_seed: N needed at each alpha_*, a row
+    per target accuracy, which are those of the least alpha_* at its N but the first and the last; censored at the edge
+    of the N measured.
     """
 
     alphas: tuple[float, ...]
@@ -57,19 +83,28 @@ class Needed:
     @property
     def at_middle(self) -> list[float]:
         """N needed for the middle target at each alpha_*, geometric mean over seeds."""
-        rows = [rows[(len(rows) - 1) // 2] for rows in self.by_seed.values()]
-        return [math.exp(fmean(map(math.log, column))) for column in zip(*rows, strict=True)]
+        return [math.exp(fmean(map(math.log, column))) for column in zip(*self._middles, strict=True)]
+
+    @property
+    def censored(self) -> list[float]:
+        """Share of the seeds whose N needed for the middle target lies at or beyond the N measured, at each alpha_*."""
+        edges = self.samples[0] * (1 + _SAME), self.samples[-1] * (1 - _SAME)
+        return [fmean(not edges[0] < n < edges[1] for n in column) for column in zip(*self._middles, strict=True)]
+
+    @property
+    def _middles(self) -> list[Sequence[float]]:
+        return [rows[(len(rows) - 1) // 2] for rows in self.by_seed.values()]
 
 
 def images_needed(group: Group) -> Needed | None:
     """None where no two alpha_* are known on the same three N."""
     curves = [row for row in _cells(group).values() if len(row) >= _SIZES]
     samples = sorted(set.intersection(*map(set, curves))) if curves else []
-    arms = tuple(row[n] for row in curves for n in samples)
-    if len(samples) < _SIZES or any(arm.alpha is None for arm in arms):
+    if len(samples) < _SIZES or any(row[n].alpha is None for row in curves for n in samples):
         return None
     by_alpha = sorted(((fmean(row[n].alpha or 0 for n in samples), row) for row in curves), key=itemgetter(0))
     alphas = tuple(alpha for alpha, _ in by_alpha)
+    arms = tuple(row[n] for _, row in by_alpha for n in samples)
     if alphas[-1] - alphas[0] < _SAME:
         return None
     by_seed = {}
@@ -77,11 +112,6 @@ def images_needed(group: Group) -> Needed | None:
         by_row = [rising([row[n].accuracy[seed] for n in samples]) for _, row in by_alpha]
         by_seed[seed] = [[samples_needed(samples, curve, target) for curve in by_row] for target in by_row[0][1:-1]]
     return Needed(alphas, tuple(samples), arms, by_seed)
-
-
-def exponent(needed: Sequence[float], alphas: Sequence[float]) -> float:
-    """k of N ~ alpha^-k: minus the least-squares slope of log N over log alpha."""
-    return -linear_regression([math.log(alpha) for alpha in alphas], [math.log(n) for n in needed]).slope
 
 
 def samples_needed(samples: Sequence[int], accuracy: Sequence[float], target: float) -> float:
@@ -143,15 +173,38 @@ def _finding(group: Group) -> Finding:
     if needed is None:
         lacking = "no two alpha_* were trained on the same three numbers of images"
         return finding(group, arms, {}, "", lacking, _missing(group, cells))
-    alphas, samples, targets = needed.alphas, needed.samples, len(needed.samples) - 2
-    values = {seed: fmean(exponent(row, alphas) for row in rows) for seed, rows in needed.by_seed.items()}
-    at_one = f"for the accuracy that alpha_* {alphas[0]:.2f} has at N {samples[1]:,}"
-    over = f"mean over {targets} target accuracies" if targets > 1 else at_one
+    alphas, samples, n = needed.alphas, needed.samples, len(needed.by_seed)
     what = (
-        f"exponent k in N ~ alpha_*^-k, alpha_* {alphas[0]:.2f} to {alphas[-1]:.2f}, "
-        f"N {samples[0]:,} to {samples[-1]:,}, {over}"
+        f"k in accuracy = A - B (N alpha_*^k)^-c, alpha_* {alphas[0]:.2f} to {alphas[-1]:.2f}, "
+        f"N {samples[0]:,} to {samples[-1]:,}"
     )
-    return finding(group, needed.arms, values, what)
+    about = finding(group, needed.arms, dict.fromkeys(needed.by_seed, 0.0), what)
+    if not n:
+        return about
+    try:
+        shift = _shift(needed)
+    except ValueError as error:
+        return replace(about, estimate=None, n=n, lacking=str(error))
+    low, high = bounds(shift.draws) if n > 1 else (None, None)
+    estimate = Estimate(shift.k, low, high, n, partial(bootstrap_p, shift.draws), "seeds")
+    better = "better" if shift.rival > 0 else "worse"
+    beside = f"a shift of accuracy, the same at every N, fits {better} (AIC {abs(shift.rival):.1f})"
+    if shift.rival > _AIC:
+        beside += ", so k has a sign but no meaning as an exponent"
+    return replace(about, estimate=estimate, beside=beside)
+
+
+def _shift(needed: Needed) -> Shift:
+    """Raises ValueError where accuracy does not rise with N."""
+    seeds, arms = list(needed.by_seed), needed.arms
+    right = [[arm.answers[seed] for arm in arms] for seed in seeds]
+    sizes = {None if each is None else len(each) for row in right for each in row}
+    return fit_shift(
+        np.tile(np.array(needed.samples, float), len(needed.alphas)),
+        np.repeat(needed.alphas, len(needed.samples)),
+        np.array([[arm.accuracy[seed] for arm in arms] for seed in seeds]),
+        np.array(right) if len(sizes) == 1 and None not in sizes else None,
+    )
 
 
 def _missing(group: Group, cells: _Cells) -> list[tuple[TrainedStudy, tuple[str, ...]]]:
