@@ -156,8 +156,9 @@ def _start(job: ModelJob) -> tuple[np.ndarray, ...]:
             _near_identity(rng, model.delta, key, data.dim),
             _near_identity(rng, model.delta, key, data.dim),
         )
-    signs = rng.choice(np.array([-1, 1], np.float32), (rows, data.count)) / np.float32(np.sqrt(rows))
-    return *weights, signs
+    columns = 1 if model.signs == "shared" else data.count
+    signs = rng.choice(np.array([-1, 1], np.float32), (rows, columns)) / np.float32(np.sqrt(rows))
+    return *weights, np.repeat(signs, data.count // columns, axis=1)
 
 
 def _normal(rng: np.random.Generator, scale: float, rows: int, columns: int) -> np.ndarray:

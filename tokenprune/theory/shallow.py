@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tokenprune.section import Section, Share
+from tokenprune.section import YOUNGER, Section, Share
 from tokenprune.theory.schema import TheoryRecipe
 
 Removal = Literal["random", "irrelevant", "noisy", "magnitude"]
@@ -72,6 +72,12 @@ class Shallow(Section):
     neurons: int = Field(100, ge=1, description="m: rows of W_O (chosen); a cnn has more, to match the parameters")
     value_dim: int | None = Field(None, ge=3, description="m_a: rows of W_V (null: dim)")
     key_dim: int | None = Field(None, ge=3, description="m_b: rows of W_K and W_Q (null: dim)")
+    signs: Literal["own", "shared"] = Field(
+        "own",
+        description="a_(l): own for each position, or shared by all, so that a token counts alike wherever it stands "
+        "(chosen)",
+        json_schema_extra=YOUNGER,
+    )
     scale: float = Field(0.01, gt=0, description="xi: standard deviation of W_O at the start (chosen)")
     sigma: float = Field(0.1, ge=0, description="distance of W_V mu_j from p_j at the start (chosen)")
     delta: float = Field(0.2, ge=0, description="distance of W_K mu_j and W_Q mu_j from q_j at the start (chosen)")
