@@ -3,8 +3,8 @@
     .venv/bin/python scripts/theory_match.py RUNS_DIR SEARCH.csv
 
 One setting after the other, 6 trials of each published cell: all combinations of what is decisive (SHAPE), then, at the
-best of these, one change at a time (REST). The error of a setting is the root mean square difference between its success
-rates and the published ones. Finished settings are read, not run again. Prints the best setting's overrides.
+best of these, one change at a time (REST). The error of a setting is the root mean square difference between its
+success rates and the published ones. Finished settings are read, not run again. Prints the best setting's overrides.
 """
 
 import csv

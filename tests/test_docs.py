@@ -369,9 +369,11 @@ def test_the_findings_are_those_of_the_committed_verdicts() -> None:
                 with path.open(newline="", encoding="utf-8") as lines:
                     for row in csv.DictReader(lines):
                         unit = 100 if row["unit"].startswith(("accuracy", "share")) else 1
-                        known = {key: f"{unit * float(row[key]):+.1f}" for key in ("effect", "low", "high") if row[key]}
-                        effects |= {known.get("effect")}
-                        bounds |= {known.get("low"), known.get("high")}
+                        for prefix in ("", "mean_"):  # of a depth, over depths
+                            known = [row[f"{prefix}{key}"] for key in ("effect", "low", "high")]
+                            effect, *ends = [f"{unit * float(value):+.1f}" for value in known if value] or [None]
+                            effects |= {effect}
+                            bounds |= set(ends)
         number = r"(?<![\w.^])[+-]\d+\.\d"
         inside = " ".join(re.findall(r"\([^)]*\)", finding))
         assert set(re.findall(number, re.sub(r"\([^)]*\)", "", finding))) <= effects, finding

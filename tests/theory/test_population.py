@@ -89,3 +89,15 @@ def test_a_gpu_trains_the_same_models(removed: Removed | None) -> None:
         pass
     scores = score(network, population.test_bags(jobs, gpu)).cpu()
     torch.testing.assert_close(scores, _trained(jobs), atol=1e-3, rtol=1e-3)
+
+
+def test_shared_signs_make_the_place_of_a_token_irrelevant() -> None:
+    """F of a bag whose tokens change places is the same; with signs of their own it is not."""
+    tokens = torch.randn(1, 6, 10, 20)
+    shuffled = tokens[..., torch.randperm(20)]
+    for kind in ("vit", "cnn"):
+        for signs in ("own", "shared"):
+            model = Shallow(kind=kind, signs=signs)
+            network = start([ModelJob(Tokens(), model, 40, 50, (3,))], CPU)
+            both = [network.margins(bag, None) for bag in (tokens, shuffled)]
+            assert torch.allclose(*both, atol=1e-6) == (signs == "shared")
