@@ -87,7 +87,7 @@ def test_an_unknown_claim_offers_the_nearest(tmp_path: Path, capsys) -> None:
 
 
 def test_an_experiment_is_explained_by_its_only_claim_or_says_which_it_has(tmp_path: Path, capsys) -> None:
-    assert "fewer-samples" in run(capsys, "explain", "i1", "--runs-dir", tmp_path).out
+    assert "theory-alpha" in run(capsys, "explain", "t1", "--runs-dir", tmp_path).out
     ended = run(capsys, "explain", "I6", "--runs-dir", tmp_path)
     assert ended.status == 2
     assert "I6 has several claims: start-from-cifar100-helps, noisier-start-is-worse" in ended.err

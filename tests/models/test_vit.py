@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from model_zoo import images, make
+from pydantic import ValidationError
 from timm.models import VisionTransformer
 
 from tokenprune.errors import UsageError
@@ -58,3 +59,32 @@ def test_timm_is_never_asked_to_download(monkeypatch) -> None:
     monkeypatch.setattr(timm, "create_model", lambda name, **keys: asked.update(keys) or make("plain"))
     build(Model(name="vit_tiny_patch16_224.augreg_in21k"), 10, 32)
     assert asked["pretrained"] is False
+
+
+@torch.no_grad()
+def test_mimetic_attention_is_near_the_identity() -> None:
+    """Per head queries and keys, over heads values and projection: the closest factors of their rank (Eckart-Young)."""
+    torch.manual_seed(0)
+    vit = build(Model(depth=2, dim=64, heads=4, init="mimetic"), 10, 32)
+    attention = vit.blocks[1].attn
+    query, key, value = attention.qkv.weight.view(3, 4, 16, 64)
+    for head in range(4):
+        product = query[head].T @ key[head]
+        assert torch.linalg.matrix_rank(product) == 16
+        assert product.trace() / 64 > 0.25  # .7 on the diagonal, of which rank 16 of 64 keeps a part
+    whole = attention.proj.weight @ value.reshape(64, 64)
+    assert whole.trace() / 64 == pytest.approx(-0.4, abs=0.05)
+    off = whole[~torch.eye(64, dtype=torch.bool)]
+    assert off.std() == pytest.approx(0.4 / 8, rel=0.1)
+    positions = vit.pos_embed[0, 1:]
+    assert positions.norm(dim=1).std() < 1e-5  # sines and cosines of one angle have the length of one
+    assert not vit.pos_embed[0, 0].any()
+    near, far = positions[0] @ positions[1], positions[0] @ positions[63]
+    assert near > far
+
+
+def test_mimetic_is_for_models_of_the_recipes_own() -> None:
+    with pytest.raises(ValidationError, match="from scratch"):
+        Model(init="mimetic", name="vit_tiny_patch16_224")
+    with pytest.raises(ValidationError, match="4 divides"):
+        Model(init="mimetic", dim=66, heads=3)

@@ -80,8 +80,8 @@ def test_accuracy_over_samples_has_a_line_per_alpha_and_the_samples_needed(
     assert "N needed at depth 1, α* 0.50: 250" in drawing.alt
     (table,) = EXPERIMENTS[0].tables(found(tmp_path), [])
     assert [row[1:] for row in table.rows] == [
-        (0.25, pytest.approx(1000), 3),
-        (0.5, pytest.approx(250), 3),
+        (0.25, pytest.approx(1000), 0.0, 3),
+        (0.5, pytest.approx(250), 1.0, 3),  # the smallest N measured
     ]
 
 

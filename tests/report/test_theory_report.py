@@ -176,7 +176,7 @@ def test_every_verdict_stands_in_the_page_with_its_colour(written: tuple[report.
     for outcome in ("supported", "refuted", "undecided"):
         told = sum(verdict.verdict == outcome for verdict in found.laboratory.verdicts)
         assert page.classes.count(f"verdict {outcome}") == told
-    assert "above 0 and at most 2" in page.text or "too uncertain" in page.text
+    assert "the interval is wholly above 0" in page.text or "too uncertain" in page.text
 
 
 def test_the_published_diagram_stands_beside_one_on_its_grid(tmp_path: Path) -> None:

@@ -73,26 +73,48 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, optimizer, at, numbe
     assert [measured(e) for e in resumed.epochs] == [measured(e) for e in straight.epochs]
 
 
-def test_a_step_equals_plain_adamw(tmp_path) -> None:
-    """First step of the loop against textbook AdamW on the same batch (Loshchilov and Hutter, 2019)."""
+@pytest.mark.parametrize("beta2", [0.999, 0.9])
+def test_two_steps_equal_plain_adamw(tmp_path, beta2) -> None:
+    """Two steps of the loop against textbook AdamW on the same batches (Loshchilov and Hutter, 2019)."""
     work = job(
         tmp_path,
-        "train={epochs: 1, batch_size: 96, warmup_epochs: 0, learning_rate: 1e-2, final_learning_rate: 1e-2,"
-        " weight_decay: 0, clip_norm: null, label_smoothing: 0.1, precision: fp32}",
+        "train={epochs: 2, batch_size: 96, warmup_epochs: 0, learning_rate: 1e-2, final_learning_rate: 1e-2,"
+        f" beta2: {beta2}, weight_decay: 0, clip_norm: null, label_smoothing: 0.1, precision: fp32}}",
         "model={depth: 1, dim: 12, heads: 3}",
     )
     reference = model(work.recipe)
-    batch = next(iter(data.train_batches(work.dataset, work.recipe.train.augment, 96, 4, 0, 0)))
-    logits = reference(batch.images)
-    target = torch.full_like(logits, 0.1 / 3)
-    target[torch.arange(96), batch.labels] += 0.9
-    (-(target * F.log_softmax(logits, 1)).sum(1).mean()).backward()
-    with torch.no_grad():
-        for p in reference.parameters():
-            m, v = 0.1 * p.grad / (1 - 0.9), 0.001 * p.grad**2 / (1 - 0.999)
-            p -= 1e-2 * m / (v.sqrt() + 1e-8)
+    mean = [torch.zeros_like(p) for p in reference.parameters()]
+    square = [torch.zeros_like(p) for p in reference.parameters()]
+    for step in (1, 2):
+        batch = next(iter(data.train_batches(work.dataset, work.recipe.train.augment, 96, 4, 0, step - 1)))
+        logits = reference(batch.images)
+        target = torch.full_like(logits, 0.1 / 3)
+        target[torch.arange(96), batch.labels] += 0.9
+        reference.zero_grad()
+        (-(target * F.log_softmax(logits, 1)).sum(1).mean()).backward()
+        with torch.no_grad():
+            for p, m, v in zip(reference.parameters(), mean, square, strict=True):
+                m.mul_(0.9).add_(p.grad, alpha=0.1)
+                v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                p -= 1e-2 * (m / (1 - 0.9**step)) / ((v / (1 - beta2**step)).sqrt() + 1e-8)
     trained = train(work, Reporter()).model
     assert torch.allclose(weights(trained), weights(reference), atol=2e-5)
+
+
+def test_patch_dropout_leaves_patches_out_in_the_epochs_it_is_for_and_never_in_tests(tmp_path) -> None:
+    """Half of 16 patches in the first epoch, drawn anew each step; resumed in its middle it ends the same."""
+    dropped = ("train.patch_dropout=0.5", "train.patch_dropout_epochs=1", "model.class_token=false")
+    work = job(tmp_path, *dropped)
+    seen: list[tuple[bool, int]] = []
+    work.model.vit.blocks[0].register_forward_hook(lambda block, x, y: seen.append((block.training, x[0].shape[1])))
+    straight = train(work, Reporter())
+    assert [count for training, count in seen if training] == [8] * 6 + [16] * 12
+    assert {count for training, count in seen if not training} == {16}
+    (tmp_path / "resume.pt").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train(job(tmp_path, *dropped), StopAt(4, signal.SIGINT))
+    resumed = train(job(tmp_path, *dropped), Reporter(), resume=True)
+    assert torch.equal(weights(resumed.model), weights(straight.model))
 
 
 def test_learning_rate_warms_up_and_ends_on_the_cosine(tmp_path) -> None:

@@ -126,7 +126,7 @@ class SparseViT(nn.Module):
         tokens = vit._pos_embed(vit.patch_embed(images))
         count = tokens.shape[1] - self.prefix
         owner = torch.arange(count, device=tokens.device).expand(len(tokens), count)
-        if isinstance(vit.patch_drop, PatchDropout) and vit.training:
+        if isinstance(vit.patch_drop, PatchDropout) and vit.training and vit.patch_drop.prob:
             tokens, owner = _drop_patches(vit.patch_drop, tokens, self.prefix)
         return TokenState(vit.norm_pre(tokens), self.prefix, owner)
 

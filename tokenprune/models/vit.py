@@ -10,6 +10,7 @@ from torch import nn
 from tokenprune.cost import Architecture
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attention_of, blocks_of
+from tokenprune.models.mimetic import mimetic
 from tokenprune.models.sparse import refuse_unsupported
 from tokenprune.recipe import Model
 
@@ -40,6 +41,8 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
             pos_drop_rate=spec.dropout,
             proj_drop_rate=spec.dropout,
         )
+        if spec.init == "mimetic":
+            mimetic(vit)
     patch_size = vit.patch_embed.patch_size[0]
     if image_size % patch_size:
         raise UsageError(

@@ -208,7 +208,7 @@ def _teacher(trained: Prepared, pruner: Pruner | None) -> VisionTransformer | No
 
 
 def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recipe:
-    """The run's own training, shorter, from a tenth of its learning rate, without warm-up, average or annealing."""
+    """The run's own training, shorter, at a tenth of its rate, on all patches; no warm-up, average or annealing."""
     rate = recipe.train.learning_rate / 10
     train = recipe.train.model_copy(
         update={
@@ -217,6 +217,7 @@ def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recip
             "final_learning_rate": min(rate, recipe.train.final_learning_rate),
             "warmup_epochs": 0.0,
             "ema_decay": None,
+            "patch_dropout": 0.0,
         }
     )
     pruner = recipe.pruner.model_copy(update={"name": method, "keep_ratio": ratio, "anneal_epochs": 0.0})

@@ -34,6 +34,12 @@ class Model(Section):
     qk_norm: bool = Field(False, description="normalise queries and keys")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth at the last block, growing linearly")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after embedding and projections")
+    init: Literal["timm", "mimetic"] = Field(
+        "timm",
+        description="timm's random weights, or attention that begins as that of trained models is: near the identity, "
+        "with sinusoidal positions",
+        json_schema_extra=YOUNGER,
+    )
     name: str | None = Field(None, description="a timm model by name instead of the keys above")
     checkpoint: Named | None = Field(
         None, description="local weights to start from: .safetensors, or .pt of tensors only"
@@ -56,6 +62,10 @@ class Model(Section):
     def _consistent(self) -> Self:
         if self.dim % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide dim {self.dim}")
+        if self.init != "timm" and (self.name or self.checkpoint):
+            raise ValueError(f"init: {self.init} is for a model of the keys above, from scratch")
+        if self.init == "mimetic" and self.dim % 4:
+            raise ValueError(f"init: sinusoidal positions need a dim that 4 divides, not {self.dim}")
         if self.checkpoint_key is not None and self.checkpoint is None:
             raise ValueError(f"checkpoint_key: {shortened(self.checkpoint_key)!r} is of no checkpoint; name one")
         return self
@@ -109,12 +119,23 @@ class Train(Section):
     batch_size: int = Field(128, ge=1, description="images per step")
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="adamw, or muon for matrices (adamw for the rest)")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's decay of squared gradients", json_schema_extra=YOUNGER)
     weight_decay: float = Field(0.05, ge=0, description="decoupled weight decay; not on biases and norms")
     warmup_epochs: float = Field(1.0, ge=0, description="linear warm-up")
     final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine ends")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm, null for none")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="evaluate an exponential moving average of weights")
+    patch_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each image's patch tokens left out at random in training, before block 0",
+        json_schema_extra=YOUNGER,
+    )
+    patch_dropout_epochs: float | None = Field(
+        None, ge=0, description="epochs that begin with it; all tokens after them; null: all", json_schema_extra=YOUNGER
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 where the hardware multiplies it fast, else fp32"
     )
@@ -129,6 +150,8 @@ class Train(Section):
     def _consistent(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
+        if self.patch_dropout_epochs is not None and self.patch_dropout_epochs > self.epochs:
+            raise ValueError(f"patch_dropout_epochs: {self.patch_dropout_epochs:g} is more than epochs {self.epochs}")
         return self
 
 

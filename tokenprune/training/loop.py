@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from timm.layers import PatchDropout
 from timm.models import VisionTransformer
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
@@ -140,6 +141,10 @@ class Learner:
         self.job = job
         self.model = job.model
         options: dict[str, Any] = {"fused": True} if spec.optimizer == "adamw" else {}
+        if spec.beta2 != 0.999:  # which is timm's own
+            options["betas"] = (0.9, spec.beta2)
+        if spec.patch_dropout:
+            job.model.vit.patch_drop = PatchDropout(spec.patch_dropout, num_prefix_tokens=job.model.prefix)
         self.optimizer = create_optimizer_v2(
             job.model, opt=spec.optimizer, lr=spec.learning_rate, weight_decay=spec.weight_decay, **options
         )
@@ -173,6 +178,9 @@ class Learner:
         torch.manual_seed((seed << 32) + self.steps)  # dropout and drop path do not depend on what ran before
         self.schedule.step_update(self.steps + 1)  # at update 0 the warm-up's rate would be 0
         self.model.train()
+        if spec.patch_dropout:
+            until = spec.epochs if spec.patch_dropout_epochs is None else spec.patch_dropout_epochs
+            self.model.vit.patch_drop.prob = spec.patch_dropout if self.epoch < until else 0.0
         # Pruning draws anew each epoch, as augmentation does.
         info = None
         if self.model.pruner is not None:
