@@ -49,6 +49,16 @@ def test_forward_flops_are_those_torch_counts(overrides):
     assert training_flops(recipe) == 3 * counter.get_total_flops() * 60 * 2
 
 
+def test_dropped_patches_are_embedded_and_no_more_in_the_epochs_they_are_dropped():
+    """8 of 16 patches and the class token in the first of two epochs, by hand."""
+    tokens, dim = 9, 12
+    embedding, head = 2 * 16 * dim * 48, 2 * dim * 3
+    few = embedding + head + 2 * 4 * tokens * dim**2 + 2 * 2 * tokens**2 * dim + 2 * 2 * tokens * dim * 48
+    whole = training_flops(parse_recipe(TINY, "tiny")) / 2
+    half = training_flops(parse_recipe(TINY, "tiny", ["train.patch_dropout=0.5", "train.patch_dropout_epochs=1"]))
+    assert half == 3 * few * 60 + whole
+
+
 def test_a_pruner_in_training_saves_what_it_removes():
     def flops(*overrides):
         return training_flops(parse_recipe(TINY, "tiny", overrides))

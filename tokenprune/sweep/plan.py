@@ -1,6 +1,7 @@
 """Which cells of a sweep are left to run, and their cost. Nothing here imports torch, unless a timm model is named."""
 
 import zipfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -62,18 +63,23 @@ def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool
 def training_flops(recipe: Recipe, data_dir: Path | None = None) -> float | None:
     """3 x forward x images x epochs, a backward pass counting as two forward ones; None if the images are not known.
 
-    Forward passes are those of the pruner that the model is trained with, at its final ratio.
+    Forward passes are those of the pruner that the model is trained with, at its final ratio, on the patches that
+    `train.patch_dropout` leaves.
     """
     known = _images(recipe, data_dir)
     if known is None:
         return None
-    count, side, classes = known
-    return 3.0 * _forward(recipe, side, classes) * count * recipe.train.epochs
+    (count, side, classes), train = known, recipe.train
+    whole = _architecture(recipe, side, classes)
+    few = replace(whole, patches=max(1, int(whole.patches * (1 - train.patch_dropout))))
+    after = 0.0 if train.patch_dropout_epochs is None else train.epochs - train.patch_dropout_epochs
+    dropped = _forward(recipe, few) + whole.embedding - few.embedding  # all patches are embedded
+    return 3.0 * count * (_forward(recipe, whole) * after + dropped * (train.epochs - after))
 
 
-def _forward(recipe: Recipe, side: int, classes: int) -> int:
+def _forward(recipe: Recipe, architecture: cost.Architecture) -> int:
     """FLOPs of one image's forward pass in training."""
-    architecture, pruner = _architecture(recipe, side, classes), recipe.pruner
+    pruner = recipe.pruner
     if pruner.name == "none":
         return cost.flops(architecture).flops
     asks = ("attention",) if pruner.name == "magnitude" else ()
