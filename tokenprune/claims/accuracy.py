@@ -125,10 +125,10 @@ def paired(answers: Sequence[tuple["np.ndarray | None", "np.ndarray | None"]]) -
 
     Nor is it known where seeds were tested on different numbers of images.
     """
-    known = [first - second for first, second in answers if first is not None and second is not None]
-    if not known or len(known) < len(answers) or len({len(each) for each in known}) > 1:
+    known = [each for each in answers if each[0] is not None and each[1] is not None]
+    if not known or len(known) < len(answers) or len({len(each) for pair in known for each in pair}) > 1:  # type: ignore[arg-type]
         return None
-    return image_variance(np.stack(known))
+    return image_variance(np.stack([first - second for first, second in known]))  # type: ignore[operator]
 
 
 def relevance_kept(study: TrainedStudy) -> list[Finding]:
@@ -174,10 +174,13 @@ def oracle_against_random(study: TrainedStudy) -> list[Finding]:
     """Accuracy of the oracle less that of random at as many tokens, at the ratio of `irrelevant_removed`."""
 
     def effect(measured: _Measured) -> _Effect:
-        at = _irrelevant_gone([oracle for oracle, _ in measured.values()], _shared(measured))
+        oracles = {seed: (oracle,) for seed, (oracle, _) in measured.items()}
+        at = _irrelevant_gone([oracle for (oracle,) in oracles.values()], _shared(oracles))
         if isinstance(at, _Effect):
             return at
         ratio, keeps = at
+        if ratio not in _shared(measured):
+            return _Effect({}, "", [ratio], f"random was not measured at keep ratio {ratio:g}, {keeps}")
         values = {seed: oracle.accuracy(ratio) - random.accuracy(ratio) for seed, (oracle, random) in measured.items()}
         images = paired([(oracle.answers([ratio]), random.answers([ratio])) for oracle, random in measured.values()])
         what = f"accuracy of oracle less that of random at keep ratio {ratio:g}, {keeps}"

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import itemgetter
 from statistics import fmean
 
@@ -15,7 +14,7 @@ from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.learning_curves import Shift, fit_shift
 from tokenprune.claims.study import SAMPLES, Group, TrainedStudy, pruned
 from tokenprune.claims.training import finding, less, shared
-from tokenprune.complexity import bootstrap_p, bounds
+from tokenprune.complexity import bounds
 
 #: Train sizes: the smallest, the largest, and one at least whose accuracy is a target.
 _SIZES = 3
@@ -35,7 +34,7 @@ def fewer_samples(found: Sequence[TrainedStudy]) -> list[Finding]:
 def relevance_counts(found: Sequence[TrainedStudy]) -> list[Finding]:
     """Accuracy with the oracle less with random at one keep ratio, mean over N."""
     findings = []
-    for group in over_samples(found):
+    for group in pruned(found, SAMPLES):
         pairs = [
             (oracle, random)
             for oracle in group.of("oracle")
@@ -186,9 +185,9 @@ def _finding(group: Group) -> Finding:
     except ValueError as error:
         return replace(about, estimate=None, n=n, lacking=str(error))
     low, high = bounds(shift.draws) if n > 1 else (None, None)
-    estimate = Estimate(shift.k, low, high, n, partial(bootstrap_p, shift.draws), "seeds")
-    better = "better" if shift.rival > 0 else "worse"
-    beside = f"a shift of accuracy, the same at every N, fits {better} (AIC {abs(shift.rival):.1f})"
+    estimate = Estimate(shift.k, low, high, n, shift.p, "seeds")
+    fits = "as well" if abs(shift.rival) <= _AIC else "better" if shift.rival > 0 else "worse"
+    beside = f"a shift of accuracy, the same at every N, fits {fits} (AIC {-shift.rival:+.1f})"
     if shift.rival > _AIC:
         beside += ", so k has a sign but no meaning as an exponent"
     return replace(about, estimate=estimate, beside=beside)
@@ -204,6 +203,9 @@ def _shift(needed: Needed) -> Shift:
         np.repeat(needed.alphas, len(needed.samples)),
         np.array([[arm.accuracy[seed] for arm in arms] for seed in seeds]),
         np.array(right) if len(sizes) == 1 and None not in sizes else None,
+        np.array([arm.runs[0].epochs[-1].step for arm in arms], float)
+        if all(arm.runs[0].epochs for arm in arms)
+        else None,
     )
 
 

@@ -94,8 +94,13 @@ class _Mean(NamedTuple):
     support: Support
 
 
+def _known(verdict: Verdict) -> bool:
+    """Whether it has an effect of three seeds on a model that does not guess; one of exactly 0 is an effect, too."""
+    return len(verdict.values) >= REPLICATES and (verdict.p is not None or not any(verdict.values.values()))
+
+
 def _mean(verdicts: Sequence[Verdict]) -> _Mean | None:
-    used = sorted((v for v in verdicts if v.p is not None and v.values), key=lambda v: v.depth)
+    used = sorted(filter(_known, verdicts), key=lambda v: v.depth)
     seeds = sorted(set.intersection(*(set(v.values) for v in used))) if len(used) > 1 else []
     if len(seeds) < REPLICATES:
         return None
@@ -141,8 +146,9 @@ def _judged(means: Mapping[int, _Mean]) -> dict[int, Overall]:
 
 
 def _trend(key: tuple[str, str, str | None, str | None], verdicts: Sequence[Verdict]) -> Trend:
-    points = [(math.log2(v.depth), value) for v in verdicts for value in v.values.values()]
-    enough = sum(len(verdict.values) >= REPLICATES for verdict in verdicts) >= _DEPTHS
+    used = list(filter(_known, verdicts))
+    points = [(math.log2(v.depth), value) for v in used for value in v.values.values()]
+    enough = len(used) >= _DEPTHS
     fit = slope([x for x, _ in points], [y for _, y in points]) if enough else None
     depths = tuple(sorted({verdict.depth for verdict in verdicts}))
     seeds = min(len(verdict.values) for verdict in verdicts)

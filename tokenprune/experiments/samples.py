@@ -132,8 +132,8 @@ EXPERIMENT = Experiment(
         ),
         Claim(
             id="relevance-counts",
-            statement="Of as many tokens, label-relevant ones give more accuracy than random ones at every number of "
-            "training images.",
+            statement="Of as many tokens, label-relevant ones give more accuracy than random ones, on average over the "
+            "number of training images.",
             source=f"{PAPER}, Theorem 1: samples needed hang on alpha_*, not on the number of tokens",
             reads="runs trained with oracle and with random at one keep ratio, on three or more train sizes",
             test="accuracy(oracle) - accuracy(random), trained and tested at one keep ratio, mean over train sizes, is "

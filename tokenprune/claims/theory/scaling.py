@@ -40,10 +40,11 @@ class ScalingFit:
     lack_of_fit: LackOfFit | None
     lapse: Lapsing | None = None
     up_to: Mapping[int, float | None] = field(default_factory=dict)
+    tokens: int | None = None
 
     def n50(self, value: float) -> float | None:
         """By the law, at a value of the axis."""
-        return self.law.n50(value**0.5 if isinstance(self.law, Power) else value)
+        return self.law.n50(_whole(value, self.tokens) if isinstance(self.law, Power) else value)
 
 
 @once
@@ -80,7 +81,7 @@ def fit_table(
     if axis != "alpha":
         law = line(values, samples, successes, trials, seed=seed)
         return ScalingFit(law, free, lack_of_fit(law, free))
-    x = [value**0.5 if tokens is None else tokens / math.floor(tokens * value**-0.5 + 1e-9) for value in values]
+    x = [_whole(value, tokens) for value in values]
     power = power_law(x, samples, successes, trials, seed=seed)
     smaller = {}
     for part in _PARTS:
@@ -88,7 +89,13 @@ def fit_table(
         if len(rows) > 1:
             fewer = [samples[row] for row in rows]
             smaller[fewer[-1]] = power_law(x, fewer, successes[:, rows], trials, draws=1).estimate
-    return ScalingFit(power, free, lack_of_fit(power, free), lapsing(x, samples, successes, trials), smaller)
+    lapse = lapsing(x, samples, successes, trials)
+    return ScalingFit(power, free, lack_of_fit(power, free), lapse, smaller, tokens)
+
+
+def _whole(value: float, tokens: int | None) -> float:
+    """1 / alpha_* of an alpha_*^-2; of whole tokens, if their number is known, with one at least."""
+    return value**0.5 if tokens is None else tokens / max(1, math.floor(tokens * value**-0.5 + 1e-9))
 
 
 def scaling(studies: Sequence[LaboratoryStudy[Any]], axis: str) -> list[Finding]:
