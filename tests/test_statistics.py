@@ -182,8 +182,8 @@ def test_an_interval_over_seeds_and_images_holds_the_effect(replicates: int) -> 
 @pytest.mark.parametrize("findings", [1, 4, 14])
 @pytest.mark.parametrize("kind", ["equal", "three-fold", "one outlier"])
 def test_a_family_without_effects_has_at_most_a_twentieth_of_false_findings(replicates, findings, kind) -> None:
-    """Shared variances from four findings on, as `judge` has it, then Holm."""
-    rng, false, repeats = np.random.default_rng(3), 0, 1500
+    """Shared variances from four findings on, as `judge` has it, then Holm; the noisiest is false no more often."""
+    rng, false, first, repeats = np.random.default_rng(3), 0, 0, 1500
     for _ in range(repeats):
         scale = {
             "equal": np.ones(findings),
@@ -194,5 +194,8 @@ def test_a_family_without_effects_has_at_most_a_twentieth_of_false_findings(repl
         shared = float(values.var(axis=1, ddof=1).mean()) if findings >= 4 else None
         found = [spread(row.tolist(), shared) for row in values]
         errors, freedom = np.transpose([each for each in found if each])
-        false += min(holm((2 * scipy.stats.t.sf(abs(values.mean(axis=1)) / errors, freedom)).tolist())) < 0.05
-    assert false / repeats <= 0.07
+        p = 2 * scipy.stats.t.sf(abs(values.mean(axis=1)) / errors, freedom)
+        false += min(holm(p.tolist())) < 0.05
+        first += p[0] < 0.05
+    assert false / repeats <= 0.065
+    assert first / repeats <= 0.075

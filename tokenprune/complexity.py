@@ -2,9 +2,10 @@
 
 Success is a logistic function of log N with one slope for all columns. Columns without success or without failure have
 no N50 of their own but take part in the joint fits. Intervals are 95 % percentile bootstrap over trials, which are
-resampled within cells, widened where the law fits badly: by the square root of deviance over degrees of freedom, where
-that is above 1 (quasi-binomial; McCullagh & Nelder, Generalized Linear Models, 1989, 4.5.2). A ridge of 1e-6 keeps
-separated tables finite and leaves others alone.
+resampled within cells, widened where the law fits badly: to the jackknife over columns with t of two degrees of freedom
+less than there are columns, and at least by the square root of deviance over degrees of freedom (quasi-binomial;
+McCullagh & Nelder, Generalized Linear Models, 1989, 4.5.2). A ridge of 1e-6 keeps separated tables finite and leaves
+others alone.
 Each fit comes with its deviance and a test of the law against one N50 per column.
 
 Shapes: v values (columns), n training set sizes, d bootstrap draws, c = v n cells, k parameters.
@@ -141,7 +142,15 @@ def power_law(
         return Power(None, None, None, None, None, lacking, np.empty(0))
     exponent = float(-theta[2] / theta[1])
     fitted = _goodness(_linear(design), theta, successes, trials)
-    low, high = bounds(estimates := _widened(-sampled[:, 2] / sampled[:, 1], exponent, *fitted))
+    counts = np.asarray(successes, float)
+
+    def without(column: int) -> float:
+        model = _linear(_cells(log_n, np.delete(log_x, column)))
+        left = _fit(model, theta[None], np.delete(counts, column, 0).reshape(1, -1), trials)[0]
+        return float(-left[2] / left[1])
+
+    spread = _jackknife(without, len(log_x))
+    low, high = bounds(estimates := _widened(-sampled[:, 2] / sampled[:, 1], exponent, spread, *fitted))
     intercept = float(middle - theta[0] / theta[1] - exponent * centre)
     return Power(exponent, low, high, intercept, float(theta[1]), None, estimates, *fitted)
 
@@ -174,7 +183,14 @@ def line(
     unit = math.exp(-middle / 2)
     slope = float(theta[2]) * unit / width
     fitted = _goodness(model, theta, successes, trials)
-    low, high = bounds(estimates := _widened(sampled[:, 2] * unit / width, slope, *fitted))
+    counts = np.asarray(successes, float)
+
+    def without(column: int) -> float:
+        left = np.delete(counts, column, 0).reshape(1, -1)
+        return float(_fit(_straight(log_n, np.delete(scaled, column)), theta[None], left, trials)[0, 2]) * unit / width
+
+    spread = _jackknife(without, len(scaled))
+    low, high = bounds(estimates := _widened(sampled[:, 2] * unit / width, slope, spread, *fitted))
     level = float(theta[1]) * unit - slope * centre
     return Line(slope, low, high, level, float(theta[0]), None, estimates, *fitted)
 
@@ -304,9 +320,24 @@ def _goodness(model: _Model, theta: Float[Array, " k"], successes: Table, trials
     return deviance(_rate(model, theta), counts, trials), len(counts) - len(theta)
 
 
-def _widened(draws: Float[Array, " d"], estimate: float, deviance: float, freedom: int) -> Float[Array, " d"]:
-    """Draws of a bootstrap that knows binomial spread alone, with that of the cells about the law."""
-    return estimate + math.sqrt(max(1.0, deviance / max(1, freedom))) * (draws - estimate)
+def _jackknife(without: Callable[[int], float], columns: int) -> float:
+    """Half-width of a 95 % interval by estimates without a column each; 0 for fewer than four columns."""
+    if columns < 4:
+        return 0.0
+    from scipy.special import stdtrit
+
+    left = np.array([without(column) for column in range(columns)])
+    error = math.sqrt((columns - 1) / columns * ((left - left.mean()) ** 2).sum())
+    return float(stdtrit(columns - 2, 0.975)) * error
+
+
+def _widened(
+    draws: Float[Array, " d"], estimate: float, half: float, deviance: float, freedom: int
+) -> Float[Array, " d"]:
+    """Draws of a bootstrap that knows binomial spread alone, with that of the cells and columns about the law."""
+    own = float(np.ptp(np.quantile(draws, (0.025, 0.975)))) / 2
+    factor = max(1.0, math.sqrt(deviance / max(1, freedom)), half / own if own > 0 else 1.0)
+    return estimate + factor * (draws - estimate)
 
 
 def _logistic(odds: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -82,17 +82,18 @@ class Spread(NamedTuple):
 def spread(values: Sequence[float], shared: float | None = None, images: float = 0.0) -> Spread | None:
     """Of the mean of `values`; None below two of them.
 
-    shared: mean variance of the values of a claim's findings, this one among them. It counts as much as the variance
-    found here: half of the variance is this finding's own and half is shared, and the degrees of freedom are doubled.
-    (A moderated t after Smyth, Stat. Appl. Genet. Mol. Biol. 3:3, 2004, with a prior that is fixed: estimating it from
-    few findings, or pooling, gives up to 14 % of false findings at 5 %; this at most 6 %, from four findings on.)
+    shared: mean variance of the values of a claim's findings, this one among them. Where it is at least this finding's
+    own, half of the variance is own and half is shared, and the degrees of freedom are doubled; else nothing is shared.
+    (A moderated t after Smyth, Stat. Appl. Genet. Mol. Biol. 3:3, 2004, with a prior that is fixed and used upwards
+    only: simulated, no finding is falsely found in more than 5.7 % of cases at 5 %, also where its spread is four times
+    that of the others; sharing it downwards, too, gives up to 15 %.)
     images: variance of the mean from the choice of test images, as of `image_variance`; Satterthwaite's degrees of
     freedom take it as known.
     """
     if len(values) < 2:
         return None
     own, freedom = deviation(values) ** 2, float(len(values) - 1)
-    if shared is not None:
+    if shared is not None and own <= shared:
         own, freedom = (own + shared) / 2, 2 * freedom
     seeds = own / len(values)
     if images > 0:
@@ -194,12 +195,18 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Slope | None:
 
 
 def seeds_to_decide(
-    values: Sequence[float], against: float = 0.0, power: float = 0.8, most: int = 100, level: float = 0.05
+    values: Sequence[float],
+    against: float = 0.0,
+    power: float = 0.8,
+    most: int = 100,
+    level: float = 0.05,
+    images: float = 0.0,
 ) -> int | None:
     """How many values of this mean and spread a two-sided t test at `level` needs to find a difference from `against`.
 
-    With probability `power`, by the usual approximation |mean - against| >= (t_(1 - level / 2) + t_power) sd / sqrt(n)
-    with n - 1 degrees of freedom. None for fewer than two values, and where more than `most` would be needed.
+    With probability `power`, by the usual approximation |mean - against| >= (t_(1 - level / 2) + t_power) s with n - 1
+    degrees of freedom and s^2 = sd^2 / n + images, the variance from the choice of test images. None for fewer than two
+    values, and where more than `most` would be needed.
     """
     if len(values) < 2:
         return None
@@ -207,10 +214,8 @@ def seeds_to_decide(
 
     distance, spread = abs(math.fsum(values) / len(values) - against), deviation(values)
     for n in range(2, most + 1):
-        if (
-            distance > 0
-            and distance * math.sqrt(n) >= float(t.ppf(1 - level / 2, n - 1) + t.ppf(power, n - 1)) * spread
-        ):
+        error = math.sqrt(spread**2 / n + images)
+        if distance > 0 and distance >= float(t.ppf(1 - level / 2, n - 1) + t.ppf(power, n - 1)) * error:
             return n
     return None
 

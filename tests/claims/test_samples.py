@@ -87,6 +87,42 @@ def test_the_interval_of_k_holds_the_truth(seeds: int, power: float) -> None:
     assert held >= 25
 
 
+def test_longer_training_at_large_n_is_not_taken_for_more_images() -> None:
+    """Three points more from N 8,000 on, where training is twice as long: told so, the fit finds k, else not."""
+    n, alpha = np.tile([500.0, 1000, 2000, 4000, 8000, 16000], 3), np.repeat([0.25, 0.5, 0.615], 6)
+    steps = np.where(n >= 8000, 6000.0, 3000.0)
+    accuracy = (0.5 - (n * (4 * alpha) ** 2) ** -0.2 + 0.03 * (n >= 8000))[None] + np.zeros((3, 1))
+    told, untold = fit_shift(n, alpha, accuracy, steps=steps), fit_shift(n, alpha, accuracy)
+    assert told.k == pytest.approx(2, abs=0.01)
+    assert untold.k < 1.9
+    assert fit_shift(n, alpha, accuracy, steps=steps * np.linspace(1, 1.05, 18)).k == pytest.approx(2, abs=0.01)
+
+
+def test_p_is_students_t_of_the_interval_and_not_a_share_of_draws() -> None:
+    """Of three seeds one in 27 draws is of a single seed, so that shares know nothing between 1 / draws and .05."""
+    rng, below = np.random.default_rng(9), 0
+    n, alpha = np.tile([256.0, 1024, 4000], 3), np.repeat([0.66, 0.8, 0.97], 3)
+    for _ in range(150):
+        found = fit_shift(n, alpha, np.tile([0.25, 0.33, 0.41], 3) + rng.normal(0, 0.01, (3, 9)), count=200)
+        low, high = bounds(found.draws)
+        assert (found.p(0) < 0.05) == (low > 0 or high < 0)
+        below += found.p(0) < 0.0125
+    assert below <= 6
+
+
+def test_relevance_counts_at_as_many_tokens(tmp_path: Path) -> None:
+    """Oracle less random at .5, mean over three N; that at .7 has no control."""
+    for n in SIZES[:3]:
+        few = (f"data.train_size={n}", f"train.epochs={24_000 // n}")
+        train(tmp_path, [0.40, 0.41, 0.42], *few)
+        train(tmp_path, [0.50, 0.51, 0.52], *few, method="oracle", keep=0.5, kept_relevance=1.0)
+        train(tmp_path, [0.52, 0.53, 0.54], *few, method="oracle", keep=0.7, kept_relevance=0.8)
+        train(tmp_path, [0.45, 0.47, 0.46], *few, method="random", keep=0.5)
+    (found,) = judged(tmp_path, "relevance-counts")
+    assert found.values == pytest.approx({0: 0.05, 1: 0.04, 2: 0.06})
+    assert "at keep ratio 0.5, mean over N" in found.why
+
+
 def test_images_are_a_part_of_the_interval_of_k() -> None:
     rng = np.random.default_rng(6)
     n, alpha = np.tile([250.0, 1000, 4000], 2), np.repeat([0.25, 0.5], 3)

@@ -70,8 +70,8 @@ def _test(finding: Finding) -> object:
 
 def _moderated(claim: Claim, findings: Sequence[Finding]) -> list[Finding]:
     """With standard errors that share the variance over seeds of the claim's findings, if these are four or more."""
-    known = [f.estimate for f in findings if f.estimate and f.replicates >= REPLICATES and not _untestable(claim, f)]
-    spreads = [deviation(list(estimate.values.values())) ** 2 for estimate in known if estimate.values]
+    tested = {_test(f): f for f in findings if f.replicates >= REPLICATES and not _untestable(claim, f)}
+    spreads = [deviation(list(f.values.values())) ** 2 for f in tested.values() if f.values]
     if len(spreads) < FAMILY:
         return list(findings)
     shared = math.fsum(spreads) / len(spreads)
@@ -254,7 +254,9 @@ def _needed(estimate: Estimate, support: Support, level: float) -> int | None:
         return None
     bound = min((each for each in support if each is not None), key=lambda each: abs(estimate.value - each))
     if estimate.values:
-        found = seeds_to_decide(list(estimate.values.values()), against=bound, level=level)
+        found = seeds_to_decide(
+            list(estimate.values.values()), against=bound, level=level, images=estimate.images or 0.0
+        )
         return None if found is None else max(found, estimate.n + 1)
     distance = abs(estimate.value - bound)
     half = estimate.value - estimate.low if estimate.value > bound else estimate.high - estimate.value

@@ -76,19 +76,13 @@ def fit_shift(
 ) -> Shift:
     """The model of a shift in N, and how its rival compares. answers: which test images were right, 0 or 1.
 
-    steps: of training; cells whose steps differ by more than a fifth have a level of accuracy of their own. count: of
-    draws. Raises ValueError where mean accuracy does not rise with N.
+    steps: of training; cells whose steps differ by more than a fifth have a level of accuracy of their own, unless
+    nearly every N has (as with equal epochs: then N stands for both). count: of draws. Raises ValueError where mean
+    accuracy does not rise with N.
     """
     seeds = len(accuracy)
-    kinds = np.zeros(len(samples)) if steps is None else np.round(np.log(steps / steps.min()) / math.log(1.44))
-    level = (
-        np.stack([kinds == kind for kind in sorted(set(kinds))[1:]], axis=1)
-        if kinds.any()
-        else np.zeros((len(kinds), 0))
-    )
-    cells = _Cells(
-        np.log(samples) - np.log(samples).mean(), np.log(alphas) - np.log(alphas).mean(), level.astype(float)
-    )
+    level = _levels(samples, np.ones(len(samples)) if steps is None else steps)
+    cells = _Cells(np.log(samples) - np.log(samples).mean(), np.log(alphas) - np.log(alphas).mean(), level)
     mean = accuracy.mean(axis=0)[None]
     theta = _fit(cells, mean)[0]
     if _error(np.array([[theta[0], 0.0]]), cells, mean)[0] >= (cells.without(mean) ** 2).sum() - 1e-12:
@@ -101,6 +95,15 @@ def fit_shift(
     k = _fit(cells, drawn, theta)[:, 1] if seeds > 1 else np.empty(0)
     draws = theta[1] + _few(seeds) * (k - theta[1]) if seeds > 1 else k
     return Shift(float(theta[1]), float(theta[0]), seeds, draws, _rival(cells, alphas, accuracy, theta))
+
+
+def _levels(samples: Float[Array, " c"], steps: Float[Array, " c"]) -> Float[Array, "c l"]:
+    """A column for each further number of steps; none where they would leave fewer than three N of one kind."""
+    kinds = np.round(np.log(steps / steps.min()) / math.log(1.44))
+    further = sorted(set(kinds))[1:]
+    if len(further) > len(set(samples)) - 3:
+        further = []
+    return np.array([kinds == kind for kind in further], float).reshape(len(further), len(kinds)).T
 
 
 def _few(seeds: int) -> float:

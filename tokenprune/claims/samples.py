@@ -203,9 +203,7 @@ def _shift(needed: Needed) -> Shift:
         np.repeat(needed.alphas, len(needed.samples)),
         np.array([[arm.accuracy[seed] for arm in arms] for seed in seeds]),
         np.array(right) if len(sizes) == 1 and None not in sizes else None,
-        np.array([arm.runs[0].epochs[-1].step for arm in arms], float)
-        if all(arm.runs[0].epochs for arm in arms)
-        else None,
+        np.array([arm.samples * arm.runs[0].result.epochs / arm.science.get("train.batch_size", 1) for arm in arms]),
     )
 
 

@@ -116,7 +116,7 @@ def _mean(verdicts: Sequence[Verdict]) -> _Mean | None:
 
 def _judged(means: Mapping[int, _Mean]) -> dict[int, Overall]:
     """Those of one claim. Rows of the same values are one test."""
-    spreads = [deviation(list(mean.values.values())) ** 2 for mean in means.values()]
+    spreads = [deviation(values) ** 2 for values in {tuple(mean.values.values()) for mean in means.values()}]
     common = fmean(spreads) if len(spreads) >= FAMILY else None
     estimates = {place: Estimate.of_seeds(mean.values, mean.images, common) for place, mean in means.items()}
     p_values: dict[tuple[float, ...], float] = {}
