@@ -312,17 +312,18 @@ def test_three_sentences_conclude() -> None:
     assert sentences(found) == [
         "5 comparisons: 2 support their claim, 1 refute it, 2 are undecided (1 of these only because of Holm's "
         "correction).",
-        "Supported: magnitude-beats-random (depth 1, 6).",
+        "Supported: magnitude-beats-random (over all depths).",
         "Refuted: magnitude-keeps-relevant (depth 6).",
     ]
     assert sentences(matrix_of([])) == []
 
 
 def test_a_conclusion_names_the_images_and_sites_where_a_claim_has_several() -> None:
+    spurious = {"data": "spurious", "family": "fb222222"}
     found = [
         verdict("attention-concentrates", 1),
-        verdict("attention-concentrates", 2, data="spurious", family="fb222222", outcome="refuted"),
-        verdict("attention-concentrates", 1, data="spurious", family="fb222222", outcome="undecided"),
+        verdict("attention-concentrates", 2, (-0.05, -0.04, -0.03), **spurious, outcome="refuted"),
+        verdict("attention-concentrates", 1, (-0.5, 0.5, 0.1), **spurious, outcome="undecided"),
     ]
     assert sentences(matrix_of(found))[1:] == [
         "Supported: attention-concentrates (composite, depth 1).",

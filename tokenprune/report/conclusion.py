@@ -20,28 +20,38 @@ def sentences(matrix: Matrix) -> list[str]:
         f"{counted(count, 'comparison')}: {len(supported)} support their claim, {len(refuted)} refute it, "
         f"{len(undecided)} are undecided" + (f" ({near} of these only because of Holm's correction)." if near else ".")
     ]
-    for word, cells in (("Supported", supported), ("Refuted", refuted)):
-        claims: dict[str, dict[str, list[MatrixCell]]] = {}
-        for row, cell in cells:
+    for word in ("Supported", "Refuted"):
+        claims: dict[str, dict[str, list[MatrixCell | None]]] = {}
+        for row in matrix.rows:
+            cells = [cell for cell in row.cells if cell and cell.judged.verdict == word.lower()]
+            over_depths = row.overall is not None and row.overall.verdict == word.lower()
             part = row.where or "" if row.claim.laboratory else ", ".join(row.beside)
-            claims.setdefault(row.claim.id, {}).setdefault(part, []).append(cell)
+            if over_depths or cells:
+                claims.setdefault(row.claim.id, {}).setdefault(part, []).extend([None] if over_depths else cells)
         places = [_claim(matrix, claim, parts) for claim, parts in claims.items()]
         said.append(f"{word}: {'; '.join(places)}." if places else f"{word}: nothing.")
     return said
 
 
-def _claim(matrix: Matrix, claim: str, parts: Mapping[str, Sequence[MatrixCell]]) -> str:
-    """A claim with the depths, or the number of settings, at which it holds: by images, site or variant."""
+def _claim(matrix: Matrix, claim: str, parts: Mapping[str, Sequence[MatrixCell | None]]) -> str:
+    """A claim with the depths, or the number of settings, at which it holds: by images, site or variant.
+
+    parts: None for the mean over depths, beside which no single depth is named.
+    """
     rows = [row for row in matrix.rows if row.claim.id == claim]
-    said = []
+    said: dict[str, list[str]] = {}  # parts by where they hold
     for part, cells in parts.items():
         if rows[0].claim.laboratory:
             asked = sum(cell is not None for row in rows if (row.where or "") == part for cell in row.cells)
             held = f"{len(cells)} of {asked} settings"
         else:
-            held = f"depth {', '.join(str(cell.judged.depth) for cell in cells)}"
-        said.append(f"{part}, {held}" if part else held)
-    return f"{claim} ({pretty(' / '.join(said))})"
+            depths = ", ".join(str(cell.judged.depth) for cell in cells if cell)
+            held = ", ".join(
+                [*(["over all depths"] if None in cells else []), *([f"depth {depths}"] if depths else [])]
+            )
+        said.setdefault(held, []).extend([part] if part else [])
+    places = [", ".join([*named, held]) for held, named in said.items()]
+    return f"{claim} ({pretty(' / '.join(places))})"
 
 
 def models(runs: Iterable[RunData]) -> Table:
