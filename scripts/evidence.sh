@@ -22,8 +22,8 @@ if [ "$runs" = list ]; then
     unpack "$scratch"
     echo "Samples over alpha_* (docs/results/samples; 420 cells, about eleven hours of two cores in all):"
     $tokenprune sweep samples-picture --runs-dir "$scratch" --dry-run | tail -n 2 | sed 's/^/  /'
-    echo "Recipes for small ViTs (docs/results/recipes; four hours of two cores):"
-    echo "  not begun: ./scripts/recipes.sh"
+    echo "Recipes for small ViTs (docs/results/recipes; four hours of two cores, estimated):"
+    if [ -f docs/results/recipes/search.jsonl.gz ]; then echo "  begun"; else echo "  not begun: ./scripts/recipes.sh"; fi
     echo "Published diagrams (docs/results/theory-match; ten minutes of two cores):"
     if [ -f docs/results/theory-match/runs.jsonl.gz ]; then echo "  finished"; else echo "  not begun: ./scripts/theory_match.sh"; fi
     exit

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The search behind docs/results/recipes: one change of a recipe at a time, on images held out of the training images.
 #
-#     ./scripts/recipes.sh [RUNS_DIR]    about four hours of two cores
+#     ./scripts/recipes.sh [RUNS_DIR]    some four hours of two cores, estimated
 #
 # Run it again to go on where it stopped; what is finished is packed into docs/results/recipes/search.jsonl.gz.
 set -euo pipefail

@@ -80,7 +80,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float], shared: float | None = None, images: float = 0.0) -> Spread | None:
-    """Of the mean of `values`; None below two of them.
+    """Standard error of the mean of `values`; None below two of them.
 
     shared: mean variance of the values of a claim's findings, this one among them. Where it is at least this finding's
     own, half of the variance is own and half is shared, and the degrees of freedom are doubled; else nothing is shared.

@@ -125,10 +125,10 @@ def paired(answers: Sequence[tuple["np.ndarray | None", "np.ndarray | None"]]) -
 
     Nor is it known where seeds were tested on different numbers of images.
     """
-    known = [each for each in answers if each[0] is not None and each[1] is not None]
-    if not known or len(known) < len(answers) or len({len(each) for pair in known for each in pair}) > 1:  # type: ignore[arg-type]
+    known = [(first, second) for first, second in answers if first is not None and second is not None]
+    if not known or len(known) < len(answers) or len({len(each) for pair in known for each in pair}) > 1:
         return None
-    return image_variance(np.stack([first - second for first, second in known]))  # type: ignore[operator]
+    return image_variance(np.stack([first - second for first, second in known]))
 
 
 def relevance_kept(study: TrainedStudy) -> list[Finding]:

@@ -180,29 +180,36 @@ def _finding(group: Group) -> Finding:
     about = finding(group, needed.arms, dict.fromkeys(needed.by_seed, 0.0), what)
     if not n:
         return about
+    answers = _answers(needed)
     try:
-        shift = _shift(needed)
+        shift = _shift(needed, answers)
     except ValueError as error:
         return replace(about, estimate=None, n=n, lacking=str(error))
     low, high = bounds(shift.draws) if n > 1 else (None, None)
     estimate = Estimate(shift.k, low, high, n, shift.p, "seeds")
     fits = "as well" if abs(shift.rival) <= _AIC else "better" if shift.rival > 0 else "worse"
-    beside = f"a shift of accuracy, the same at every N, fits {fits} (AIC {-shift.rival:+.1f})"
+    drawn = "seeds alone" if answers is None else "seeds and test images"
+    beside = f"interval over {drawn}; a shift of accuracy, the same at every N, fits {fits} (AIC {-shift.rival:+.1f})"
     if shift.rival > _AIC:
         beside += ", so k has a sign but no meaning as an exponent"
     return replace(about, estimate=estimate, beside=beside)
 
 
-def _shift(needed: Needed) -> Shift:
+def _answers(needed: Needed) -> np.ndarray | None:
+    """Which test images were right, [seeds, arms, images]; None where any is unknown, or of other numbers of images."""
+    right = [[arm.answers[seed] for arm in needed.arms] for seed in needed.by_seed]
+    sizes = {None if each is None else len(each) for row in right for each in row}
+    return np.array(right) if len(sizes) == 1 and None not in sizes else None
+
+
+def _shift(needed: Needed, answers: np.ndarray | None) -> Shift:
     """Raises ValueError where accuracy does not rise with N."""
     seeds, arms = list(needed.by_seed), needed.arms
-    right = [[arm.answers[seed] for arm in arms] for seed in seeds]
-    sizes = {None if each is None else len(each) for row in right for each in row}
     return fit_shift(
         np.tile(np.array(needed.samples, float), len(needed.alphas)),
         np.repeat(needed.alphas, len(needed.samples)),
         np.array([[arm.accuracy[seed] for arm in arms] for seed in seeds]),
-        np.array(right) if len(sizes) == 1 and None not in sizes else None,
+        answers,
         np.array([arm.samples * arm.runs[0].result.epochs / arm.science.get("train.batch_size", 1) for arm in arms]),
     )
 

@@ -58,13 +58,18 @@ def against_none(group: Group, method: str, little: bool = False) -> list[Findin
     alpha = base.alpha
     if alpha is None:
         return [finding(group, (), {}, "", UNKNOWN)]
-    arm = min(arms, key=lambda arm: abs(arm.keep - alpha))
+    arm = _nearest(arms, alpha)
     patches = arm.runs[0].result.model.patches
     relevant = None if arm.alpha is None else kept(arm.keep, patches) / patches * arm.alpha / alpha
     keeps = "" if relevant is None else f" (which keeps {relevant:.0%} of the relevant area)"
     what = f"accuracy trained and tested with {method} at keep ratio {arm.keep:g}{keeps} less that with all tokens"
     found = less(group, [(arm, base)], (base, arm), what)
     return [replace(found, support=(-margin(base), None)) if little else found]
+
+
+def _nearest(arms: Sequence[TrainedStudy], alpha: float) -> TrainedStudy:
+    """The arm whose keep ratio is nearest alpha_*; of two as near, the larger, which stands first."""
+    return min(arms, key=lambda arm: abs(arm.keep - alpha))
 
 
 def magnitude_against_random(group: Group) -> list[Finding]:
@@ -135,7 +140,7 @@ def worst_by_magnitude(group: Group) -> list[Finding]:
     alpha = base.alpha
     if alpha is None or not base.worst:
         return [finding(group, (), {}, "", "accuracy by group, or alpha_*, was not recorded")]
-    arm = min(arms, key=lambda arm: abs(arm.keep - alpha))
+    arm = _nearest(arms, alpha)
     what = f"accuracy of the worst group with magnitude at keep ratio {arm.keep:g} less that with all tokens"
     found = finding(group, (base, arm), difference(arm.worst, base.worst), what)
     random = next((each for each in group.of("random") if each.keep == arm.keep), None)

@@ -34,8 +34,8 @@ class Prepared:
     notes: tuple[str, ...] = ()  # warnings for the user, a line each
 
 
-#: Data sets that one process keeps.
-CACHED = 4
+#: Bytes of images that one process keeps: eight data sets of CIFAR-10's size.
+CACHE_BYTES = 2 * 2**30
 
 
 class DatasetCache:
@@ -44,17 +44,28 @@ class DatasetCache:
     Cached values are never changed, so results do not depend on what ran before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self.limit = limit
         self._read = functools.cache(data.read)  # scenes and subsets are made of the same photographs
-        self.dataset = functools.lru_cache(CACHED)(self._dataset)
+        self._datasets: dict[str, Dataset] = {}
 
-    def _dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
-        """As `data.load`, on `device`."""
-        return data.load(spec, data_dir, self._read).to(device)
+    def dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
+        """As `data.load`, on `device`; those used longest ago are dropped."""
+        key = f"{spec.model_dump_json()} {data_dir} {device}"
+        found = self._datasets.pop(key, None) or data.load(spec, data_dir, self._read).to(device)
+        while self._datasets and _bytes(found) + sum(map(_bytes, self._datasets.values())) > self.limit:
+            del self._datasets[next(iter(self._datasets))]
+        self._datasets[key] = found
+        return found
 
     def provenance(self, spec: Data, data_dir: Path | None) -> dict[str, Any]:
         """As `data.provenance`."""
         return data.provenance(spec, data_dir, self._read)
+
+
+def _bytes(dataset: Dataset) -> int:
+    parts = [part for images in (dataset.train, dataset.test) for part in (images.images, images.mask, images.labels)]
+    return sum(part.nbytes for part in parts if part is not None)
 
 
 def prepare(
@@ -130,7 +141,7 @@ def prepare_run(
         update={
             "start": Recipe().start,
             "pruner": Recipe().pruner,
-            "model": recipe.model.model_copy(update={"checkpoint": None}),
+            "model": recipe.model.model_copy(update={"checkpoint": None, "init": "timm"}),  # weights are loaded
         }
     )
     prepared = prepare(bare, data_dir, cache)
