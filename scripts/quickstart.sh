@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./scripts/quickstart.sh: install, train a one-block ViT on pattern images with three seeds, prune each with every
-# method, write the report with its verdicts: no claim is decided on fewer than three seeds. Under three minutes.
+# method, write the report with its verdicts: no claim is decided on fewer than three seeds. Some minutes.
 # Needs Python 3.11, nothing else. A finished run is reused: delete runs/ to start again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
