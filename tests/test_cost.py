@@ -76,7 +76,7 @@ def test_the_pruned_model_scores_included(site: str, keys: dict) -> None:
         sparse = SparseViT(vit, create(pruner), schedule)
         for keep in (1.0, 0.4):
             with FlopCounterMode(display=False) as counter:
-                asked = sparse.run(IMAGES, keep, info).asked
+                asked = sparse.run(IMAGES, keep, info).asked[0]
             cost = flops(architecture, schedule, keep, asked)
             assert cost.flops == counter.get_total_flops() // B
             if pruner == "magnitude":
@@ -102,7 +102,8 @@ class Everything(ScorePruner):
 
     def score(self, state, signals):
         scores = signals.received_attention() + signals.class_attention() + signals.value_norms()
-        return scores + signals.keys().sum((1, 3)) + signals.gradient_times_token()
+        scores = scores + signals.attention_by_head().sum(1) + signals.attention_maps()[:, 0, 0, state.prefix :]
+        return scores + signals.keys().sum((1, 3)) + signals.values().sum((1, 3)) + signals.gradient_times_token()
 
 
 class Pairs(Pruner):
@@ -130,8 +131,17 @@ def test_every_signal(site: str) -> None:
     vit, schedule = model(), Schedule.parse(site)
     info = BatchInfo(labels=torch.zeros(B, dtype=torch.long, device="meta"))
     with Products() as counter:
-        asked = SparseViT(vit, Everything(), schedule).run(IMAGES, 0.5, info).asked
-    assert asked == ("class_attention", "gradient_times_token", "keys", "received_attention", "value_norms")
+        asked = SparseViT(vit, Everything(), schedule).run(IMAGES, 0.5, info).asked[0]
+    assert asked == (
+        "attention_by_head",
+        "attention_maps",
+        "class_attention",
+        "gradient_times_token",
+        "keys",
+        "received_attention",
+        "value_norms",
+        "values",
+    )
     assert flops(architecture_of(vit), schedule, 0.5, asked).flops == counter.flops // B
 
 

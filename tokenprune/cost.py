@@ -7,7 +7,7 @@ torch's FlopCounterMode; softmax, norms, activations, top-k and gather are not.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenprune.recipe import Schedule, kept
+from tokenprune.recipe import Keep, Schedule, counts
 from tokenprune.recipe.site import InputScores
 
 
@@ -83,7 +83,7 @@ class Passed:
 def flops(
     architecture: Architecture,
     schedule: Schedule | None = None,
-    keep: float = 1.0,
+    keep: Keep = 1.0,
     asks: Sequence[str] = (),
 ) -> Cost:
     """The forward pass of one image with ceil(keep n) of n patch tokens kept at each site; no schedule, no pruning.
@@ -92,8 +92,8 @@ def flops(
     magnitude, none for random and for the oracle where relevance is known. A site that keeps all tokens asks none.
     """
     passed, n = [], architecture.patches
-    for cursor in schedule.cursors if schedule is not None else ():
-        k = kept(keep, n)
+    cursors = schedule.cursors if schedule is not None else ()
+    for cursor, k in zip(cursors, counts(keep, n, len(cursors)), strict=True):
         passed.append(Passed(cursor, k, tuple(asks) if k < n else ()))
         n = k
     return measured(architecture, passed, schedule.recorded[1] if schedule is not None else None)
@@ -117,12 +117,12 @@ def measured(architecture: Architecture, passed: Sequence[Passed], input_scores:
 
 def _signal(a: Architecture, name: str, cursor: int, n: int, input_scores: InputScores | None) -> int:
     """One signal at one site, besides the forward pass itself."""
-    if name == "attention":
+    if name in ("attention", "attention_by_head"):
         name = "class_attention" if a.class_token else "received_attention"
-    if name in ("class_attention", "received_attention"):
+    if name in ("class_attention", "received_attention", "attention_maps"):
         one = _class_row(a, n) if name == "class_attention" else _full_map(a, n)
         return one if input_scores is None else _input_pass(a, one, input_scores)
-    if name in ("keys", "value_norms"):
+    if name in ("keys", "values", "value_norms"):
         return 2 * n * a.dim**2
     if name == "gradient_times_token":
         return _gradient(a, cursor, n)

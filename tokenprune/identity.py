@@ -18,13 +18,16 @@ def digest(value: object) -> str:
 
 def curve_id(
     options: Mapping[str, Any],
-    keep: Sequence[float],
+    keep: Sequence[float | str],
     site: str,
     seeds: int,
     finetune_epochs: int,
     precision: str,
 ) -> str:
-    """Eight hex digits of the settings that decide a curve's numbers, besides the run and the method."""
+    """Eight hex digits of the settings that decide a curve's numbers, besides the run and the method.
+
+    keep: ratios; text where something else than one ratio for all sites is asked (`recipe.site.written`).
+    """
     moment, _, scores = site.partition(":")
     at_input = moment == "input"
     what = [options, list(keep), moment if at_input else site, seeds, finetune_epochs, precision]

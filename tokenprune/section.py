@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from tokenprune.errors import shortened
 
@@ -21,6 +21,13 @@ def _at_home(path: str) -> str:
 #: A path, or one of a key's known names.
 Named = Annotated[str, AfterValidator(_at_home)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
+Ratios = Annotated[tuple[Ratio, ...], Field(min_length=1, strict=False)]
+#: One ratio for all sites, or a list with one for each. The tags are not part of a key's name.
+TAGS = ("<one>", "<list>")
+RatioOrRatios = Annotated[
+    Annotated[Ratio, Tag(TAGS[0])] | Annotated[Ratios, Tag(TAGS[1])],
+    Discriminator(lambda value: TAGS[isinstance(value, list | tuple)]),
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.errors import TokenpruneError, UsageError, unknown
+from tokenprune.pruners import BUILT_IN, create, known_pruners
 from tokenprune.recipe import choose_evaluation
 from tokenprune.runs import ModelFacts
 
@@ -30,8 +31,10 @@ def test_options_win(resolved):
     assert (chosen.keep, chosen.seeds, chosen.methods, chosen.site) == ((0.5, 0.1), 2, ("random",), "before:3")
 
 
-def test_all_means_every_pruner(resolved):
-    assert choose_evaluation(resolved, model(2), methods=["all"]).methods == ("magnitude", "random", "oracle")
+def test_all_means_every_pruner_that_needs_no_training(resolved):
+    chosen = choose_evaluation(resolved, model(2), methods=["all"]).methods
+    assert chosen[:3] == ("magnitude", "random", "oracle")
+    assert set(chosen) == {name for name in BUILT_IN if not create(name).learned}
 
 
 @pytest.mark.parametrize("facts", [{"class_token": True}, {"class_token": True, "pooling": "token"}])
@@ -58,7 +61,7 @@ def test_what_is_no_keep_ratio(resolved, text):
     [
         (
             {"methods": ["magnitud"]},
-            "--method: unknown pruner 'magnitud': did you mean 'magnitude'? known: magnitude, oracle, random",
+            f"--method: {unknown('pruner', 'magnitud', known_pruners())}",
         ),
         ({"batch_size": 0}, "--batch-size: found 0, must be greater than or equal to 1"),
         ({"site": "before:1"}, "site 'before:1': block 1 is beyond the model's depth 1 (blocks are 0 to 0)"),

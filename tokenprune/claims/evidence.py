@@ -148,8 +148,9 @@ def _science(folder: RunFolder, result: TrainResult, broken: dict[str, str], pro
         ("data.source", found["data.source"], result.data.source),
         ("data.scene", found["data.scene"], result.data.scene),
         ("pruner.name", found["pruner.name"], result.pruner),
-        ("pruner.keep_ratio", found["pruner.keep_ratio"], result.keep_ratio),
     ]
+    if isinstance(found["pruner.keep_ratio"], float | int) and found.get("pruner.r") is None:
+        pairs.append(("pruner.keep_ratio", found["pruner.keep_ratio"], result.keep_ratio))
     if found["model.name"] is None:
         sizes = ("depth", "dim", "heads", "patch_size")
         pairs += [(f"model.{size}", found[f"model.{size}"], getattr(result.model, size)) for size in sizes]
@@ -180,7 +181,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     defaults = _defaults()
     found = defaults | {key: value for key, value in keys.items() if key.startswith(_SCIENCE)}
     unused = []
-    if found["pruner.name"] == "none" or found["pruner.keep_ratio"] == 1:
+    if found["pruner.name"] == "none" or (found["pruner.keep_ratio"] == 1 and found.get("pruner.r") is None):
         unused.append("pruner.")
     if found["data.source"] != "patterns":
         unused.append("data.patterns.")

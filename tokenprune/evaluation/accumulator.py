@@ -14,20 +14,22 @@ from tokenprune import hardware
 from tokenprune.cost import Architecture, Passed, measured
 from tokenprune.data import Batch
 from tokenprune.pruners.base import TokenState
-from tokenprune.recipe import Schedule
+from tokenprune.recipe import Keep, Schedule
 
 
 class PointAccumulator:
     """One ratio of one method and draw, or the unpruned model.
 
     scores: the clock's part in which its ranking is timed; None for the unpruned model.
-    asked: signals that its pruner asked for at each site.
+    own: the clock's part in which its pruner's other work is timed. asked: signals that its pruner asked for at each
+    site.
     """
 
-    def __init__(self, keep: float, draw: int | None, scores: Hashable | None = None) -> None:
+    def __init__(self, keep: Keep, draw: int | None, scores: Hashable | None = None) -> None:
         self.keep = keep
         self.draw = draw
         self.scores = scores
+        self.own = ("own", self)
         self.asked: tuple[tuple[str, ...], ...] = ()
         self._answers: list[Int[Tensor, " b"]] = []
         self._shown: list[Bool[Tensor, "e t"]] = []
@@ -65,6 +67,14 @@ class PointAccumulator:
         """Patch tokens left after each site, in shares of an image's patches."""
         left = torch.cat(self._left)
         return tuple(total / (len(left) * patches) for total in left.sum(0).tolist())
+
+    def spread(self) -> tuple[int, int, int, int, int] | None:
+        """Least, quartiles and most patch tokens left after the last site; None where all images have as many."""
+        left = torch.cat(self._left)[:, -1].cpu().numpy()
+        if left.min() == left.max():
+            return None
+        least, first, middle, third, most = np.quantile(left, (0, 0.25, 0.5, 0.75, 1), method="nearest").tolist()
+        return least, first, middle, third, most
 
     def cost(self, architecture: Architecture, schedule: Schedule) -> tuple[float, float]:
         """(FLOPs, share of patch tokens present averaged over blocks), each the mean over images."""

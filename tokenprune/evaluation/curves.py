@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -11,25 +12,26 @@ from timm.models import VisionTransformer
 
 from tokenprune import hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
+from tokenprune.errors import UsageError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.points import Curve, EvaluationPass, to_curve, varied
 from tokenprune.evaluation.timing import Clock
-from tokenprune.models import BatchInfo, SparseViT, architecture_of, set_attention
+from tokenprune.models import BatchInfo, Ranked, SparseViT, architecture_of, set_attention
 from tokenprune.models.attention import attention_of, blocks_of
-from tokenprune.pruners.base import Pruner, ScorePruner, TokenState, select
-from tokenprune.recipe import Schedule, kept
+from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
+from tokenprune.recipe import Keep, Removed, Schedule, counts, written
 
 
 @dataclass(frozen=True)
 class CurvePlan:
     """What to measure.
 
-    methods: pruners by name, with their options. keep: ratios, per site. seeds: draws of a stochastic pruner.
-    examples: number of test images kept for the mosaic.
+    methods: pruners by name, with their options. keep: what stays at the sites, a point each. seeds: draws of a
+    stochastic pruner. examples: number of test images kept for the mosaic.
     """
 
     methods: tuple[tuple[str, dict[str, Any]], ...]
-    keep: tuple[float, ...]
+    keep: tuple[Keep, ...]
     schedule: Schedule
     seeds: int = 3
     batch_size: int = 500
@@ -58,7 +60,8 @@ def prune_curves(
     that is not this one unpruned (a fine-tuned model is compared with the one it started from). fill: loads the trained
     parameters of the pruner of that name.
 
-    Raises UsageError for an unknown pruner, and a site that the model lacks or does not read.
+    Raises UsageError for an unknown pruner, a site that the model lacks or does not read, and a `keep` that does not
+    fit the sites or the pruner's parameters.
     """
     vit.to(device)
     dataset = dataset.to(device)
@@ -109,13 +112,13 @@ def prune_curves(
 class MethodDraw:
     """One method and draw at every ratio that removes a token."""
 
-    def __init__(self, model: SparseViT, keep: Sequence[float], draw: int | None, seed: int) -> None:
+    def __init__(self, model: SparseViT, keep: Sequence[Keep], draw: int | None, seed: int) -> None:
         assert model.pruner is not None
         self.model = model
         self.pruner: Pruner = model.pruner
         self.seed = seed
         self.points = [
-            PointAccumulator(ratio, draw, scores=self) for ratio in keep if kept(ratio, model.patches) < model.patches
+            PointAccumulator(each, draw, scores=self) for each in keep if model.counts(each)[-1] < model.patches
         ]
         # A subclass with its own reduce does more than rank (it may fuse what it drops).
         ranks = isinstance(self.pruner, ScorePruner) and type(self.pruner).reduce is ScorePruner.reduce
@@ -127,29 +130,17 @@ class MethodDraw:
             return
         model, sites = self.model, self.model.schedule.cursors
         info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=self.seed)
-        score = None
+        ranked = None
         with clock.part(self):
             if self.ranking is not None:
                 signals = model.signals(state, sites[0], info)
-                score = self.ranking.score(state, signals)
-                ranked = signals.asked
+                ranked = Ranked(self.ranking.score(state, signals), signals.asked)
         for point in self.points:
+            left = list(zip(sites, model.counts(point.keep), strict=True))
             with clock.part(point):
-                present, cursor, states, asked = state, sites[0], [], []
-                for site in sites:
-                    present = model.advance(present, cursor, site)
-                    cursor, keep = site, kept(point.keep, present.count)
-                    if site == sites[0] and score is not None:
-                        present = select(present, score, keep)
-                        asked.append(ranked)
-                    else:
-                        signals = model.signals(present, site, info)
-                        present = self.pruner.reduce(present, keep, signals)
-                        asked.append(signals.asked)
-                    states.append(present)
-                logits = model.head(model.advance(present, cursor, 2 * model.depth))
-            point.asked = tuple(asked)
-            point.add(logits, states, batch, shown)
+                trace = model.complete(state, sites[0], left, info, ranked, partial(clock.part, point.own))
+            point.asked = trace.asked
+            point.add(trace.logits, trace.states, batch, shown)
 
 
 def _draws(
@@ -162,23 +153,46 @@ def _draws(
 ) -> list[MethodDraw]:
     """The draws of one method: a single one unless its pruner is stochastic."""
     pruner = pruners.create(method, **options)
-    model = SparseViT(vit, pruner, plan.schedule)
+    removing = [each for each in plan.keep if removes(plan, vit.patch_embed.num_patches, each)]
+    # A pruner whose parameters are made for counts has them for one `keep` alone.
+    model = SparseViT(vit, pruner, plan.schedule, removing[0] if removing else 1.0)
+    if pruner.fixed and len(removing) > 1:
+        raise UsageError(
+            f"pruner {method!r} is trained for one number of tokens: one keep below 1 at a time, not "
+            f"{', '.join(map(written, removing))}"
+        )
     if fill is not None:
         fill(method, pruner)
     pruner.to(next(vit.parameters()).device).eval()
-    keep = sorted(set(plan.keep), reverse=True)
+    model.training = False  # of the model alone, which comes back as it was
     draws = range(plan.seeds) if pruner.stochastic else [None]
+    keep = ordered(plan, model.patches)
     return [MethodDraw(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]
+
+
+def removes(plan: CurvePlan, patches: int, keep: Keep) -> bool:
+    """Whether that leaves fewer than the patch tokens of an image; the unpruned model is measured once for all."""
+    return counts(keep, patches, len(plan.schedule.cursors))[-1] < patches
+
+
+def ordered(plan: CurvePlan, patches: int) -> list[Keep]:
+    """By what is left after the last site, falling; each once."""
+    sites = len(plan.schedule.cursors)
+
+    def size(keep: Keep) -> tuple[float, ...]:
+        return keep if isinstance(keep, tuple) else () if isinstance(keep, Removed) else (keep,)
+
+    return sorted(set(plan.keep), key=lambda keep: (counts(keep, patches, sites)[-1], *size(keep)), reverse=True)
 
 
 def _in_order(
     plan: CurvePlan, patches: int, unpruned: PointAccumulator, draws: Sequence[MethodDraw]
-) -> list[tuple[float, PointAccumulator]]:
+) -> list[tuple[Keep, PointAccumulator]]:
     """(ratio, point) by falling ratio, then by draw; a ratio that keeps all patches has one point, the unpruned one."""
     points = []
-    for ratio in sorted(set(plan.keep), reverse=True):
-        found = [point for draw in draws for point in draw.points if point.keep == ratio]
-        points += [(ratio, point) for point in found or [unpruned]]
+    for keep in ordered(plan, patches):
+        found = [point for draw in draws for point in draw.points if point.keep == keep]
+        points += [(keep, point) for point in found or [unpruned]]
     return points
 
 

@@ -13,7 +13,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
-from tokenprune.recipe import Schedule
+from tokenprune.recipe import Keep, Schedule, named
 from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result, settle_prune
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
@@ -81,7 +81,7 @@ class EvaluationPass:
 
 
 def to_curve(
-    measured: EvaluationPass, method: str, options: dict[str, Any], points: Sequence[tuple[float, PointAccumulator]]
+    measured: EvaluationPass, method: str, options: dict[str, Any], points: Sequence[tuple[Keep, PointAccumulator]]
 ) -> Curve:
     """The curve of one method from its points with their keep ratios."""
     labels = measured.test.labels.cpu().numpy()
@@ -103,8 +103,7 @@ def to_curve(
         baseline_accuracy=correct / len(labels),
         baseline_images_per_second=_speed(measured, measured.unpruned),
         points=tuple(
-            _point(measured, ratio, point, row == labels, baseline == labels)
-            for (ratio, point), row in zip(points, answers, strict=True)
+            _point(measured, keep, point, row, labels) for (keep, point), row in zip(points, answers, strict=True)
         ),
     )
     kind = np.min_scalar_type(int(max(labels.max(), baseline.max(), answers.max())))
@@ -144,9 +143,9 @@ def varied(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _point(
-    measured: EvaluationPass, ratio: float, point: PointAccumulator, right: np.ndarray, before: np.ndarray
+    measured: EvaluationPass, keep: Keep, point: PointAccumulator, answers: np.ndarray, labels: np.ndarray
 ) -> PrunePoint:
-    """right, before: which images this point, and the unpruned model, classify correctly."""
+    right, before = answers == labels, measured.baseline == labels
     count, correct = len(right), int(right.sum())
     lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
     low, high = wilson(correct, count)
@@ -155,10 +154,12 @@ def _point(
     unpruned = cost.flops(measured.architecture)
     flops, realised_mean = point.cost(measured.architecture, measured.schedule)
     speed, bare = _speed(measured, point), _speed(measured, measured.unpruned)
+    realised = point.realised(measured.architecture.patches)
     return PrunePoint(
         seed=point.draw,
-        keep_ratio=ratio,
-        realised=point.realised(measured.architecture.patches),
+        keep_ratio=realised[-1] if isinstance(named(keep), str) else keep,
+        keep=name if isinstance(name := named(keep), str) else None,
+        realised=realised,
         realised_mean=realised_mean,
         correct=correct,
         accuracy=correct / count,
@@ -170,13 +171,25 @@ def _point(
         lost=lost,
         gained=gained,
         mcnemar_p=mcnemar(lost, gained),
+        agreement=float((answers == measured.baseline).mean()),
+        tokens=point.spread(),
         kept_relevance=kept_relevance,
         relevant_recall=relevant_recall,
         flops=flops,
         ideal_speedup=unpruned.flops / flops,
         images_per_second=speed,
         speedup=None if speed is None or bare is None else speed / bare,
+        own_time=_own_time(measured, point),
     )
+
+
+def _own_time(measured: EvaluationPass, point: PointAccumulator) -> float | None:
+    """The share of a point's time in which its pruner works: scores, choice, merging; the rest is the model's."""
+    if point.scores is None:
+        return None
+    own = measured.clock.seconds(point.scores, point.own)
+    whole = measured.clock.seconds("shared", point.scores, point)
+    return None if own is None or whole is None else min(1.0, own / whole)
 
 
 def _speed(measured: EvaluationPass, point: PointAccumulator) -> float | None:
@@ -186,7 +199,7 @@ def _speed(measured: EvaluationPass, point: PointAccumulator) -> float | None:
 
 
 def _examples(
-    measured: EvaluationPass, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[float, PointAccumulator]]
+    measured: EvaluationPass, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[Keep, PointAccumulator]]
 ) -> dict[str, np.ndarray] | None:
     chosen = measured.examples
     if len(chosen) == 0:

@@ -3,11 +3,12 @@
 from tokenprune.models.attention import set_attention
 from tokenprune.models.checkpoint import Weights, load_pruner, load_weights, mean_and_std
 from tokenprune.models.signals import BatchInfo
-from tokenprune.models.sparse import SparseViT, Trace
+from tokenprune.models.sparse import Ranked, SparseViT, Trace
 from tokenprune.models.vit import architecture_of, build
 
 __all__ = [
     "BatchInfo",
+    "Ranked",
     "SparseViT",
     "Trace",
     "Weights",

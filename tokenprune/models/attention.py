@@ -43,7 +43,14 @@ def log_weight(state: TokenState) -> Float[Tensor, "b s"] | None:
 def class_row(
     attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
 ) -> Float[Tensor, "b s"]:
-    """Attention of token 0 to all tokens, mean over heads, in float32. bias: `log_weight`.
+    """Attention of token 0 to all tokens, mean over heads, at least in float32. bias: `log_weight`."""
+    return class_rows(attn, x, bias).mean(dim=1)
+
+
+def class_rows(
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+) -> Float[Tensor, "b h s"]:
+    """`class_row`, head by head.
 
     Without a key norm the key projection is folded into the query, (W_q x_0 + b_q) W_k: s tokens then cost s h c
     multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the softmax.
@@ -54,17 +61,24 @@ def class_row(
         logits = torch.einsum("bhd,hdc->bhc", query[:, :, 0], key_weight) @ x.transpose(1, 2)
     else:
         logits = (query @ attn.k_norm(_heads(attn, x, 1)).transpose(2, 3))[:, :, 0]
-    logits = logits.float() * attn.scale
-    return (logits if bias is None else logits + bias[:, None]).softmax(dim=-1).mean(dim=1)
+    logits = _precise(logits) * attn.scale
+    return (logits if bias is None else logits + bias[:, None]).softmax(dim=-1)
 
 
 def full_map(
     attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
 ) -> Float[Tensor, "b s s"]:
-    """Attention of every token (row) to every token (column), mean over heads, in float32. bias: `log_weight`."""
+    """Attention of each token (row) to each token (column), mean over heads, in float32 or more. bias: `log_weight`."""
+    return full_maps(attn, x, bias).mean(dim=1)
+
+
+def full_maps(
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+) -> Float[Tensor, "b h s s"]:
+    """`full_map`, head by head."""
     query, key = attn.q_norm(_heads(attn, x, 0)), attn.k_norm(_heads(attn, x, 1))
-    logits = (query @ key.transpose(2, 3)).float() * attn.scale
-    return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1).mean(dim=1)
+    logits = _precise(query @ key.transpose(2, 3)) * attn.scale
+    return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
 
 
 def keys(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:
@@ -83,6 +97,11 @@ def _heads(attn: Attention, x: Float[Tensor, "b s c"], part: int) -> Float[Tenso
     bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
     flat = F.linear(x, attn.qkv.weight[rows], bias)
     return flat.unflatten(2, (attn.num_heads, attn.head_dim)).transpose(1, 2)
+
+
+def _precise(logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """In float32 where they are less; float64 stays."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def set_attention(vit: VisionTransformer, fused: bool) -> None:

@@ -30,6 +30,13 @@ class BatchInfo:
     index: Int[Tensor, " b"] | None = None
     seed: int = 0
 
+    def take(self, rows: Int[Tensor, " k"]) -> "BatchInfo":
+        """Of some images of the batch."""
+        relevance, labels, index = (
+            None if part is None else part[rows] for part in (self.relevance, self.labels, self.index)
+        )
+        return BatchInfo(relevance, labels, index, self.seed)
+
 
 def once(compute: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
     """A method whose first answer is kept (functools' own takes a lock, which torch.compile cannot trace)."""
@@ -88,8 +95,23 @@ class SiteSignals:
         return _over_queries(attention.full_map(self._attn, self._attended(), bias), bias)[:, self._state.prefix :]
 
     @once
+    def attention_by_head(self) -> Float[Tensor, "b h n"]:
+        bias = attention.log_weight(self._state)
+        if self._vit.cls_token is not None:
+            return attention.class_rows(self._attn, self._attended(), bias)[:, :, self._state.prefix :]
+        return _over_queries(attention.full_maps(self._attn, self._attended(), bias), bias)[:, :, self._state.prefix :]
+
+    @once
+    def attention_maps(self) -> Float[Tensor, "b h s s"]:
+        return attention.full_maps(self._attn, self._attended(), attention.log_weight(self._state))
+
+    @once
     def keys(self) -> Float[Tensor, "b h n d"]:
         return attention.keys(self._attn, self._attended()[:, self._state.prefix :])
+
+    @once
+    def values(self) -> Float[Tensor, "b h n d"]:
+        return attention.values(self._attn, self._attended()[:, self._state.prefix :])
 
     @once
     def value_norms(self) -> Float[Tensor, "b n"]:
@@ -154,7 +176,19 @@ class InputSignals(SiteSignals):
             return _over_queries(self._rollout(), bias)[:, self._state.prefix :]
         return self._over_blocks(SiteSignals.received_attention)
 
-    def _over_blocks(self, signal: Callable[[SiteSignals], Tensor]) -> Float[Tensor, "b n"]:
+    @once
+    def attention_by_head(self) -> Float[Tensor, "b h n"]:
+        if self._scores == "rollout":
+            return self.attention()[:, None]
+        return self._over_blocks(SiteSignals.attention_by_head)
+
+    @once
+    def attention_maps(self) -> Float[Tensor, "b h s s"]:
+        if self._scores == "rollout":
+            return self._rollout()[:, None]
+        return self._over_blocks(SiteSignals.attention_maps)
+
+    def _over_blocks(self, signal: Callable[[SiteSignals], Tensor]) -> Tensor:
         """The last block's, or the mean of all blocks'."""
         last = len(self._vit.blocks) - 1
         asked = range(last + 1) if self._scores == "mean" else (last,)
@@ -179,6 +213,9 @@ class InputSignals(SiteSignals):
         return product
 
 
-def _over_queries(map_: Float[Tensor, "b s s"], bias: Float[Tensor, "b s"] | None) -> Float[Tensor, "b s"]:
+def _over_queries(map_: Float[Tensor, "b *h s s"], bias: Float[Tensor, "b s"] | None) -> Float[Tensor, "b *h s"]:
     """Mean over the queries (rows), each counting for as many patches as its token does."""
-    return map_.mean(dim=1) if bias is None else (bias.softmax(dim=1)[:, None] @ map_)[:, 0]
+    if bias is None:
+        return map_.mean(dim=-2)
+    share = bias.softmax(dim=1)
+    return (share.view(len(share), *(1,) * (map_.ndim - 2), -1) @ map_)[..., 0, :]

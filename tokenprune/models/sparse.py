@@ -4,7 +4,8 @@ Shapes: b images, n patch tokens present, s = p + n all tokens with p prefix tok
 a head, t patches of an image, l blocks.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -21,16 +22,32 @@ from torch.utils.checkpoint import checkpoint
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attention_of, blocks_of, log_weight
 from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
-from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState
-from tokenprune.recipe import Schedule, kept
+from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState, select
+from tokenprune.recipe import Keep, Schedule, counts
+
+#: Groups of images of like numbers of tokens that one batch of an adaptive pruner is divided into.
+_GROUPS = 4
 
 
 @dataclass(frozen=True)
 class Trace:
-    """logits; what was present after each pruning site, in order; the signals asked that cost products (see cost)."""
+    """A forward pass.
+
+    states: what was present after each pruning site, in order. asked: the signals that were computed at each and cost
+    products (see cost). features: all tokens after the last block and the final norm.
+    """
 
     logits: Float[Tensor, "b classes"]
     states: tuple[TokenState, ...]
+    asked: tuple[tuple[str, ...], ...]
+    features: Float[Tensor, "b p+n c"]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A ranking at the first site that was made already, and the signals asked for it."""
+
+    score: Float[Tensor, "b n"]
     asked: tuple[str, ...]
 
 
@@ -39,7 +56,8 @@ class SparseViT(nn.Module):
 
     Cursors count half-blocks: 2i is before block i, 2i + 1 between its attention and its MLP, 2 depth the end.
 
-    pruner: None for the bare model. schedule: before:0 where it is None.
+    pruner: None for the bare model. schedule: before:0 where it is None. keep: what it is made for, where the pruner
+    makes parameters of the counts.
 
     Raises UsageError for a model it cannot run faithfully, and for a site beyond its depth.
     """
@@ -49,6 +67,7 @@ class SparseViT(nn.Module):
         vit: VisionTransformer,
         pruner: Pruner | None = None,
         schedule: Schedule | None = None,
+        keep: Keep = 1.0,
     ) -> None:
         super().__init__()
         refuse_unsupported(vit)
@@ -57,7 +76,7 @@ class SparseViT(nn.Module):
         self.schedule = schedule or Schedule("before", (0,))
         self.schedule.check(self.depth)
         if pruner is not None:
-            pruner.setup(self.shape, self.schedule.cursors)
+            pruner.setup(replace(self.shape, counts=self.counts(keep)), self.schedule.cursors)
 
     @property
     def depth(self) -> int:
@@ -99,36 +118,81 @@ class SparseViT(nn.Module):
         """Parameters that timm's optimisers leave without weight decay."""
         return {f"vit.{name}" for name in self.vit.no_weight_decay()}
 
+    def counts(self, keep: Keep) -> tuple[int, ...]:
+        """Patch tokens that stay at each site. UsageError for as many ratios as there are no sites."""
+        return counts(keep, self.patches, len(self.schedule.cursors))
+
     def forward(
-        self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, info: BatchInfo | None = None
+        self, images: Float[Tensor, "b 3 y x"], keep: Keep = 1.0, info: BatchInfo | None = None
     ) -> Float[Tensor, "b classes"]:
         """Logits with ceil(keep * n) of the n patch tokens that enter each site kept there."""
         return self.run(images, keep, info).logits
 
-    def run(self, images: Float[Tensor, "b 3 y x"], keep: float = 1.0, info: BatchInfo | None = None) -> Trace:
+    def run(self, images: Float[Tensor, "b 3 y x"], keep: Keep = 1.0, info: BatchInfo | None = None) -> Trace:
         """As `forward`, with what was present after each site."""
-        asked: tuple[str, ...] = ()
-        state, cursor, states = self.embed(images), 0, []
-        if self.pruner is None and keep != 1:
-            raise ValueError(f"keep {keep:g} needs a pruner: this SparseViT was made without")
-        for site in self.schedule.cursors if self.pruner is not None else ():
-            state = self.advance(state, cursor, site)
-            signals = self.signals(state, site, info)
-            state = self._pruner().reduce(state, kept(keep, state.count), signals)
+        state = self.embed(images)
+        if self.pruner is None:
+            if keep != 1:
+                raise ValueError(f"keep {keep} needs a pruner: this SparseViT was made without")
+            return self._finished(self.advance(state, 0, 2 * self.depth))
+        # Where patches were dropped at the input, the ratios are of those that are left.
+        left = counts(keep, state.count, len(self.schedule.cursors))
+        return self.complete(state, 0, list(zip(self.schedule.cursors, left, strict=True)), info)
+
+    def complete(
+        self,
+        state: TokenState,
+        cursor: int,
+        sites: Sequence[tuple[int, int]],
+        info: BatchInfo | None = None,
+        ranked: Ranked | None = None,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Trace:
+        """From a state at `cursor` to the logits, through sites with the patch tokens that stay at each.
+
+        ranked: the ranking at the first of them. timed: entered around each piece of the pruner's own work.
+
+        Images that an adaptive pruner leaves with like numbers of tokens run together, in evaluation.
+        """
+        pruner, states, asked = self._pruner(), [], []
+        for i, (site, keep) in enumerate(sites):
+            state, cursor = self.advance(state, cursor, site), site
+            with timed():
+                if i == 0 and ranked is not None:
+                    state = select(state, ranked.score, min(keep, state.count))
+                    asked.append(ranked.asked)
+                else:
+                    signals = self.signals(state, site, info)
+                    state = pruner.reduce(state, min(keep, state.count), signals)
+                    asked.append(signals.asked)
+                groups = _groups(state) if pruner.adaptive and not self.training else []
             states.append(state)
-            cursor, asked = site, asked or signals.asked
-        logits = self.head(self.advance(state, cursor, 2 * self.depth))
-        return Trace(logits, tuple(states), asked)
+            if len(groups) > 1:
+                rest = [
+                    self.complete(
+                        _images(state, rows).trimmed(), site, sites[i + 1 :], info and info.take(rows), timed=timed
+                    )
+                    for rows in groups
+                ]
+                return _joined(states, asked, rest, groups)
+        return self._finished(pruner.finish(self.advance(state, cursor, 2 * self.depth)), states, asked)
+
+    def _finished(
+        self, state: TokenState, states: Sequence[TokenState] = (), asked: Sequence[tuple[str, ...]] = ()
+    ) -> Trace:
+        features = self.vit.norm(state.tokens)
+        return Trace(self._classify(state, features), tuple(states), tuple(asked), features)
 
     def embed(self, images: Float[Tensor, "b 3 y x"]) -> TokenState:
         """Tokens as they enter block 0."""
         vit = self.vit
-        tokens = vit._pos_embed(vit.patch_embed(images))
-        count = tokens.shape[1] - self.prefix
+        tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+        embedded = tokens[:, self.prefix :]
+        count = embedded.shape[1]
         owner = torch.arange(count, device=tokens.device).expand(len(tokens), count)
         if isinstance(vit.patch_drop, PatchDropout) and vit.training and vit.patch_drop.prob:
             tokens, owner = _drop_patches(vit.patch_drop, tokens, self.prefix)
-        return TokenState(vit.norm_pre(tokens), self.prefix, owner)
+        return TokenState(tokens, self.prefix, owner, embedded=embedded)
 
     def features(self, images: Float[Tensor, "b 3 y x"], cursor: int) -> Float[Tensor, "b p+t c"]:
         """All tokens of the unpruned model at a cursor, prefix tokens first; 2 depth: before the final norm."""
@@ -164,7 +228,9 @@ class SparseViT(nn.Module):
 
     def head(self, state: TokenState) -> Float[Tensor, "b classes"]:
         """Final norm, pooling over the tokens present by weight, classifier."""
-        x = self.vit.norm(state.tokens)
+        return self._classify(state, self.vit.norm(state.tokens))
+
+    def _classify(self, state: TokenState, x: Float[Tensor, "b p+n c"]) -> Float[Tensor, "b classes"]:
         if state.weight is not None and not self.class_pooled:
             if self.vit.global_pool != "avg":
                 raise ValueError(f"tokens of unequal weight are pooled by average, not by {self.vit.global_pool!r}")
@@ -211,6 +277,66 @@ class SparseViT(nn.Module):
 
     def _logits_from(self, state: TokenState, cursor: int) -> Callable[[Tensor], Tensor]:
         return lambda tokens: self.head(self.advance(replace(state, tokens=tokens), cursor, 2 * self.depth))
+
+
+def _groups(state: TokenState) -> list[Int[Tensor, " k"]]:
+    """Images by how many tokens they have left: at most _GROUPS groups, in rising order; one where all have alike."""
+    if state.weight is None:
+        return []
+    left = (state.weight > 0).sum(1)
+    if int(left.min()) == int(left.max()):
+        return []
+    return list(left.argsort(stable=True).chunk(_GROUPS))
+
+
+def _images(state: TokenState, rows: Int[Tensor, " k"]) -> TokenState:
+    """Some images of a state."""
+
+    def of(part: Tensor | None) -> Tensor | None:
+        return None if part is None else part[rows]
+
+    return replace(
+        state,
+        tokens=state.tokens[rows],
+        owner=state.owner[rows],
+        weight=of(state.weight),
+        entered=of(state.entered),
+        embedded=of(state.embedded),
+        carried={name: value[rows] for name, value in state.carried.items()},
+    )
+
+
+def _joined(
+    states: list[TokenState],
+    asked: list[tuple[str, ...]],
+    rest: list[Trace],
+    groups: list[Int[Tensor, " k"]],
+) -> Trace:
+    """One trace from those of the groups of a batch, padded to the same number of tokens."""
+    back = torch.cat(groups).argsort()
+    later = [_together([trace.states[i] for trace in rest], back) for i in range(len(rest[0].states))]
+    most = max(trace.features.shape[1] for trace in rest)
+    features = torch.cat([F.pad(trace.features, (0, 0, 0, most - trace.features.shape[1])) for trace in rest])[back]
+    logits = torch.cat([trace.logits for trace in rest])[back]
+    names = [tuple(sorted({*sum(each, ())})) for each in zip(*(trace.asked for trace in rest), strict=True)]
+    return Trace(logits, (*states, *later), (*asked, *names), features)
+
+
+def _together(states: list[TokenState], back: Int[Tensor, " b"]) -> TokenState:
+    most = max(state.count for state in states)
+
+    def padded(part: Tensor, count: int) -> Tensor:
+        return F.pad(part, (0, 0, 0, most - count) if part.ndim == 3 else (0, most - count))
+
+    return replace(
+        states[0],
+        tokens=torch.cat([padded(state.tokens, state.count) for state in states])[back],
+        owner=torch.cat([state.owner for state in states])[back],
+        weight=torch.cat([padded(state.weights, state.count) for state in states])[back],
+        entered=None,
+        embedded=None,
+        carried={},
+    )
 
 
 def _drop_patches(

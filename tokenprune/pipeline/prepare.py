@@ -94,7 +94,7 @@ def prepare(
             pruners.create(recipe.pruner.name, **recipe.pruner.options),
             Schedule.parse(recipe.pruner.site),
         )
-    model = SparseViT(vit, pruner, schedule).to(device)
+    model = SparseViT(vit, pruner, schedule, recipe.pruner.keep).to(device)
     model.schedule.check(model.depth, model.class_pooled)
     teacher = None
     if pruner is not None and recipe.train.teacher is not None:

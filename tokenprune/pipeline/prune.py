@@ -17,7 +17,7 @@ from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
 from tokenprune.pruners.base import Pruner
-from tokenprune.recipe import Evaluate, Recipe, Schedule, kept, pruner_options, read_resolved
+from tokenprune.recipe import Evaluate, Keep, Recipe, Removed, Schedule, named, pruner_options, read_resolved
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
@@ -55,7 +55,7 @@ def prune_run(
     recipe = read_resolved(run.resolved)
     plan = CurvePlan(
         methods=tuple((name, pruner_options(recipe, name) | dict(options or {})) for name in evaluate.methods),
-        keep=evaluate.keep,
+        keep=evaluate.points,
         schedule=Schedule.parse(evaluate.site),
         seeds=evaluate.seeds,
         batch_size=evaluate.batch_size,
@@ -139,12 +139,12 @@ def _finetuned(
     changes accuracy. The control is also the point of every ratio that keeps all tokens. Each model's point is saved
     below `place` at once, so that an interrupted call continues where it stopped.
     """
-    patches = trained.model.patches
-    ratios = sorted(set(plan.keep), reverse=True)
-    models = sum(kept(ratio, patches) < patches for ratio in ratios) * len(plan.methods) + 1
+    ratios = evaluation.ordered(plan, trained.model.patches)
+    removes = {keep: evaluation.removes(plan, trained.model.patches, keep) for keep in ratios}
+    models = sum(removes.values()) * len(plan.methods) + 1
     done = 0
 
-    def tuned(method: str, options: dict[str, Any], ratio: float, baseline: np.ndarray | None) -> Curve:
+    def tuned(method: str, options: dict[str, Any], ratio: Keep, baseline: np.ndarray | None) -> Curve:
         nonlocal done
         folder = place / f"{method}-{_curve_id(replace(plan, keep=(ratio,)), options, epochs)}"
         if not (folder / "result.json").is_file():
@@ -158,16 +158,16 @@ def _finetuned(
     baseline = control.predictions["baseline"]
     for method, options in plan.methods:
         points = [
-            tuned(method, options, ratio, baseline) if kept(ratio, patches) < patches else _at(control, ratio)
-            for ratio in ratios
+            tuned(method, options, ratio, baseline) if removes[ratio] else _at(control, ratio) for ratio in ratios
         ]
         yield evaluation.join(points, method=method, options=options, finetune_epochs=epochs)
 
 
-def _at(control: Curve, ratio: float) -> Curve:
+def _at(control: Curve, keep: Keep) -> Curve:
     """The control's point, for a ratio that keeps every token."""
     (point,) = control.result.points
-    points = (point.model_copy(update={"keep_ratio": ratio}),)
+    name = named(keep)
+    points = (point.model_copy(update={"keep": name} if isinstance(name, str) else {"keep_ratio": name}),)
     return replace(control, result=control.result.model_copy(update={"points": points}))
 
 
@@ -177,15 +177,15 @@ def _tune(
     run: RunFolder,
     method: str,
     options: dict[str, Any],
-    ratio: float,
+    ratio: Keep,
     epochs: int,
     baseline: np.ndarray | None,
 ) -> Curve:
     """The point of one model trained further; method `none` is the control."""
     pruner = None if method == "none" else pruners.create(method, **options)
     torch.manual_seed(trained.recipe.run.seed)  # the pruner may have parameters
-    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule).to(trained.device)
-    recipe = _finetuning(trained.recipe, method, ratio, epochs)
+    model = SparseViT(copy.deepcopy(trained.model.vit), pruner, plan.schedule, ratio).to(trained.device)
+    recipe = _finetuning(trained.recipe, method, ratio, str(plan.schedule), epochs)
     job = Job(recipe, model, trained.dataset, trained.device, trained.precision, teacher=_teacher(trained, pruner))
     outcome = training.train(replace(job, observe=False), training.Reporter())
 
@@ -207,7 +207,7 @@ def _teacher(trained: Prepared, pruner: Pruner | None) -> VisionTransformer | No
     return copy.deepcopy(trained.model.vit).eval().requires_grad_(False)
 
 
-def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recipe:
+def _finetuning(recipe: Recipe, method: str, keep: Keep, site: str, epochs: int) -> Recipe:
     """The run's own training, shorter, at a tenth of its rate, on all patches; no warm-up, average or annealing."""
     rate = recipe.train.learning_rate / 10
     train = recipe.train.model_copy(
@@ -220,9 +220,12 @@ def _finetuning(recipe: Recipe, method: str, ratio: float, epochs: int) -> Recip
             "patch_dropout": 0.0,
         }
     )
-    pruner = recipe.pruner.model_copy(update={"name": method, "keep_ratio": ratio, "anneal_epochs": 0.0})
+    stays = {"r": keep.tokens, "keep_ratio": 1.0} if isinstance(keep, Removed) else {"r": None, "keep_ratio": keep}
+    pruner = recipe.pruner.model_copy(update={"name": method, "site": site, "anneal_epochs": 0.0, **stays})
     return recipe.model_copy(update={"train": train, "pruner": pruner})
 
 
 def _curve_id(plan: CurvePlan, options: dict[str, Any], finetune_epochs: int) -> str:
-    return curve_id(options, plan.keep, str(plan.schedule), plan.seeds, finetune_epochs, plan.precision)
+    return curve_id(
+        options, list(map(named, plan.keep)), str(plan.schedule), plan.seeds, finetune_epochs, plan.precision
+    )

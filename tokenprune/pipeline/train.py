@@ -275,7 +275,7 @@ def _finish(folder: RunFolder, loaded: Loaded, prepared: Prepared, outcome: Outc
             model=_model_facts(recipe, model),
             data=_data_facts(recipe, dataset, model),
             pruner=recipe.pruner.name if recipe.pruner.removes else "none",
-            keep_ratio=recipe.pruner.keep_ratio if recipe.pruner.removes else 1.0,
+            keep_ratio=training.kept_share(model, recipe.pruner.keep),
             kept_relevance=scores.kept_relevance,
             start=None if recipe.start.source is None else recipe.start.label,
             epochs=recipe.train.epochs,

@@ -1,10 +1,11 @@
 """The pruners' contract: the state between blocks, the signals a pruner may ask for, what it must return.
 
-Shapes: b images, n patch tokens present, k tokens kept, p prefix tokens (class, registers), c channels, h heads,
-t patches of the image.
+Shapes: b images, n patch tokens present, k tokens kept, p prefix tokens (class, registers), s = p + n all tokens,
+c channels, h heads, d channels of a head, t patches of the image.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the model that a pruner works in. grid: patch tokens of an image, rows and columns."""
+    """Sizes of the model that a pruner works in.
+
+    grid: patch tokens of an image, rows and columns. counts: patch tokens that stay at each site, as far as is known
+    when the model is made; a pruner that makes no parameters of them works at any other counts.
+    """
 
     depth: int
     dim: int
@@ -28,6 +33,19 @@ class Shape:
     prefix: int
     class_token: bool
     classes: int
+    counts: tuple[int, ...] = ()
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a teacher says of the same images. features: all its tokens after the final norm, prefix first."""
+
+    logits: Float[Tensor, "b classes"]
+    features: Float[Tensor, "b p+t c"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,8 @@ class TokenState:
     weight: how many patches a patch token counts for in attention and in average pooling: more than one where patches
         are merged, 0 for padding (as if it were not there), a share for a gate that is being learned. None: one each.
     entered: at an `after` site, the tokens that entered this block's attention; None elsewhere.
+    embedded: the patch tokens as they entered block 0, one per patch of the image.
+    carried: numbers per patch token that a pruner wants to find again at its next site; they go where tokens go.
     """
 
     tokens: Float[Tensor, "b p+n c"]
@@ -47,6 +67,18 @@ class TokenState:
     owner: Int[Tensor, "b t"]
     weight: Float[Tensor, "b n"] | None = None
     entered: Float[Tensor, "b p+n c"] | None = None
+    embedded: Float[Tensor, "b t c"] | None = None
+    carried: Mapping[str, Float[Tensor, "b n"]] = field(default_factory=dict)
+
+    @property
+    def patches(self) -> Float[Tensor, "b n c"]:
+        """The patch tokens."""
+        return self.tokens[:, self.prefix :]
+
+    @property
+    def weights(self) -> Float[Tensor, "b n"]:
+        """`weight`, of ones where it is None."""
+        return self.tokens.new_ones(len(self.tokens), self.count) if self.weight is None else self.weight
 
     @property
     def count(self) -> int:
@@ -74,8 +106,7 @@ class TokenState:
 
     def take(self, index: Int[Tensor, "b k"]) -> "TokenState":
         """The same images with only the patch tokens at `index`: a gather, no mask."""
-        channels = self.tokens.shape[2]
-        patches = self.tokens[:, self.prefix :].gather(1, index[:, :, None].expand(-1, -1, channels))
+        patches = rows(self.patches, index)
         place = index.new_full((len(index), self.count + 1), -1)
         place = place.scatter_(1, index, torch.arange(index.shape[1], device=index.device).expand_as(index))
         return replace(
@@ -84,7 +115,37 @@ class TokenState:
             owner=place.gather(1, self._bin),
             weight=None if self.weight is None else self.weight.gather(1, index),
             entered=None,
+            carried={name: value.gather(1, index) for name, value in self.carried.items()},
         )
+
+    def holding(
+        self,
+        patches: Float[Tensor, "b k c"],
+        into: Int[Tensor, "b n"],
+        weight: Float[Tensor, "b k"] | None = None,
+    ) -> "TokenState":
+        """The same images with other patch tokens; patches of token j live in token into[j], in none where it is -1.
+
+        Nothing is carried on.
+        """
+        return replace(
+            self,
+            tokens=torch.cat([self.tokens[:, : self.prefix], patches.to(self.tokens.dtype)], dim=1),
+            owner=F.pad(into, (0, 1), value=-1).gather(1, self._bin),
+            weight=weight,
+            entered=None,
+            carried={},
+        )
+
+    def trimmed(self) -> "TokenState":
+        """The same images without padding that none needs: tokens of weight 0 go last, the others keep their order."""
+        if self.weight is None:
+            return self
+        absent = self.weight == 0
+        most = int((~absent).sum(1).max())
+        if most == self.count:
+            return self
+        return self.take(absent.to(torch.int8).argsort(dim=1, stable=True)[:, : max(1, most)])
 
     def merge(self, into: Int[Tensor, "b n"], count: int, weight: Float[Tensor, "b n"] | None = None) -> "TokenState":
         """The same images with `count` patch tokens: patch token j becomes part of token into[j].
@@ -92,25 +153,29 @@ class TokenState:
         Tokens that become one are averaged by `weight` (None: by the patches they count for), their patches live in it,
         and it counts for all of theirs. One that nothing becomes part of is padding.
         """
-        patches = self.tokens[:, self.prefix :]
-        own = patches.new_ones(patches.shape[:2]) if self.weight is None else self.weight.to(patches.dtype)
-        by = own if weight is None else weight.to(patches.dtype)
-        zero = patches.new_zeros(len(patches), count)
-        share = zero.scatter_add(1, into, by).clamp(min=torch.finfo(zero.dtype).tiny)
-        sums = zero[:, :, None].expand(-1, -1, patches.shape[2])
-        sums = sums.scatter_add(1, into[:, :, None].expand_as(patches), patches * by[:, :, None])
-        return replace(
-            self,
-            tokens=torch.cat([self.tokens[:, : self.prefix], sums / share[:, :, None]], dim=1),
-            owner=F.pad(into, (0, 1), value=-1).gather(1, self._bin),
-            weight=zero.scatter_add(1, into, own),
-            entered=None,
-        )
+        own = self.weights.to(self.tokens.dtype)
+        merged = averaged(self.patches, own if weight is None else weight, into, count)
+        return self.holding(merged, into, own.new_zeros(len(own), count).scatter_add(1, into, own))
 
     @property
     def _bin(self) -> Int[Tensor, "b t"]:
         """As `owner`, with n for patches that are gone: an index into n + 1 columns."""
         return self.owner % (self.count + 1)
+
+
+def rows(tokens: Float[Tensor, "b n c"], index: Int[Tensor, "b k"]) -> Float[Tensor, "b k c"]:
+    """The tokens at `index`, image by image."""
+    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[2]))
+
+
+def averaged(
+    x: Float[Tensor, "b n c"], weight: Float[Tensor, "b n"], into: Int[Tensor, "b n"], count: int
+) -> Float[Tensor, "b k c"]:
+    """Means by weight of the rows that become one of `count`: row j becomes part of row into[j]; 0 where none does."""
+    weight = weight.to(x.dtype)
+    total = x.new_zeros(len(x), count).scatter_add(1, into, weight).clamp(min=torch.finfo(x.dtype).tiny)
+    sums = x.new_zeros(len(x), count, x.shape[2])
+    return sums.scatter_add(1, into[:, :, None].expand_as(x), x * weight[:, :, None]) / total[:, :, None]
 
 
 class Signals(Protocol):
@@ -135,8 +200,20 @@ class Signals(Protocol):
         """Attention each patch token receives, mean over heads and over all queries."""
         ...
 
+    def attention_by_head(self) -> Float[Tensor, "b h n"]:
+        """As `attention`, head by head."""
+        ...
+
+    def attention_maps(self) -> Float[Tensor, "b h s s"]:
+        """Attention of every token (row) to every token (column), prefix tokens first, head by head."""
+        ...
+
     def keys(self) -> Float[Tensor, "b h n d"]:
         """Keys after any key norm."""
+        ...
+
+    def values(self) -> Float[Tensor, "b h n d"]:
+        """Values."""
         ...
 
     def value_norms(self) -> Float[Tensor, "b n"]:
@@ -160,9 +237,18 @@ class Pruner(nn.Module):
     """Reduces the patch tokens at a site. May have parameters.
 
     stochastic: the choice is a draw, so that evaluation repeats it with several seeds.
+    adaptive: images may keep different numbers of tokens, those that an image lacks being padding of weight 0. In
+        evaluation padding is cut off, and images of like numbers run together.
+    learned: it has parameters, and is nothing without training.
+    fixed: its parameters are made for the counts that it was trained with.
+    model_rate: what the learning rate of the model's own parameters is multiplied by; 0 trains the pruner alone.
     """
 
     stochastic: ClassVar[bool] = False
+    adaptive: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
+    fixed: ClassVar[bool] = False
+    model_rate: float = 1.0
 
     def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
         """Called when the pruner is put into a model: make parameters of its sizes here.
@@ -170,14 +256,16 @@ class Pruner(nn.Module):
         sites: all pruning sites, as numbered by `Signals.site`.
         """
 
-    def loss(
-        self, trace: "Trace", batch: "Batch", teacher: Float[Tensor, "b classes"] | None
-    ) -> Float[Tensor, ""] | None:
+    def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> Float[Tensor, ""] | None:
         """A term that is added to the training loss of a step; None for no term.
 
-        trace: the step's forward pass. teacher: logits of `train.teacher` on the same images, None without one.
+        trace: the step's forward pass. teacher: what `train.teacher` says of the same images, None without one.
         """
         return None
+
+    def finish(self, state: TokenState) -> TokenState:
+        """The state after the last block, before the final norm: for what a pruner puts together at the end."""
+        return state
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched.

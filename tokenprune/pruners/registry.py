@@ -1,4 +1,4 @@
-"""Pruners by name: the built-in ones, and third parties' through the entry-point group `tokenprune.pruners`.
+"""Pruners by name: the built-in ones, a file each in `methods`, and third parties' (entry points `tokenprune.pruners`).
 
 Knows names without importing torch, so that `ls`, completion and recipe validation stay fast.
 """
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenprune.errors import TokenpruneError, UsageError, refused_options, unknown
@@ -17,12 +18,23 @@ if TYPE_CHECKING:
 
 GROUP = "tokenprune.pruners"
 
-#: Built-in pruners: each is the module of that name in this folder.
-BUILT_IN = {
-    "magnitude": "attention from the class token, or received from all tokens where there is none",
-    "random": "uniform, one draw per image",
-    "oracle": "label relevance of the data set; true-label gradient x token where it has none",
-}
+_METHODS = Path(__file__).parent / "methods"
+#: The first that people look for; the others follow by name.
+_FIRST = ("magnitude", "random", "oracle")
+
+
+def _built_in() -> dict[str, str]:
+    """Each built-in pruner with the first line of its file."""
+    found = {}
+    for path in sorted(_METHODS.glob("[!_]*.py")):
+        with path.open(encoding="utf-8") as file:
+            found[path.stem] = file.readline().strip().strip('"').rstrip(".")
+    return {name: found[name] for name in (*_FIRST, *(name for name in found if name not in _FIRST))}
+
+
+BUILT_IN = _built_in()
+#: How the first line of a built-in pruner ends that has parameters to learn.
+LEARNED = "(learned)"
 
 _classes: dict[str, "type[Pruner]"] = {}
 _Class = TypeVar("_Class", bound="type[Pruner]")
@@ -32,7 +44,7 @@ def register(name: str) -> Callable[[_Class], _Class]:
     """Class decorator that makes a pruner known by `name`. Raises ValueError if another class has the name."""
 
     def add(cls: _Class) -> _Class:
-        if name in BUILT_IN and cls.__module__ != f"tokenprune.pruners.{name}":
+        if name in BUILT_IN and cls.__module__ != f"tokenprune.pruners.methods.{name}":
             raise ValueError(f"pruner {name!r} is built-in: give {cls.__name__} another name")
         holder = _classes.get(name)
         if holder is not None and (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -51,6 +63,11 @@ def known_pruners() -> dict[str, str]:
     for name, cls in _classes.items():
         named.setdefault(name, (cls.__doc__ or "").strip().partition("\n")[0])
     return named
+
+
+def untrained_pruners() -> list[str]:
+    """Those that need no training. A built-in one that does says so in its first line."""
+    return [name for name, line in known_pruners().items() if not line.endswith(LEARNED)]
 
 
 def described_pruners() -> dict[str, str]:
@@ -74,7 +91,7 @@ def create(name: str, **options: Any) -> "Pruner":
     """
     if name not in _classes:
         if name in BUILT_IN:
-            importlib.import_module(f"tokenprune.pruners.{name}")
+            importlib.import_module(f"tokenprune.pruners.methods.{name}")
         elif name in _third_party():
             _load(name, _third_party()[name])
         else:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tokenprune import files
 from tokenprune.errors import TokenpruneError, UsageError, shortened
-from tokenprune.pruners.registry import known_pruners
+from tokenprune.pruners.registry import untrained_pruners
 from tokenprune.recipe.load import explain, parse_recipe
 from tokenprune.recipe.schema import RECORDED, Evaluate, PrunerSection, Recipe
 from tokenprune.recipe.site import Schedule
@@ -29,21 +29,31 @@ def read_resolved(path: Path) -> Recipe:
 
 
 def choose_evaluation(
-    resolved: Path, model: ModelFacts, *, methods: Sequence[str] | None = None, keep: str | None = None, **options: Any
+    resolved: Path,
+    model: ModelFacts,
+    *,
+    methods: Sequence[str] | None = None,
+    keep: str | None = None,
+    r: str | None = None,
+    **options: Any,
 ) -> Evaluate:
     """The `evaluate` section of a run's recipe with other keys where they are given (None: the recipe's).
 
-    methods: pruners by name; `all` among them means every one that is known.
-    keep: ratios as typed, `1.0,0.7,0.5`.
+    methods: pruners by name; `all` among them means every one that needs no training.
+    keep: ratios as typed, `1.0,0.7,0.5`; 0.9/0.7/0.5 among them has one for each site. r: tokens that leave at each
+    site, as typed, `4,8`; with it alone the unpruned model is the only other point.
     model: the trained one, which decides the possible sites.
 
     Raises UsageError, worded for the command line's options; TokenpruneError if the run folder is damaged.
     """
     given = {key: value for key, value in options.items() if value is not None}
     if methods:
-        given["methods"] = tuple(known_pruners()) if "all" in methods else tuple(methods)
+        given["methods"] = tuple(untrained_pruners()) if "all" in methods else tuple(methods)
     if keep is not None:
-        given["keep"] = typed(f"[{keep}]", f"--keep {shortened(keep)!r}", [])
+        given["keep"] = _per_site(typed(f"[{keep}]", f"--keep {shortened(keep)!r}", []))
+    if r is not None:
+        given["r"] = typed(f"[{r}]", f"--r {shortened(r)!r}", [])
+        given.setdefault("keep", (1.0,))
     try:
         chosen = Evaluate.model_validate({**read_resolved(resolved).evaluate.model_dump(), **given})
     except ValidationError as error:
@@ -67,6 +77,16 @@ def given_options(given: Sequence[str], methods: Sequence[str]) -> dict[str, Any
 def pruner_options(recipe: Recipe, method: str) -> dict[str, Any]:
     """Options of a pruner in evaluation: those it was trained with, if it was."""
     return dict(recipe.pruner.options) if recipe.pruner.name == method else {}
+
+
+def _per_site(values: Any) -> Any:
+    """With lists of ratios where they are typed 0.9/0.7/0.5."""
+    if not isinstance(values, list):
+        return values
+    return [
+        [typed(part, "--keep", []) for part in each.split("/")] if isinstance(each, str) and "/" in each else each
+        for each in values
+    ]
 
 
 def _as_option(line: str) -> str:

@@ -15,6 +15,7 @@ from tokenprune.errors import UsageError, bounded, did_you_mean, first_of, print
 from tokenprune.recipe.schema import Recipe
 from tokenprune.recipe.yaml import RecipeError, as_typed, read_yaml, typed, write_yaml
 from tokenprune.runs import atomic, packed
+from tokenprune.section import TAGS
 from tokenprune.shipped import KINDS, shipped_recipes
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
@@ -255,7 +256,9 @@ def _shown(value: object) -> str:
 
 def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str]:
     """Problems, a line each: dotted path, what was found, what is allowed, the nearest known key."""
-    items: list[Any] = error.errors()
+    items: list[Any] = [
+        {**item, "loc": tuple(part for part in item["loc"] if part not in TAGS)} for item in error.errors()
+    ]
     wrong_items = {item["loc"][:-1] for item in items}  # of a list: pydantic also counts it as too short
     shown, more = first_of([i for i in items if not (i["type"] == "too_short" and i["loc"] in wrong_items)])
     return [*(line for item in shown for line in _explain(item, model)), *more]

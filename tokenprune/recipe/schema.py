@@ -3,19 +3,19 @@
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tokenprune import files
-from tokenprune.errors import UsageError, shortened, unknown
+from tokenprune.errors import UsageError, counted, shortened, unknown
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
-from tokenprune.recipe.site import Schedule
+from tokenprune.recipe.site import Keep, Removed, Schedule, written
 from tokenprune.recipe.sited import Sited
 from tokenprune.recipe.timm_names import check_name
-from tokenprune.section import YOUNGER, Named, Ratio, Section, identifying
+from tokenprune.section import YOUNGER, Named, RatioOrRatios, Section, identifying
 
 SITES = "input (by attention of the last block), input:mean, input:rollout, before:BLOCKS or after:BLOCKS"
 
@@ -75,15 +75,41 @@ class PrunerSection(Sited):
     """A pruner that works while training; evaluation chooses its own."""
 
     name: str = Field("none", description="none, or a pruner that `tokenprune ls pruners` shows")
-    keep_ratio: Ratio = Field(1.0, description="share of the patch tokens entering each site that stays")
+    keep_ratio: RatioOrRatios = Field(
+        1.0, description="share of the patch tokens entering each site that stays; a list has one for each site"
+    )
+    r: int | None = Field(
+        None, ge=1, description="patch tokens that leave at each site, instead of a share", json_schema_extra=YOUNGER
+    )
     site: str = Field("before:0", description=SITES)
     anneal_epochs: float = Field(0.0, ge=0, description="epochs over which the ratio falls from 1 along a cosine")
+    anneal_from: float = Field(0.0, ge=0, description="epochs with all tokens before them", json_schema_extra=YOUNGER)
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the pruner")
 
     @property
     def removes(self) -> bool:
         """Whether it ever removes a token: at ratio 1 every pruner leaves the unpruned model."""
-        return self.name != "none" and self.keep_ratio < 1
+        return self.name != "none" and (self.r is not None or self.keep_ratio not in (1, (1.0,) * len(self.cursors)))
+
+    @property
+    def cursors(self) -> tuple[int, ...]:
+        """Its sites, in half-blocks."""
+        return Schedule.parse(self.site).cursors
+
+    @property
+    def keep(self) -> Keep:
+        """What stays at the sites; all of it without a pruner."""
+        if not self.removes:
+            return 1.0
+        return self.keep_ratio if self.r is None else Removed(self.r)
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Self:
+        if self.r is not None and self.keep_ratio != 1:
+            raise ValueError("r: keep_ratio says already what stays; give one of them")
+        if isinstance(self.keep_ratio, tuple) and len(self.keep_ratio) != len(self.cursors):
+            raise ValueError(f"keep_ratio: {len(self.keep_ratio)} ratios for {counted(len(self.cursors), 'site')}")
+        return self
 
     @field_validator("options")
     @classmethod
@@ -161,8 +187,17 @@ class Evaluate(Sited):
     methods: tuple[str, ...] = Field(
         ("magnitude", "random", "oracle"), min_length=1, strict=False, description="pruners to compare"
     )
-    keep: tuple[Ratio, ...] = Field(
-        (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), min_length=1, strict=False, description="kept-token ratios"
+    keep: tuple[RatioOrRatios, ...] = Field(
+        (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
+        min_length=1,
+        strict=False,
+        description="kept-token ratios, a point each; a list among them has a ratio for each site",
+    )
+    r: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (),
+        strict=False,
+        description="more points: so many patch tokens leave at each site",
+        json_schema_extra=YOUNGER,
     )
     site: str = Field("before:0", description=f"{SITES}; one curve, one site")
     seeds: int = Field(3, ge=1, description="draws of a random pruner")
@@ -175,10 +210,23 @@ class Evaluate(Sited):
     def _methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_known_pruner(name) for name in value))
 
-    @field_validator("keep")
+    @field_validator("keep", "r")
     @classmethod
-    def _keep(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+    def _once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(value))
+
+    @property
+    def points(self) -> tuple[Keep, ...]:
+        """What stays at the sites, point by point."""
+        return (*self.keep, *map(Removed, self.r))
+
+    @model_validator(mode="after")
+    def _sites(self) -> Self:
+        sites = len(Schedule.parse(self.site).cursors)
+        for each in self.keep:
+            if isinstance(each, tuple) and len(each) != sites:
+                raise ValueError(f"keep: {written(each)} has {len(each)} ratios for {counted(sites, 'site')}")
+        return self
 
 
 class Run(Section):
@@ -249,10 +297,10 @@ class Recipe(Section):
             size = self.data.patterns.image_size if self.data.source == "patterns" else 32
             if self.data.file is None and size % self.model.patch_size:
                 problems.append(f"model.patch_size: {self.model.patch_size} does not divide the image side {size}")
-        if self.pruner.anneal_epochs > self.train.epochs:
-            problems.append(
-                f"pruner.anneal_epochs: {self.pruner.anneal_epochs:g} is more than train.epochs {self.train.epochs}"
-            )
+        over, first = self.pruner.anneal_epochs, self.pruner.anneal_from
+        if over + first > self.train.epochs:
+            after = f"{first:g} + {over:g}" if first else f"{over:g}"
+            problems.append(f"pruner.anneal_epochs: {after} is more than train.epochs {self.train.epochs}")
         if self.train.teacher is not None and not self.pruner.removes:
             problems.append("train.teacher: teaches a pruner; there is none (pruner.name, pruner.keep_ratio below 1)")
         if self.data.normalise == "model" and self.model.name is None:

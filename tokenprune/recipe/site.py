@@ -11,6 +11,20 @@ InputScores = Literal["last", "mean", "rollout"]
 
 
 @dataclass(frozen=True)
+class Removed:
+    """So many patch tokens leave at each site (r of ToMe)."""
+
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"r={self.tokens}"
+
+
+#: How many patch tokens stay: one ratio for all sites, a ratio for each, or a number that leaves at each.
+Keep = float | tuple[float, ...] | Removed
+
+
+@dataclass(frozen=True)
 class Schedule:
     """Pruning sites of one moment, in the order in which tokens meet them.
 
@@ -89,3 +103,38 @@ def kept(ratio: float, n: int) -> int:
     """
     product = round(ratio * n, 9)
     return min(n, max(1, int(-(-product // 1))))
+
+
+def counts(keep: Keep, patches: int, sites: int) -> tuple[int, ...]:
+    """Patch tokens that stay at each of so many sites, of an image of `patches`. Raises UsageError."""
+    if isinstance(keep, tuple) and len(keep) != sites:
+        raise UsageError(f"keep {written(keep)}: {len(keep)} ratios for {sites} {'site' if sites == 1 else 'sites'}")
+    left = []
+    for i in range(sites):
+        if isinstance(keep, Removed):
+            patches = max(1, patches - keep.tokens)
+        else:
+            patches = kept(keep[i] if isinstance(keep, tuple) else keep, patches)
+        left.append(patches)
+    return tuple(left)
+
+
+def written(keep: Keep) -> str:
+    """As it is typed: 0.7, 0.9/0.7/0.5, r=8."""
+    if isinstance(keep, Removed):
+        return str(keep)
+    return "/".join(f"{ratio:g}" for ratio in (keep if isinstance(keep, tuple) else (keep,)))
+
+
+def named(keep: Keep) -> float | str:
+    """As records and hashes have it: the ratio, or text where it is not one ratio for all sites."""
+    return keep if isinstance(keep, float | int) else written(keep)
+
+
+def eased(keep: Keep, rest: float) -> Keep:
+    """On the way from all tokens (rest 1) to `keep` (rest 0)."""
+    if isinstance(keep, Removed):
+        return Removed(round(keep.tokens * (1 - rest)))
+    if isinstance(keep, tuple):
+        return tuple(ratio + (1 - ratio) * rest for ratio in keep)
+    return keep + (1 - keep) * rest

@@ -173,7 +173,8 @@ class PrunePoint(Record):
     """Accuracy of one method at one ratio, on all test images, compared with the unpruned model on the same ones."""
 
     seed: Count | None  # the draw of a random pruner, null for the others
-    keep_ratio: Ratio  # as asked, per site
+    keep_ratio: Ratio  # as asked, per site; where `keep` says something else was asked: what stays after the last
+    keep: str | None = None  # 0.9/0.7/0.5, a ratio for each site, or r=8, tokens that leave at each; null: keep_ratio
     realised: Annotated[tuple[Share, ...], Field(min_length=1)]  # share of the image's patches present after each site
     realised_mean: Share  # averaged over blocks (a block counts the tokens its MLP sees)
     correct: Count
@@ -186,12 +187,15 @@ class PrunePoint(Record):
     lost: Count  # right unpruned, wrong pruned
     gained: Count  # wrong unpruned, right pruned
     mcnemar_p: Nearly
+    agreement: Share | None = None  # images with the unpruned model's answer; null in older results
+    tokens: tuple[Some, Some, Some, Some, Some] | None = None  # left after the last site: least, quartiles, most
     kept_relevance: Nearly | None  # share of the kept patch tokens' area that is label-relevant
     relevant_recall: Nearly | None  # share of all label-relevant area that is kept
     flops: Positive  # per image, scores included
     ideal_speedup: Positive  # unpruned FLOPs over these
     images_per_second: Positive | None
     speedup: Positive | None  # measured, over the unpruned model in the same pass
+    own_time: Share | None = None  # share of the time in which the pruner works; null unpruned and in older results
 
 
 class PruneResult(Result):

@@ -161,7 +161,7 @@ def check_curve(path: Path, result: PruneResult, run: str) -> None:
 
 def _contradictions(result: PruneResult) -> Iterator[str]:
     for point in result.points:
-        at = f"keep {point.keep_ratio:g}"
+        at = f"keep {point.keep or format(point.keep_ratio, 'g')}"
         if point.correct != result.baseline_correct - point.lost + point.gained:
             yield f"{at}: {point.correct} right, but {point.lost} lost and {point.gained} gained"
         if point.lost > result.baseline_correct or point.correct > result.count:
@@ -177,7 +177,7 @@ def _contradictions(result: PruneResult) -> Iterator[str]:
 
 
 def _identities(result: PruneResult) -> Iterator[str]:
-    keep = list(dict.fromkeys(point.keep_ratio for point in result.points))
+    keep = list(dict.fromkeys(point.keep or point.keep_ratio for point in result.points))
     for seeds in range(1, _DRAWS):
         yield curve_id(result.options, keep, result.written_site, seeds, result.finetune_epochs, result.precision)
 

@@ -12,7 +12,7 @@ from tokenprune import cost, files
 from tokenprune.errors import TokenpruneError
 from tokenprune.identity import curve_id
 from tokenprune.images import data_folder
-from tokenprune.recipe import Recipe, Schedule, pruner_options
+from tokenprune.recipe import Recipe, Schedule, named, pruner_options
 from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import RunFolder
 from tokenprune.sweep.progress import CellRow
@@ -47,7 +47,7 @@ def _measured(folder: RunFolder, cell: Cell, index: int, precision: str) -> bool
     for method in spec.methods:
         identity = curve_id(
             pruner_options(recipe, method),
-            spec.keep,
+            list(map(named, spec.points)),
             spec.site,
             spec.seeds,
             spec.finetune_epochs,
@@ -84,7 +84,7 @@ def _forward(recipe: Recipe, architecture: cost.Architecture) -> int:
         return cost.flops(architecture).flops
     asks = ("attention",) if pruner.name == "magnitude" else ()
     schedule = Schedule.parse(pruner.site)
-    return cost.flops(architecture, schedule, pruner.keep_ratio, asks).flops
+    return cost.flops(architecture, schedule, pruner.keep, asks).flops
 
 
 def _architecture(recipe: Recipe, side: int, classes: int) -> cost.Architecture:

@@ -26,7 +26,8 @@ from tokenprune.data import Batch, Dataset, steps_per_epoch, test_batches, train
 from tokenprune.errors import TokenpruneError
 from tokenprune.hardware import Precision
 from tokenprune.models import BatchInfo, SparseViT
-from tokenprune.recipe import Recipe
+from tokenprune.pruners.base import Taught
+from tokenprune.recipe import Keep, Recipe, eased
 from tokenprune.runs import Epoch
 from tokenprune.training.checkpoint import Checkpoint
 from tokenprune.training.observe import Scores, attention_on_relevant, score
@@ -125,12 +126,12 @@ def one_step(job: Job, batch: Batch) -> float:
     return learner.running()[0]
 
 
-def keep_ratio(recipe: Recipe, epoch: int) -> float:
-    """The pruner's ratio in an epoch: from 1 down a cosine over `anneal_epochs`, then as the recipe says; 1 without."""
-    target, over = recipe.pruner.keep_ratio if recipe.pruner.removes else 1.0, recipe.pruner.anneal_epochs
-    if epoch >= over:
+def keep_ratio(recipe: Recipe, epoch: int) -> Keep:
+    """What the pruner keeps in an epoch: from all down a cosine over `anneal_epochs`, then as the recipe says."""
+    target, over, first = recipe.pruner.keep, recipe.pruner.anneal_epochs, recipe.pruner.anneal_from
+    if epoch >= first + over:
         return target
-    return target + (1 - target) * 0.5 * (1 + math.cos(math.pi * epoch / over))
+    return eased(target, 0.5 * (1 + math.cos(math.pi * max(0.0, epoch - first) / over)) if epoch > first else 1.0)
 
 
 class Learner:
@@ -148,6 +149,7 @@ class Learner:
         self.optimizer = create_optimizer_v2(
             job.model, opt=spec.optimizer, lr=spec.learning_rate, weight_decay=spec.weight_decay, **options
         )
+        _slow_model(self.optimizer, job.model)
         warmup = round(spec.warmup_epochs * per_epoch)
         self.schedule = CosineLRScheduler(
             self.optimizer,
@@ -171,7 +173,7 @@ class Learner:
         self.mixes = bool(spec.augment.mixup or spec.augment.cutmix)
         self.last: Scores | None = None
 
-    def step(self, batch: Batch, keep: float = 1.0) -> None:
+    def step(self, batch: Batch, keep: Keep = 1.0) -> None:
         """One optimiser step."""
         job, spec = self.job, self.job.recipe.train
         seed = job.recipe.run.seed
@@ -221,7 +223,7 @@ class Learner:
             self.last = self._score(keep_ratio(self.job.recipe, self.job.recipe.train.epochs))
         return self.last
 
-    def close_epoch(self, seconds: float, keep: float | None, images: int = 0) -> None:
+    def close_epoch(self, seconds: float, keep: Keep | None, images: int = 0) -> None:
         """Measure and record an epoch, and start the next. Before any step this is epoch 0."""
         started = self.steps > 0
         if started:
@@ -245,7 +247,7 @@ class Learner:
                 test_loss=self.last.loss if self.last else None,
                 test_accuracy=self.last.accuracy if self.last else None,
                 learning_rate=self.optimizer.param_groups[0]["lr"] if started else None,
-                keep_ratio=keep if job.model.pruner is not None else None,
+                keep_ratio=None if keep is None or job.model.pruner is None else kept_share(job.model, keep),
                 attention_on_relevant=attention,
                 seconds=seconds if started else None,
                 images_per_second=images / seconds if started else None,
@@ -253,7 +255,7 @@ class Learner:
         )
         self.tally.zero_()
 
-    def _score(self, keep: float) -> Scores:
+    def _score(self, keep: Keep) -> Scores:
         job = self.job
         model = self.evaluated()
         with self._autocast():
@@ -270,11 +272,12 @@ class Learner:
         return test_batches(self.job.dataset, self.job.recipe.evaluate.batch_size, self.model.patch_size)
 
     @torch.no_grad()
-    def _taught(self, batch: Batch) -> Tensor | None:
+    def _taught(self, batch: Batch) -> Taught | None:
         if self.job.teacher is None:
             return None
         with self._autocast():
-            return self.job.teacher(batch.images).float()
+            features = self.job.teacher.forward_features(batch.images)
+            return Taught(self.job.teacher.forward_head(features).float(), features)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.job.device.type, torch.bfloat16, enabled=self.job.precision == "bf16")
@@ -344,6 +347,23 @@ def _diverged(job: Job, what: str) -> Diverged:
         saved = job.checkpoint.path.is_file()
         where = f"; the last good checkpoint is {job.checkpoint.path}" if saved else "; no checkpoint was saved yet"
     return Diverged(f"{what}{where}; try a lower train.learning_rate or train.clip_norm")
+
+
+def _slow_model(optimizer: torch.optim.Optimizer, model: SparseViT) -> None:
+    """Gives the model's parameters groups of their own where the pruner asks that they learn more slowly."""
+    if model.pruner is None or model.pruner.model_rate == 1:
+        return
+    own = {id(parameter) for parameter in model.vit.parameters()}
+    for group in list(optimizer.param_groups):
+        slow = [parameter for parameter in group["params"] if id(parameter) in own]
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+        if slow:
+            optimizer.add_param_group({**group, "params": slow, "lr_scale": model.pruner.model_rate})
+
+
+def kept_share(model: SparseViT, keep: Keep) -> float:
+    """A ratio as it is; of anything else the share of the patches that the last site leaves."""
+    return keep if isinstance(keep, float | int) else model.counts(keep)[-1] / model.patches
 
 
 def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:

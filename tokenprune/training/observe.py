@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tokenprune import hardware
 from tokenprune.data import Batch
 from tokenprune.models import BatchInfo, SparseViT, Trace
+from tokenprune.recipe import Keep
 
 #: Images whose attention is recorded: the share's standard error is then below 0.005.
 WATCHED = 1000
@@ -41,7 +42,7 @@ class Scores:
 
 
 @torch.no_grad()
-def score(model: SparseViT, batches: Iterable[Batch], keep: float, seed: int) -> Scores:
+def score(model: SparseViT, batches: Iterable[Batch], keep: Keep, seed: int) -> Scores:
     """Loss and accuracy of the model as it trains: with its own pruner at ratio `keep`, if it has one.
 
     One pass, unless there is a pruner: attention is that of the unpruned model, which is then run on its own.

@@ -1,4 +1,9 @@
-"""Attention magnitude: keep tokens that the class token attends to (Li et al., ICLR 2023; EViT, Liang et al., 2022)."""
+"""Keep the tokens of largest class attention, or received attention where there is no class token.
+
+Li, Wang, Liu & Chen, A theoretical understanding of shallow vision transformers (ICLR 2023); EViT (Liang et al.,
+ICLR 2022) ranks so too. Score: mean over heads. Selection: the largest. Site: before or after attention. The rest is
+dropped.
+"""
 
 from torch import Tensor
 

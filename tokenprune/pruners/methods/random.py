@@ -1,4 +1,4 @@
-"""Random: the baseline that every method must beat."""
+"""Keep tokens drawn uniformly, one draw per image: the floor for every method."""
 
 from torch import Tensor
 

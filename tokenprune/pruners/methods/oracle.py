@@ -1,4 +1,4 @@
-"""Oracle: keep the tokens that the data set marks as label-relevant."""
+"""Keep label-relevant tokens; where relevance is unknown, those of large true-label gradient x token."""
 
 from torch import Tensor
 
