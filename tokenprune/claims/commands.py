@@ -33,17 +33,24 @@ def prune(
     methods: Iterable[str],
     *,
     site: str | None,
-    keep: Sequence[float] = (),
+    keep: Sequence[float | str] = (),
     finetune_epochs: int = 0,
     draws: int = 0,
     batch_size: int | None = None,
     name: str | None = None,
 ) -> str:
-    """The command that measures pruners on the run, or on the run called `name` beside it; 0, None: as by default."""
+    """The command that measures pruners on the run, or on the run called `name` beside it; 0, None: as by default.
+
+    keep: ratios, and what `PrunePoint.keep` says: 0.9/0.7/0.5, r=8.
+    """
+    removed = [each.removeprefix("r=") for each in keep if isinstance(each, str) and each.startswith("r=")]
+    per_site = [each for each in keep if isinstance(each, str) and not each.startswith("r=")]
+    ratios = [*(f"{each:g}" for each in sorted((e for e in keep if not isinstance(e, str)), reverse=True)), *per_site]
     words = ["tokenprune", "prune", "--run", name or run.folder.name]
     words += [word for method in methods for word in ("--method", method)]
     words += ["--site", site] if site else []
-    words += ["--keep", ",".join(f"{ratio:g}" for ratio in sorted(keep, reverse=True))] if keep else []
+    words += ["--keep", ",".join(ratios)] if ratios else []
+    words += ["--r", ",".join(removed)] if removed else []
     words += ["--seeds", str(draws)] if draws else []
     words += ["--finetune-epochs", str(finetune_epochs)] if finetune_epochs else []
     words += ["--batch-size", str(batch_size)] if batch_size else []

@@ -21,7 +21,13 @@ def prune(
     run: RunName = None,
     method: Methods = None,
     keep: Annotated[
-        str | None, typer.Option("--keep", metavar="RATIOS", help="Kept-token ratios, such as 1.0,0.7,0.5.")
+        str | None,
+        typer.Option(
+            "--keep", metavar="RATIOS", help="Kept-token ratios, such as 1.0,0.7,0.5; 0.9/0.7 has one a site."
+        ),
+    ] = None,
+    r: Annotated[
+        str | None, typer.Option("--r", metavar="COUNTS", help="Patch tokens that leave at each site, such as 4,8.")
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -64,6 +70,7 @@ def prune(
         folder.result().model,
         methods=method,
         keep=keep,
+        r=r,
         site=site,
         seeds=seeds,
         finetune_epochs=finetune_epochs,

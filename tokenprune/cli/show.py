@@ -187,7 +187,7 @@ def prune(path: Path, result: "PruneResult") -> None:
         names,
         [
             [
-                f"{mark.keep_ratio:g}{_NONE if _removes_none(mark.keep_ratio, mark.kept) else ''}",
+                f"{mark.keep}{_NONE if _removes_none(mark.keep_ratio, mark.kept) else ''}",
                 f"{100 * mark.accuracy.value:.2f}",
                 f"{100 * (mark.accuracy.low or 0):.1f}{DASH}{100 * (mark.accuracy.high or 0):.1f}",
                 signed(100 * mark.difference.value, 2),
@@ -203,6 +203,10 @@ def prune(path: Path, result: "PruneResult") -> None:
         numbers=names,
         title=f"{result.method} at {result.written_site}{f', mean of {draws} draws' if draws > 1 else ''}: {path}",
     )
+    for point in result.points:
+        if point.tokens is not None and not point.seed:
+            least, first, middle, third, most = point.tokens
+            print(f"keep {point.asked}: {least} to {most} patch tokens, quartiles {first}, {middle}, {third}")
     print()
 
 

@@ -13,7 +13,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
-from tokenprune.recipe import Keep, Schedule, named
+from tokenprune.recipe import Keep, Schedule, counts, written
 from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result, settle_prune
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
@@ -154,12 +154,13 @@ def _point(
     unpruned = cost.flops(measured.architecture)
     flops, realised_mean = point.cost(measured.architecture, measured.schedule)
     speed, bare = _speed(measured, point), _speed(measured, measured.unpruned)
-    realised = point.realised(measured.architecture.patches)
+    patches = measured.architecture.patches
+    planned = counts(keep, patches, len(measured.schedule.cursors))[-1]
     return PrunePoint(
         seed=point.draw,
-        keep_ratio=realised[-1] if isinstance(named(keep), str) else keep,
-        keep=name if isinstance(name := named(keep), str) else None,
-        realised=realised,
+        keep_ratio=keep if isinstance(keep, float | int) else planned / patches,
+        keep=None if isinstance(keep, float | int) else written(keep),
+        realised=point.realised(patches),
         realised_mean=realised_mean,
         correct=correct,
         accuracy=correct / count,

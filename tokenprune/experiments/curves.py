@@ -60,7 +60,7 @@ def _accuracy(curves: Curves, styles: Styles) -> Drawing:
         "Accuracy against kept tokens",
         f"Test accuracy against the share of patch tokens left after the last site. {_spread(curves)} "
         f"Dotted: the unpruned model.{extra}",
-        lambda mark: f"{100 * mark.accuracy.value:.1f} % at keep {mark.keep_ratio:g}",
+        lambda mark: f"{100 * mark.accuracy.value:.1f} % at keep {mark.keep}",
     )
 
 
@@ -112,9 +112,7 @@ def _relevance(curves: Curves, styles: Styles) -> Drawing:
         "What the kept tokens are",
         "Share of the kept patch tokens' area that is label-relevant. Dashed: the share among all tokens (α*), which "
         f"is what a blind choice keeps. {_spread(curves, wilson=False)}",
-        lambda mark: (
-            f"{100 * mark.kept_relevance.value:.0f} % at keep {mark.keep_ratio:g}" if mark.kept_relevance else None
-        ),
+        lambda mark: f"{100 * mark.kept_relevance.value:.0f} % at keep {mark.keep}" if mark.kept_relevance else None,
     )
 
 
@@ -173,7 +171,7 @@ def _in_full(panel: Panel) -> Table:
 
     columns = (
         Column("method", look="word"),
-        Column("keep", "{:g}".format),
+        Column("keep"),
         Column("kept, %", percent),
         Column("accuracy, %", lambda value: percent(value.value, 2), bounds),
         Column("difference", lambda value: signed(value.value, 2), signed_bounds),
@@ -187,7 +185,7 @@ def _in_full(panel: Panel) -> Table:
     rows = [
         (
             line.name,
-            mark.keep_ratio,
+            mark.keep,
             mark.kept,
             mark.accuracy,
             mark.difference,

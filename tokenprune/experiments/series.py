@@ -58,6 +58,7 @@ class Mark:
     """One method at one ratio and depth, over all its seeds. Shares and accuracies in [0, 1], None where unknown."""
 
     keep_ratio: float
+    keep: str  # as it was asked: the ratio, 0.9/0.7/0.5 or r=8
     kept: float  # realised share of the image's patches after the last site
     accuracy: Interval  # t interval over seeds; Wilson where there is one seed
     difference: Interval  # to the unpruned model; t interval over seeds; paired on images where there is one
@@ -189,12 +190,14 @@ def _panel(depth: int, measured: list[Measured]) -> Panel:
 
 def marks(runs: Sequence[Sequence[PrunePoint]], count: int) -> tuple[Mark, ...]:
     """A mark per ratio, from the highest down, of one method's points in each run. count: test images."""
-    ratios = sorted({point.keep_ratio for run in runs for point in run}, reverse=True)
-    found = ((ratio, [[point for point in run if point.keep_ratio == ratio] for run in runs]) for ratio in ratios)
-    return tuple(_mark(ratio, [run for run in at if run], count) for ratio, at in found)
+    asked = sorted({(point.keep_ratio, point.asked) for run in runs for point in run}, reverse=True)
+    found = (
+        (keep, [[point for point in run if (point.keep_ratio, point.asked) == keep] for run in runs]) for keep in asked
+    )
+    return tuple(_mark(*keep, [run for run in at if run], count) for keep, at in found)
 
 
-def _mark(ratio: float, runs: Sequence[Sequence[PrunePoint]], count: int) -> Mark:
+def _mark(ratio: float, keep: str, runs: Sequence[Sequence[PrunePoint]], count: int) -> Mark:
     points = [point for run in runs for point in run]
     accuracy_bounds = difference_bounds = None
     if len(runs) == 1:  # several draws of one model: as wide as for one of them, since they share model and images
@@ -205,6 +208,7 @@ def _mark(ratio: float, runs: Sequence[Sequence[PrunePoint]], count: int) -> Mar
     relevance = [fmean(values) for run in runs if (values := _known(p.kept_relevance for p in run))]
     return Mark(
         keep_ratio=ratio,
+        keep=keep,
         kept=fmean(p.realised[-1] for p in points),
         accuracy=over_seeds([fmean(p.accuracy for p in run) for run in runs], accuracy_bounds),
         difference=over_seeds([fmean(p.difference for p in run) for run in runs], difference_bounds, least=-1.0),

@@ -67,7 +67,7 @@ class Commands:
             self._runs[name],
             [prune.method],
             site=prune.written_site,
-            keep=list(dict.fromkeys(point.keep_ratio for point in prune.points)),
+            keep=list(dict.fromkeys(point.keep or point.keep_ratio for point in prune.points)),
             finetune_epochs=prune.finetune_epochs,
             draws=len({point.seed for point in prune.points if point.seed is not None}),
             batch_size=prune.batch_size,

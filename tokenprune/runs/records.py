@@ -197,6 +197,11 @@ class PrunePoint(Record):
     speedup: Positive | None  # measured, over the unpruned model in the same pass
     own_time: Share | None = None  # share of the time in which the pruner works; null unpruned and in older results
 
+    @property
+    def asked(self) -> str:
+        """What stays, as it was asked."""
+        return self.keep or f"{self.keep_ratio:g}"
+
 
 class PruneResult(Result):
     """result.json of prune/<method>-<id>/; predictions.npz beside it has a row of predictions per point."""

@@ -161,7 +161,7 @@ def check_curve(path: Path, result: PruneResult, run: str) -> None:
 
 def _contradictions(result: PruneResult) -> Iterator[str]:
     for point in result.points:
-        at = f"keep {point.keep or format(point.keep_ratio, 'g')}"
+        at = f"keep {point.asked}"
         if point.correct != result.baseline_correct - point.lost + point.gained:
             yield f"{at}: {point.correct} right, but {point.lost} lost and {point.gained} gained"
         if point.lost > result.baseline_correct or point.correct > result.count:
