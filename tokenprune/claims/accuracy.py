@@ -234,7 +234,7 @@ _Curves = Mapping[tuple[Condition, str, str], Points]
 def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_Measured], _Effect]) -> list[Finding]:
     """One for each condition, and each set of options of the first method."""
     runs, found = study.runs, []
-    curves = {run.result.seed: _curves(run) for run in runs}
+    curves = {run.result.seed: curves_of(run) for run in runs}
     keys = {key for of_run in curves.values() for key in of_run}
     conditions = sorted({condition for condition, method, _ in keys if method in methods}, key=str)
     at_least_one: list[Condition | None] = [*conditions] or [None]
@@ -268,7 +268,7 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
     return found
 
 
-def _curves(run: RunData) -> _Curves:
+def curves_of(run: RunData) -> _Curves:
     """Points that remove tokens, of all prunes alike; the later folder's where two measured the same."""
     points: dict[tuple[Condition, str, str], dict[tuple[float, int | None], tuple[PrunePoint, Path, PruneResult, int]]]
     points = {}

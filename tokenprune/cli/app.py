@@ -10,6 +10,7 @@ import typer
 
 import tokenprune
 from tokenprune.cli.bench import bench
+from tokenprune.cli.compare import compare
 from tokenprune.cli.cp import cp
 from tokenprune.cli.download import download
 from tokenprune.cli.explain import explain
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
 )
-for verb in (train, prune, measure, sweep, theory, report, explain, ls, pack, cp, validate, download, bench):
+for verb in (train, prune, compare, measure, sweep, theory, report, explain, ls, pack, cp, validate, download, bench):
     app.command()(verb)
 
 INTERRUPTED = 130

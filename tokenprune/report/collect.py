@@ -53,13 +53,7 @@ def collect(
     measured.
     Raises TokenpruneError if no run is finished, UsageError for a name, site or method of none of them.
     """
-    if names is not None:
-        known = [folder.name for folder in (*all_runs(runs_dir), *theory_runs(runs_dir))]
-        for name in names:
-            if name not in known:
-                raise UsageError(f"{unknown('run', name, known)} (looked in {runs_dir})")
-    found, problems = read_runs(runs_dir)
-    runs = [run for run in found if names is None or run.folder.name in names]
+    runs, problems = _named(runs_dir, names)
     laboratory = collect_laboratory(runs_dir, names)
     if not (runs or laboratory):
         because = "".join(f"\n{problem}" for problem in (*problems, *laboratory.problems))
@@ -90,6 +84,25 @@ def collect(
         problems=(*problems, *unread, *laboratory.problems),
         laboratory=laboratory,
     )
+
+
+def chosen(
+    runs_dir: Path, names: Sequence[str] | None, sites: Sequence[str] | None, methods: Sequence[str] | None
+) -> tuple[list[TrainedStudy], list[str]]:
+    """Studies of the runs with the curves that were asked for, as `collect` has them; and what cannot be used."""
+    runs, problems = _named(runs_dir, names)
+    return studies(_shown(runs, [str(Schedule.parse(site)) for site in sites] if sites else None, methods)), problems
+
+
+def _named(runs_dir: Path, names: Sequence[str] | None) -> tuple[list[RunData], list[str]]:
+    """The finished trainings, or those named, and a line for each thing that cannot be used. Raises UsageError."""
+    if names is not None:
+        known = [folder.name for folder in (*all_runs(runs_dir), *theory_runs(runs_dir))]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"{unknown('run', name, known)} (looked in {runs_dir})")
+    found, problems = read_runs(runs_dir)
+    return [run for run in found if names is None or run.folder.name in names], problems
 
 
 def _shown(runs: Iterable[RunData], sites: Sequence[str] | None, methods: Sequence[str] | None) -> list[RunData]:

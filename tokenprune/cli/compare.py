@@ -1,0 +1,52 @@
+"""`tokenprune compare`: methods on the same trained models, side by side."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenprune.cli.interrupt import at_once
+from tokenprune.cli.options import Json, Methods, Runs, RunsDir, words
+
+
+def compare(
+    run: Runs = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--site",
+            metavar="SITE",
+            help="Only curves of that site; repeatable.",
+            autocompletion=words(**{"input": "", "before:": "", "after:": ""}),
+        ),
+    ] = None,
+    method: Methods = None,
+    runs_dir: RunsDir = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for figures and CSV.")] = Path("compare"),
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The table as CSV on standard output.")] = False,
+) -> None:
+    """Compare methods at equal FLOPs, at equal speed and over whole curves.
+
+    Reads what `tokenprune prune` measured; runs that differ by their seed alone are replicates.
+
+    Example: tokenprune prune --method all; tokenprune compare
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("give one of --json and --csv")
+    with at_once():
+        from tokenprune import report as reports
+        from tokenprune.cli import show
+
+    methods = None if method and "all" in method else method
+    found = reports.compare(runs_dir, out, runs=run, sites=site, methods=methods)
+    for problem in found.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    if as_json:
+        show.json(found.rows)
+    elif as_csv:
+        print((out / "methods.csv").read_text(encoding="utf-8"), end="")
+    else:
+        show.tables([table.terminal() for table in found.tables])
+    print(f"written: {', '.join(str(out / name) for name in found.files)}", file=sys.stderr)

@@ -1,0 +1,276 @@
+"""I9: every method on the same trained models, between the floors and the oracle."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from tokenprune.claims import Claim, Verdict
+from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.methods import (
+    CEILING,
+    FLOORS,
+    SHARES,
+    SPEEDS,
+    Comparison,
+    Row,
+    against,
+    compared,
+    comparisons,
+    place_of_magnitude,
+    recall_as_proxy,
+)
+from tokenprune.claims.study import TrainedStudy, each
+from tokenprune.claims.study import measured as with_curves
+from tokenprune.drawing import plots
+from tokenprune.drawing.numbers import Interval, bounds, percent, signed, signed_bounds
+from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, SKY, Drawing, render, slug
+from tokenprune.drawing.table import Column, Table
+from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.series import marks
+
+#: Six colours and seven markers, so that forty-two methods look different.
+_COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+_MARKERS = "oDPXv<*"
+_SOURCE = "this program: what a table of token-reduction methods is read for"
+
+
+def comparison_groups(studies: Sequence[TrainedStudy], least: int = 0) -> list[list[Comparison]]:
+    """Comparisons that differ in depth alone, the shallowest first.
+
+    least: so many methods are enough; 0 asks for others than I3's.
+    """
+    groups: dict[tuple[str, str], list[Comparison]] = {}
+    for study in studies:
+        for found in comparisons(study) if least or compared(study) else ():
+            groups.setdefault((study.family, str(found.condition)), []).append(found)
+    return [sorted(group, key=lambda found: found.study.depth) for group in groups.values()]
+
+
+def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
+    """A row a method, a part a depth. brief: columns that a terminal has room for."""
+    columns = (
+        Column("depth"),
+        Column("method", look="word"),
+        Column("n"),
+        Column("area", _percent, _bounds),
+        Column("rank", "{:.1f}".format),
+        *(Column(f"less {floor}", _signed, _signed_bounds) for floor in FLOORS),
+        Column("agree, %", percent),
+        *(Column(f"at {share:.0%} FLOPs", _percent, _bounds) for share in SHARES),
+        *(Column(f"at {speed:g}x speed", _percent, _bounds) for speed in SPEEDS),
+        Column("relevant, %", percent),
+        Column("own time, %", percent),
+        Column("answered", percent),
+        Column("failed", percent),
+    )
+    rows = tuple((found.study.depth, *_cells(row)) for found in group for row in found.rows)
+    if brief:
+        shown = [0, 1, 3, 4, 5, 6, 7, 9, 11]
+        columns, rows = tuple(columns[i] for i in shown), tuple(tuple(row[i] for i in shown) for row in rows)
+    first = group[0]
+    low = ", ".join(f"{found.low:.0%} at depth {found.study.depth}" for found in group)
+    return Table(
+        f"Methods on {first.study.title}, {first.condition}",
+        "Area: mean accuracy in % over FLOPs, from the least that all methods reach; below it the 95 % interval.",
+        columns,
+        rows,
+        f"Least share of FLOPs: {low}. Rank by area, 1 the best, mean over seeds; the oracle has none. Less random, "
+        "less downsample: difference of areas, paired by seed and image. Agree: with the unpruned model's answers. At "
+        "so many FLOPs or so fast (measured): accuracy straight between points. Relevant: share of the label-relevant "
+        "area that is kept. Own time: the method's share of the time. Answered, failed: accuracy on images that "
+        "downsample at as many tokens answers and fails. Intervals hold seeds, and images where answers by image are "
+        "known.",
+        parts=True,
+        family=first.study.family,
+        where=first.condition.site,
+        anchor=slug("methods", first.study.family, first.condition.site),
+        detail=not brief,
+    )
+
+
+def _cells(row: Row) -> tuple[Any, ...]:
+    return (
+        row.name,
+        row.seeds,
+        row.area,
+        row.rank,
+        *(row.less.get(floor) for floor in FLOORS),
+        row.agreement,
+        *(row.flops[share] for share in SHARES),
+        *(row.speed[speed] for speed in SPEEDS),
+        row.recall,
+        row.own_time,
+        row.answered,
+        row.failed,
+    )
+
+
+def comparison_rows(group: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """The table's numbers for programs."""
+    rows = []
+    for found in group:
+        for row in found.rows:
+            values: dict[str, Any] = {
+                "family": found.study.family,
+                "setting": found.study.setting,
+                "depth": found.study.depth,
+                "site": found.condition.site,
+                "finetune_epochs": found.condition.finetune_epochs,
+                "images": found.condition.images,
+                "method": row.method,
+                "name": row.name,
+                "seeds": row.seeds,
+                "least_flops": found.low,
+                "rank": row.rank,
+                "agreement": row.agreement,
+                "relevant_recall": row.recall,
+                "own_time": row.own_time,
+                "accuracy_where_downsample_is_right": row.answered,
+                "accuracy_where_downsample_is_wrong": row.failed,
+            }
+            named = {"area": row.area, **{f"area_less_{floor}": row.less.get(floor) for floor in FLOORS}}
+            named |= {f"accuracy_at_{share:g}_flops": row.flops[share] for share in SHARES}
+            named |= {f"accuracy_at_{speed:g}x_speed": row.speed[speed] for speed in SPEEDS}
+            for name, estimate in named.items():
+                values |= dict(zip((name, f"{name}_low", f"{name}_high"), _parts(estimate), strict=True))
+            rows.append(values)
+    return rows
+
+
+def comparison_figure(group: Sequence[Comparison]) -> Drawing:
+    """Accuracy over FLOPs of all methods, a panel a depth; the floors in grey, the oracle in black."""
+    names = sorted({row.name for found in group for row in found.rows})
+    methods = {row.name: row.method for found in group for row in found.rows}
+    chosen = [name for name in names if methods[name] not in (*FLOORS, CEILING)]
+    styles: dict[str, tuple[Any, str, Any]] = dict.fromkeys(names, (INK, "^", (0, (1, 1.2))))  # the oracle
+    for i, name in enumerate(chosen):
+        styles[name] = (_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)], "-")
+    for name in names:
+        if methods[name] in FLOORS:
+            styles[name] = (MUTED, "s" if methods[name] == "random" else "v", (0, (4, 1.5)))
+    titles = [f"depth {found.study.depth}, {len(found.study.runs)} seeds" for found in group]
+    figure, (axes,) = plots.panels(titles, [(*styles[name], name) for name in names], height=3.2)
+    said = []
+    for ax, found in zip(axes, group, strict=True):
+        for row in found.rows:
+            xs, ys = _line(found, row)
+            floor_or_ceiling = row.method in (*FLOORS, CEILING)
+            plots.line(ax, xs, ys, styles[row.name], width=1.2 if floor_or_ceiling else 1.6, spread="none")
+        best = found.rows[0]
+        if best.area is not None:
+            said.append(f"Depth {found.study.depth}: the largest area is that of {best.name}.")
+    plots.label_outer(axes, "MFLOPs per image, scores included", "test accuracy, %")
+    svg, png = render(figure)
+    first = group[0]
+    return Drawing(
+        slug("methods", first.study.family, str(first.condition)),
+        f"Methods: {first.study.title}, {first.condition}",
+        "Test accuracy over FLOPs per image, means over seeds; grey and dashed the floors (a draw, and average pooling "
+        "of the patch grid), dotted the oracle. Intervals are in the table.",
+        " ".join(["Methods compared.", *said]),
+        svg,
+        png,
+        first.study.family,
+        first.condition.site,
+    )
+
+
+def _line(found: Comparison, row: Row) -> tuple[list[float], list[Interval | None]]:
+    """MFLOPs and accuracy of a method's points, over seeds."""
+    runs = [
+        [point for _, prune in run.prunes if _is(found, row, prune) for point in prune.points]
+        for run in found.study.runs
+    ]
+    shown = marks([points for points in runs if points], found.condition.images)
+    return [mark.flops / 1e6 for mark in shown], [mark.accuracy for mark in shown]
+
+
+def _is(found: Comparison, row: Row, prune: Any) -> bool:
+    condition = (prune.written_site, prune.finetune_epochs, prune.count)
+    options = ", ".join(f"{name}={value}" for name, value in sorted(prune.options.items()))
+    name = f"{prune.method} ({options})" if options else prune.method
+    return condition == tuple(found.condition) and name == row.name
+
+
+def _parts(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(estimate.value, estimate.low, estimate.high)
+
+
+def _percent(estimate: Estimate) -> str:
+    return percent(estimate.value)
+
+
+def _bounds(estimate: Estimate) -> str:
+    return bounds(_interval(estimate))
+
+
+def _signed(estimate: Estimate) -> str:
+    return signed(estimate.value)
+
+
+def _signed_bounds(estimate: Estimate) -> str:
+    return signed_bounds(_interval(estimate))
+
+
+def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
+    return [partial(comparison_figure, group) for group in comparison_groups(studies)]
+
+
+def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:
+    return [comparison_table(group) for group in comparison_groups(studies)]
+
+
+EXPERIMENT = Experiment(
+    "I9",
+    "Which method?",
+    None,
+    (
+        Claim(
+            id="methods-beat-random",
+            statement="A method loses less accuracy than keeping random tokens.",
+            source=_SOURCE,
+            reads="prune results of random and of any other method but the oracle, where there are more than I3's",
+            test="for each method, mean over common keep ratios below 1 of accuracy(method) - accuracy(random, mean of "
+            "draws) is above 0",
+            unit="accuracy",
+            find=each(lambda study: against(study, "random"), with_curves),
+        ),
+        Claim(
+            id="methods-beat-downsample",
+            statement="A method loses less accuracy than pooling the patch grid to as many tokens.",
+            source=_SOURCE,
+            reads="prune results of downsample and of any other method but the oracle",
+            test="for each method, mean over common keep ratios below 1 of accuracy(method) - accuracy(downsample) is "
+            "above 0",
+            unit="accuracy",
+            find=each(lambda study: against(study, "downsample"), with_curves),
+        ),
+        Claim(
+            id="magnitude-is-in-the-upper-half",
+            statement="Magnitude is better than half of the other methods.",
+            source=_SOURCE,
+            reads="prune results of magnitude and of three others or more",
+            test="the share of methods (but the oracle) whose mean accuracy over FLOPs is below magnitude's is above "
+            "one half; its trend over depth says whether its place changes",
+            unit="share of methods",
+            find=each(place_of_magnitude, with_curves),
+            support=(0.5, None),
+        ),
+        Claim(
+            id="likeness-to-the-oracle-is-a-proxy",
+            statement="The more of the relevant area a method keeps, as the oracle does, the better its accuracy.",
+            source="the practice of judging methods by where their tokens lie",
+            reads="prune results of four methods or more but the oracle, on images whose relevance is known",
+            test="Spearman's correlation, over methods, of the relevant area kept (mean over ratios) with the mean "
+            "accuracy over FLOPs is above 0",
+            unit="rank correlation",
+            find=each(recall_as_proxy, with_curves),
+        ),
+    ),
+    _figures,
+    _tables,
+)

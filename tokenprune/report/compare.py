@@ -1,0 +1,55 @@
+"""Methods compared, as tables, figures, CSV and JSON in a folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenprune.drawing.style import style
+from tokenprune.drawing.table import Table, to_csv
+from tokenprune.errors import TokenpruneError
+from tokenprune.experiments.methods import comparison_figure, comparison_groups, comparison_rows, comparison_table
+from tokenprune.report.collect import chosen
+from tokenprune.report.export import to_json
+from tokenprune.runs import atomic
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was compared. rows: a method of one depth and site each. files: names of those written."""
+
+    tables: tuple[Table, ...]
+    rows: list[dict[str, Any]]
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def compare(
+    runs_dir: Path,
+    out: Path,
+    *,
+    runs: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+) -> Compared:
+    """Write methods.csv, methods.json and a figure for each group of depths into `out`.
+
+    runs: folder names; sites, methods: of prunes; None for all. Raises TokenpruneError where nothing can be compared or
+    `out` cannot be written, UsageError for an unknown run, site or method.
+    """
+    found, problems = chosen(runs_dir, runs, sites, methods)
+    groups = comparison_groups(found, least=2)
+    if not groups:
+        raise TokenpruneError(
+            f"{runs_dir}: no run has two methods measured at one site; `tokenprune prune --method all` "
+            "measures all that need no training"
+        )
+    rows = [row for group in groups for row in comparison_rows(group)]
+    files = {"methods.csv": to_csv(rows).encode(), "methods.json": to_json({"methods": rows}).encode()}
+    with style():
+        for group in groups:
+            drawing = comparison_figure(group)
+            files |= {f"{drawing.name}.png": drawing.png, f"{drawing.name}.svg": drawing.svg.encode()}
+    atomic.write_files(out, files, set())
+    tables = tuple(comparison_table(group, brief=True) for group in groups)
+    return Compared(tables, rows, tuple(files), tuple(problems))
