@@ -18,7 +18,7 @@ from tokenprune.recipe import Schedule, parse_recipe
 def test_thirty_evaluations_answer_what_one_pass_answers() -> None:
     torch.manual_seed(0)
     cpu = torch.device("cpu")
-    vit, images = pruning._vit(2, cpu), pruning._images(24, cpu)
+    vit, images = pruning.vit_of(2, cpu), pruning._images(24, cpu)
     schedule = Schedule("before", (1,))
     methods = tuple((name, {}) for name in ("magnitude", "oracle"))
     for curve in prune_curves(

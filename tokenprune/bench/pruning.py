@@ -18,7 +18,7 @@ METHODS = ("magnitude", "random", "oracle")
 def forward(depth: int, keep: float, rounds: int, batch: int = 128) -> Ratio:
     """Magnitude, one site after block 3 (or the last block): measured speed-up over the FLOP-ideal one."""
     device = hardware.choose_device("auto")
-    vit = _vit(depth, device)
+    vit = vit_of(depth, device)
     schedule = Schedule("after", (min(3, depth - 1),))
     pruned = SparseViT(vit, pruners.create("magnitude"), schedule).eval()
     bare = SparseViT(vit).eval()
@@ -38,7 +38,7 @@ def sharing(depth: int, block: int, target: float, images: int, rounds: int) -> 
     block: tokens go before it. target: the share of the separate time that is promised.
     """
     device = hardware.choose_device("auto")
-    vit, dataset = _vit(depth, device), _images(images, device)
+    vit, dataset = vit_of(depth, device), _images(images, device)
     keep = tuple(k / 10 for k in range(10, 0, -1))
     schedule = Schedule("before", (block,))
     methods: tuple[tuple[str, dict[str, Any]], ...] = tuple((name, {}) for name in METHODS)
@@ -71,7 +71,8 @@ def one_evaluation(
     return torch.cat(answers).cpu()
 
 
-def _vit(depth: int, device: torch.device) -> VisionTransformer:
+def vit_of(depth: int, device: torch.device) -> VisionTransformer:
+    """A model of the shipped recipes' width."""
     return models.build(Model(depth=depth, dim=192, heads=3), 10, 32).to(device).eval()
 
 

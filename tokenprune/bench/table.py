@@ -35,6 +35,17 @@ def _forward(quick: bool) -> list[Ratio]:
     return [pruning.forward(12, keep, rounds=15) for keep in (0.7, 0.5, 0.25)]
 
 
+def _methods(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import methods
+    from tokenprune.pruners import BUILT_IN
+
+    names = list(BUILT_IN)
+    if quick:
+        return [*methods.forwards(names, 2, 0.5, rounds=1, batch=4), methods.crossover(2, 0.5, 1, (1, 2))]
+    found = [ratio for keep in (0.7, 0.5) for ratio in methods.forwards(names, 12, keep, rounds=7)]
+    return [*found, *(methods.crossover(12, keep, 15, (1, 2, 4, 8, 16, 32, 64, 128)) for keep in (0.7, 0.5))]
+
+
 def _sharing(quick: bool) -> list[Ratio]:
     from tokenprune.bench import pruning
 
@@ -79,6 +90,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "epoch": _epochs,
     "forward": _forward,
     "sharing": _sharing,
+    "methods": _methods,
     "startup": _startup,
     "report": _report,
     "theory": _theory,

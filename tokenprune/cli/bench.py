@@ -14,6 +14,7 @@ class Part(StrEnum):
     epoch = "epoch"
     forward = "forward"
     sharing = "sharing"
+    methods = "methods"
     startup = "startup"
     report = "report"
     theory = "theory"

@@ -240,6 +240,7 @@ class Pruner(nn.Module):
     adaptive: images may keep different numbers of tokens, those that an image lacks being padding of weight 0. In
         evaluation padding is cut off, and images of like numbers run together.
     learned: it has parameters, and is nothing without training.
+    costly: its own work (clustering, page rank) takes too long for the tokens that it saves to pay on small models.
     fixed: its parameters are made for the counts that it was trained with.
     model_rate: what the learning rate of the model's own parameters is multiplied by; 0 trains the pruner alone.
     """
@@ -247,6 +248,7 @@ class Pruner(nn.Module):
     stochastic: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
     learned: ClassVar[bool] = False
+    costly: ClassVar[bool] = False
     fixed: ClassVar[bool] = False
     model_rate: float = 1.0
 
