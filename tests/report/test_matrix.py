@@ -15,6 +15,7 @@ from tests.report.judged import CLAIM, verdict
 from tokenprune import report
 from tokenprune.claims import Verdict, trends
 from tokenprune.claims.accuracy import Condition
+from tokenprune.claims.units import in_points
 from tokenprune.drawing.style import style
 from tokenprune.experiments.series import Conditions
 from tokenprune.report.collect import collect
@@ -133,16 +134,21 @@ def test_a_cell_of_the_figure_has_sign_effect_and_interval() -> None:
     points = [f"{sign} −12.4" for sign in SIGNS.values()]
     means = [SimpleNamespace(verdict=row.overall.verdict, unit=row.claim.unit) for row in found.rows if row.overall]
     assert [words.count(each) for each in points] == [
-        sum(v.verdict == outcome and v.unit != "exponent" for v in [*verdicts, *means]) for outcome in SIGNS
+        sum(v.verdict == outcome and in_points(v.unit) for v in [*verdicts, *means]) for outcome in SIGNS
     ]
     intervals = {cell.interval for row in found.rows for cell in row.cells if cell and cell.judged.unit == "accuracy"}
     assert len(intervals) == 2
-    assert sum(map(words.count, intervals)) >= sum(v.unit != "exponent" for v in verdicts)
+    assert sum(map(words.count, intervals)) >= sum(in_points(v.unit) for v in verdicts)
     assert sum(str(word).endswith("k −0.12") for word in words) == sum(
         v.unit == "exponent" for v in [*verdicts, *means]
     )
     for row in found.rows:
-        threshold = {(-0.005, None): " (above −0.5 points)", (None, 0.0): " (below 0)"}.get(row.claim.support, "")
+        thresholds = {
+            (-0.005, None): " (above −0.5 points)",
+            (None, 0.0): " (below 0)",
+            (0.5, None): " (above +50.0 points)",
+        }
+        threshold = thresholds.get(row.claim.support, "")
         assert row.claim.id + threshold in words
     for row in found.rows:
         assert row.claim.id in drawing.alt
@@ -157,7 +163,7 @@ def test_the_terminal_has_a_line_per_row_and_a_mark_per_verdict_in_80_columns(tm
     assert "…" not in "".join(lines)
     rows = claim_lines(lines)
     for outcome, mark in (("supported", "*"), ("refuted", "!"), ("undecided", "?")):
-        told = sum(len(re.findall(rf"−(?:12\.4|0\.12){re.escape(mark)}", row)) for row in rows)
+        told = sum(len(re.findall(rf"−(?:12\.4|0\.124?){re.escape(mark)}", row)) for row in rows)
         assert told >= sum(v.verdict == outcome for v in verdicts)
     names = re.sub(r"-\n\s+", "-", "\n".join(re.split(r"\s+k?[−+]", row)[0] for row in rows))
     assert all(f"{claim.experiment} {claim.id}" in names for claim in CLAIM.values())

@@ -27,11 +27,12 @@ def compare(
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="The table as CSV on standard output.")] = False,
 ) -> None:
-    """Compare methods at equal FLOPs, at equal speed and over whole curves.
+    """Compare methods on the same trained models.
 
-    Reads what `tokenprune prune` measured; runs that differ by their seed alone are replicates.
+    Over whole curves, at equal FLOPs and at equal measured speed, from what
+    `tokenprune prune` left; runs that differ by their seed alone are replicates.
 
-    Example: tokenprune prune --method all; tokenprune compare
+    Example: tokenprune compare --site before:0 --out compare
     """
     if as_json and as_csv:
         raise typer.BadParameter("give one of --json and --csv")
