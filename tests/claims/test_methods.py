@@ -66,7 +66,7 @@ def test_methods_are_ranked_and_held_against_the_floors(tmp_path: Path) -> None:
     area = rows["evit"].area
     random = rows["random"].area
     less = rows["evit"].less["random"]
-    assert area and random and less
+    assert None not in (area, random, less)
     assert less.value == pytest.approx(area.value - random.value)
     assert set(less.values) == {0, 1, 2}
     assert "random" not in rows["random"].less

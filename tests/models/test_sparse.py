@@ -7,8 +7,10 @@ import timm
 import torch
 from model_zoo import CLASSES, NAMES, images, make
 from reference_models import masked_forward
+from timm.layers import DropPath
 from timm.models import VisionTransformer
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
+from torch import nn
 
 from tokenprune.errors import UsageError
 from tokenprune.models import BatchInfo, SparseViT, set_attention
@@ -302,3 +304,31 @@ def test_models_it_cannot_run_faithfully_are_refused_by_name(make_model, named: 
         model = make_model()
     with pytest.raises(UsageError, match=named):
         SparseViT(model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pruned", [False, True])
+def test_in_training_the_last_block_is_spared_what_nothing_reads(name: str, pruned: bool) -> None:
+    """Logits and gradients are those of all tokens (compared without dropout, which draws otherwise)."""
+    info = BatchInfo(index=torch.arange(4))
+    found = {}
+    for whole in (False, True):
+        torch.manual_seed(0)
+        vit = make(name).double()
+        for module in vit.modules():
+            if isinstance(module, nn.Dropout | DropPath):
+                module.train(False)
+                module.p = module.drop_prob = 0.0
+        model = SparseViT(vit, create("tome") if pruned else None, Schedule.parse("before:0"))
+        vit.training = True
+        if whole:
+            model._through = lambda state, cursor, model=model: model.advance(state, cursor, 2 * model.depth)
+        trace = model.run(images().double(), 0.5 if pruned else 1.0, info)
+        logits = trace.logits
+        (logits * torch.arange(1, 6)).square().sum().backward()
+        found[whole] = logits, {key: value.grad for key, value in vit.named_parameters()}
+        assert whole or not model.class_pooled or trace.features.shape[1] == model.prefix
+    torch.testing.assert_close(found[False][0], found[True][0], rtol=1e-9, atol=1e-9)
+    for key, grad in found[True][1].items():
+        other = found[False][1][key]
+        torch.testing.assert_close(torch.zeros_like(grad) if other is None else other, grad, rtol=1e-8, atol=1e-8)

@@ -81,6 +81,39 @@ def full_maps(
     return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
 
 
+def prefix_alone(
+    block: Block, x: Float[Tensor, "b s c"], prefix: int, bias: Float[Tensor, "b s"] | None = None
+) -> Float[Tensor, "b p c"]:
+    """The prefix tokens after a block, the patch tokens only being attended to: exact where nothing reads those later.
+
+    Without a key norm the key weights are folded into the queries, and the value weights are applied to the weighted
+    mean of the tokens: p h s c multiply-adds twice instead of s c c. The key bias cancels in the softmax. bias:
+    `log_weight`.
+    """
+    attn, y = attention_of(block), block.norm1(x)
+    query = attn.q_norm(_heads(attn, y[:, :prefix], 0)) * attn.scale
+    folds = isinstance(attn.k_norm, nn.Identity)
+    _, key_weight, value_weight = attn.qkv.weight.view(3, attn.num_heads, attn.head_dim, -1)
+    if folds:
+        folded = torch.einsum("bhpd,hdc->bhpc", query, key_weight).flatten(1, 2)
+        logits = (folded @ y.transpose(1, 2)).unflatten(1, (attn.num_heads, prefix))
+    else:
+        logits = query @ attn.k_norm(_heads(attn, y, 1)).transpose(2, 3)
+    logits = logits if bias is None else logits + bias[:, None, None]
+    share = attn.attn_drop(logits.softmax(dim=-1))
+    if folds:
+        mixed = (share.flatten(1, 2) @ y).unflatten(1, (attn.num_heads, prefix))
+        out = torch.einsum("bhpc,hdc->bhpd", mixed, value_weight)
+        if attn.qkv.bias is not None:
+            own = attn.qkv.bias.view(3, attn.num_heads, 1, attn.head_dim)[2]
+            out = out + share.sum(dim=-1, keepdim=True) * own  # 1 without dropout
+    else:
+        out = share @ _heads(attn, y, 2)
+    out = attn.proj_drop(attn.proj(attn.norm(out.transpose(1, 2).flatten(2))))
+    x = x[:, :prefix] + block.drop_path1(block.ls1(out))
+    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+
+
 def keys(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:
     """Keys after any key norm."""
     return attn.k_norm(_heads(attn, x, 1))

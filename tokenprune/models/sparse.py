@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
-from tokenprune.models.attention import attention_of, blocks_of, log_weight
+from tokenprune.models.attention import attention_of, blocks_of, log_weight, prefix_alone
 from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState, select
 from tokenprune.recipe import Keep, Schedule, counts
@@ -34,7 +34,8 @@ class Trace:
     """A forward pass.
 
     states: what was present after each pruning site, in order. asked: the signals that were computed at each and cost
-    products (see cost). features: all tokens after the last block and the final norm.
+    products (see cost). features: all tokens after the last block and the final norm; in training of a model that
+    classifies from its class token the prefix tokens alone, unless the pruner has a `loss` or `finish` of its own.
     """
 
     logits: Float[Tensor, "b classes"]
@@ -134,7 +135,7 @@ class SparseViT(nn.Module):
         if self.pruner is None:
             if keep != 1:
                 raise ValueError(f"keep {keep} needs a pruner: this SparseViT was made without")
-            return self._finished(self.advance(state, 0, 2 * self.depth))
+            return self._finished(self._through(state, 0))
         # Where patches were dropped at the input, the ratios are of those that are left.
         left = counts(keep, state.count, len(self.schedule.cursors))
         return self.complete(state, 0, list(zip(self.schedule.cursors, left, strict=True)), info)
@@ -175,7 +176,21 @@ class SparseViT(nn.Module):
                     for rows in groups
                 ]
                 return _joined(states, asked, rest, groups)
-        return self._finished(pruner.finish(self.advance(state, cursor, 2 * self.depth)), states, asked)
+        return self._finished(pruner.finish(self._through(state, cursor)), states, asked)
+
+    def _through(self, state: TokenState, cursor: int) -> TokenState:
+        """From `cursor` through the last block. In training of the prefix tokens alone, where nothing reads others."""
+        own, last = self.pruner, blocks_of(self.vit)[-1]
+        reads = own is not None and (type(own).loss, type(own).finish) != (Pruner.loss, Pruner.finish)
+        gated = getattr(attention_of(last), "gate", None) is not None
+        before = 2 * self.depth - 2
+        if not (self.vit.training and self.class_pooled) or reads or gated or cursor > before:
+            return self.advance(state, cursor, 2 * self.depth)
+        state = self.advance(state, cursor, before)
+        tokens = prefix_alone(last, state.tokens, self.prefix, log_weight(state))
+        return replace(
+            state, tokens=tokens, owner=torch.full_like(state.owner, -1), weight=None, entered=None, carried={}
+        )
 
     def _finished(
         self, state: TokenState, states: Sequence[TokenState] = (), asked: Sequence[tuple[str, ...]] = ()
