@@ -7,6 +7,7 @@ from sweep_factories import TINY, write_sweep
 
 from tokenprune.errors import UsageError
 from tokenprune.identity import digest
+from tokenprune.pruners.registry import untrained_pruners
 from tokenprune.recipe import Model, RecipeError, parse_recipe, shipped_recipes, summary
 from tokenprune.recipe.sweep import load_sweep, scales_of
 from tokenprune.runs import run_name
@@ -54,7 +55,7 @@ def test_measurements_are_completed_by_the_cells_own_evaluate(tmp_path):
     text = "grid: {evaluate.seeds: [2], run.seed: [0]}\nprune:\n  - {methods: [all], keep: [0.5]}\n  - {}\n"
     (cell,) = load_sweep(write_sweep(tmp_path, text)).cells
     first, second = cell.prune
-    assert (set(first.methods), first.keep, first.seeds) == ({"magnitude", "random", "oracle"}, (0.5,), 2)
+    assert (first.methods, first.keep, first.seeds) == (tuple(untrained_pruners()), (0.5,), 2)
     assert (second.methods, second.keep) == (("magnitude",), (1.0, 0.5))
 
 
@@ -188,7 +189,7 @@ SHIPPED = [(name, scale) for name in shipped_recipes("sweeps") for scale in (Non
 
 def everything(cell):
     recipe = cell.loaded.recipe.model_dump(mode="json", exclude_unset=True)
-    prune = [spec.model_dump(mode="json") for spec in cell.prune]
+    prune = [spec.model_dump(mode="json", exclude=None if spec.r else {"r"}) for spec in cell.prune]
     loaded = [cell.loaded.name, list(cell.loaded.overrides), recipe]
     return [cell.run, cell.label, dict(cell.what), cell.needs, *loaded, prune]
 

@@ -227,7 +227,7 @@ def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> lis
 EXPERIMENT = Experiment(
     "I9",
     "Which method?",
-    None,
+    "methods",
     (
         Claim(
             id="methods-beat-random",

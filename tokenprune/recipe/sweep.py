@@ -33,6 +33,7 @@ from tokenprune.recipe.schema import Evaluate, Recipe
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.runs.records import PRETRAIN
+from tokenprune.section import identifying
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def load_sweep(source: str | Path, overrides: Sequence[str] = (), scale: str | N
     found.of_twins(cells)
     found.raise_if_any()
     named = (*_pretrainings(cells), *_labelled(cells))
-    identity = digest([[cell.run, [spec.model_dump(mode="json") for spec in cell.prune]] for cell in named])
+    identity = digest(
+        [[cell.run, [identifying(spec, spec.model_dump(mode="json")) for spec in cell.prune]] for cell in named]
+    )
     return LoadedSweep(name, path, text, named, identity)
 
 
