@@ -26,11 +26,14 @@ def curve_id(
 ) -> str:
     """Eight hex digits of the settings that decide a curve's numbers, besides the run and the method.
 
-    keep: ratios; text where something else than one ratio for all sites is asked (`recipe.site.written`).
+    keep: ratios; text where something else than one ratio for all sites is asked (`recipe.site.written`). Their order
+    decides nothing.
     """
+    ratios = sorted((each for each in keep if not isinstance(each, str)), reverse=True)
+    keep = [*ratios, *sorted(each for each in keep if isinstance(each, str))]
     moment, _, scores = site.partition(":")
     at_input = moment == "input"
-    what = [options, list(keep), moment if at_input else site, seeds, finetune_epochs, precision]
+    what = [options, keep, moment if at_input else site, seeds, finetune_epochs, precision]
     what += [scores or "last"] if at_input else []
     what += ["control"] if finetune_epochs else []  # what it is compared with
     return digest(what)

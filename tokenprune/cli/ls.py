@@ -77,7 +77,7 @@ def _recipes() -> list[dict[str, Any]]:
 def _pruners() -> list[dict[str, Any]]:
     from tokenprune.pruners.registry import described_pruners
 
-    return [{"pruner": name, "keeps tokens by": what} for name, what in described_pruners().items()]
+    return [{"pruner": name, "what it does": what} for name, what in described_pruners().items()]
 
 
 def _datasets(data_dir: Path | None) -> list[dict[str, Any]]:

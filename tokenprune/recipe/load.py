@@ -259,8 +259,9 @@ def explain(error: ValidationError, model: type[BaseModel] = Recipe) -> list[str
     items: list[Any] = [
         {**item, "loc": tuple(part for part in item["loc"] if part not in TAGS)} for item in error.errors()
     ]
-    wrong_items = {item["loc"][:-1] for item in items}  # of a list: pydantic also counts it as too short
-    shown, more = first_of([i for i in items if not (i["type"] == "too_short" and i["loc"] in wrong_items)])
+    within = {item["loc"][:n] for item in items for n in range(len(item["loc"]))}
+    # A list with a wrong item is counted as too short as well.
+    shown, more = first_of([i for i in items if not (i["type"] == "too_short" and i["loc"] in within)])
     return [*(line for item in shown for line in _explain(item, model)), *more]
 
 
