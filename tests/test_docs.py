@@ -401,16 +401,16 @@ def test_every_array_of_a_file_of_images_is_documented() -> None:
 
 @pytest.mark.usefixtures("own_pruners")
 def test_the_documented_pruner_keeps_what_it_says() -> None:
-    norm, use = code("pruners.md")
-    assert len([line for line in norm.splitlines() if line.strip()]) <= 10
+    peak, use = code("pruners.md")
+    assert len([line for line in peak.splitlines() if line.strip()]) <= 10
     names: dict[str, Any] = {"__name__": "documented"}
-    exec(norm + use, names)
+    exec(peak + use, names)
     trace, model = names["trace"], names["model"]
-    assert known_pruners()["norm"] == "Keep the tokens of largest L2 norm."
+    assert known_pruners()["peak"] == "Keep the tokens of largest single channel."
     assert (trace.logits.shape, trace.states[0].position.shape) == ((8, 10), (8, 32))
     images = torch.randn(2, 3, 32, 32)
     state = model.advance(model.embed(images), 0, 2)
-    largest = state.tokens[:, 1:].norm(dim=2).topk(32).indices.sort(dim=1).values
+    largest = state.tokens[:, 1:].amax(dim=2).topk(32).indices.sort(dim=1).values
     assert model.run(images, 0.5).states[0].position.equal(largest)
 
 
