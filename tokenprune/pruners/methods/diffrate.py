@@ -1,4 +1,4 @@
-"""Cut the least attended tokens and merge the next, in proportions learned for each site (DiffRate) (learned)
+"""Cut the least attended tokens, merge the next, in learned proportions (DiffRate) (learned)
 
 Chen et al., DiffRate: differentiable compression rate for efficient vision transformers (ICCV 2023). Score: class
 attention, mean over heads (received attention without a class token). Selection: the tokens are sorted; the tail is

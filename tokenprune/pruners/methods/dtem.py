@@ -1,4 +1,4 @@
-"""Merge tokens as ToMe does, by a learned projection of the block's input instead of keys (DTEM) (learned)
+"""Merge tokens as ToMe does, by a learned projection of the block's input (DTEM) (learned)
 
 Lee & Hong, Learning to merge tokens via decoupled embedding (NeurIPS 2024). Score: cosine of a linear projection to 64
 numbers, one a site, of the tokens that entered the block, normalised as by a layer norm; they are detached, so that

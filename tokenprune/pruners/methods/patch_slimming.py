@@ -1,4 +1,4 @@
-"""Keep the same patches of every image, those that the output was found to depend on (Patch Slimming) (learned)
+"""Keep the same patches of every image, those that the output depends on (Patch Slimming) (learned)
 
 Tang et al., Patch Slimming for efficient vision transformers (CVPR 2022), restated from a reproduction (METU CENG502,
 2023) and simplified to what a site can see. Selection: one mask a site, the same for all images; the rest is dropped.

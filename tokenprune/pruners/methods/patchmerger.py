@@ -1,4 +1,4 @@
-"""Mix all tokens into as few as there are learned queries, by softmax attention (PatchMerger) (learned)
+"""Mix all tokens into as few as there are learned queries, by softmax (PatchMerger) (learned)
 
 Renggli et al., Learning to merge tokens in vision transformers (2022). Score: Q LN(x)^T, one learned query for each
 token that stays, with a layer norm of the site's own and no scale. Selection: none; a softmax over the tokens makes
