@@ -1,0 +1,51 @@
+"""Every built-in method that learns: trained by the program, saved, and measured with what was saved."""
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tokenprune import pipeline
+from tokenprune.pruners import BUILT_IN, create
+from tokenprune.pruners.registry import LEARNED
+from tokenprune.recipe import Evaluate, Loaded, parse_recipe
+
+TINY = """
+data: {source: patterns, patterns: {image_size: 16, classes: 3, count: 6, train_size: 100, test_size: 60, noise: 0.2}}
+model: {depth: 2, dim: 12, heads: 3}
+train: {epochs: 2, batch_size: 20, precision: fp32, augment: {crop: 0, flip: false}}
+pruner: {keep_ratio: 0.5, site: "before:0,1"}
+evaluate: {batch_size: 20, examples: 3}
+"""
+METHODS = [name for name, line in BUILT_IN.items() if line.endswith(LEARNED)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_its_curve_is_that_of_what_training_saved(method: str, tmp_path: Path) -> None:
+    """Training scores the model with its own pruner: pruning with the saved parameters answers as many images."""
+    overrides = (f"pruner.name={method}",)
+    run = pipeline.train_run(Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides), runs_dir=tmp_path)
+    assert load_file(run.pruner)
+    asked = {"methods": (method,), "keep": (1.0, 0.5), "site": "before:0,1", "seeds": 1, "batch_size": 20}
+    ((_, result),) = pipeline.prune_run(run, Evaluate(**asked))
+    whole, half = result.points
+    assert half.correct == run.result().test_correct
+    assert (whole.keep_ratio, half.keep_ratio) == (1.0, 0.5)
+    if not create(method).fixed:
+        asked["keep"] = (0.75, 0.25)
+        ((_, result),) = pipeline.prune_run(run, Evaluate(**asked))
+        assert len(result.points) == 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_is_fine_tuned_from_a_run_without_it(method: str, plain) -> None:
+    asked = {"methods": (method,), "keep": (0.5,), "site": "before:0,1", "seeds": 1, "batch_size": 20}
+    ((_, result),) = pipeline.prune_run(plain, Evaluate(**asked, finetune_epochs=1))
+    assert result.points[0].keep_ratio == 0.5
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory):
+    overrides = ("pruner.name=none",)
+    loaded = Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides)
+    return pipeline.train_run(loaded, runs_dir=tmp_path_factory.mktemp("plain"))
