@@ -98,7 +98,7 @@ def load_pruner(pruner: nn.Module, path: Path) -> None:
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (found, wanted)]
     if differ := sorted(name for name, _ in shapes[0].items() ^ shapes[1].items()):
         raise TokenpruneError(
-            f"{path}: parameters of a pruner at other sites, with other options, or of another version: "
+            f"{path}: parameters of a pruner at other sites or ratios, with other options, or of another version: "
             f"{_some(dict.fromkeys(differ))}"
         )
     pruner.load_state_dict(found)

@@ -38,6 +38,7 @@ class Cropr(ScorePruner):
     """A query a site, and the classifier that teaches it."""
 
     learned = True
+    taught = False
 
     def __init__(self, rejoin: bool = False) -> None:
         super().__init__()

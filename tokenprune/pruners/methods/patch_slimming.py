@@ -43,6 +43,7 @@ class PatchSlimming(ScorePruner):
     """
 
     learned = True
+    taught = False
     total: Tensor
     seen: Tensor
     rank: Tensor
