@@ -60,6 +60,7 @@ class TokenState:
     entered: at an `after` site, the tokens that entered this block's attention; None elsewhere.
     embedded: the patch tokens as they entered block 0, one per patch of the image.
     carried: numbers per patch token that a pruner wants to find again at its next site; they go where tokens go.
+    memory: numbers per image that a pruner wants to find again at its next site, in `finish` or in `loss`.
     """
 
     tokens: Float[Tensor, "b p+n c"]
@@ -69,6 +70,7 @@ class TokenState:
     entered: Float[Tensor, "b p+n c"] | None = None
     embedded: Float[Tensor, "b t c"] | None = None
     carried: Mapping[str, Float[Tensor, "b n"]] = field(default_factory=dict)
+    memory: Mapping[str, Float[Tensor, "b ..."]] = field(default_factory=dict)
 
     @property
     def patches(self) -> Float[Tensor, "b n c"]:
@@ -126,7 +128,7 @@ class TokenState:
     ) -> "TokenState":
         """The same images with other patch tokens; patches of token j live in token into[j], in none where it is -1.
 
-        Nothing is carried on.
+        Nothing is carried on; the memory of the images stays.
         """
         return replace(
             self,
