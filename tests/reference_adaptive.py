@@ -296,7 +296,7 @@ def interpret(token: Tensor, weights: dict[str, Tensor], heads: int) -> float:
     score = 0.0
     for h in range(heads):
         part = slice(h * width, (h + 1) * width)
-        score += float(torch.sigmoid(query[part] @ key[part] / math.sqrt(width))) / heads
+        score += torch.sigmoid(query[part] @ key[part] / math.sqrt(width)).item() / heads
     return score
 
 

@@ -272,7 +272,8 @@ class Pruner(nn.Module):
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched.
 
-        With keep == state.count the state is returned unchanged: keep ratio 1 is the unpruned model.
+        With keep == state.count the state is returned unchanged: keep ratio 1 is the unpruned model. An adaptive pruner
+        that has begun at an earlier site may go on: an image may have fewer tokens than the bound.
         """
         raise NotImplementedError
 
