@@ -480,7 +480,7 @@ def error(model: SparseViT, where: str, keep: float) -> float:
         ("patchmerger", "anywhere", "before:0", 0.125, {}),
         ("sinkhorn", "anywhere", "before:0", 0.125, {"eps": 0.05}),
         ("cropr", "anywhere", "before:0", 0.125, {}),
-        ("dtem", "anywhere", "before:0", 0.25, {"features": 4}),
+        ("dtem", "anywhere", "before:0", 0.25, {"features": 2}),
         ("diffrate", "all", "after:0", 0.25, {}),
         ("patch_slimming", "centre", "before:0,1", 0.5, {"gather": 40}),
     ],

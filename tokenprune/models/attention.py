@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from tokenprune import hardware
-from tokenprune.pruners.base import TokenState
+from tokenprune.pruners.base import TokenState, precise
 
 
 def blocks_of(vit: VisionTransformer) -> list[Block]:
@@ -61,7 +61,7 @@ def class_rows(
         logits = torch.einsum("bhd,hdc->bhc", query[:, :, 0], key_weight) @ x.transpose(1, 2)
     else:
         logits = (query @ attn.k_norm(_heads(attn, x, 1)).transpose(2, 3))[:, :, 0]
-    logits = _precise(logits) * attn.scale
+    logits = precise(logits) * attn.scale
     return (logits if bias is None else logits + bias[:, None]).softmax(dim=-1)
 
 
@@ -77,7 +77,7 @@ def full_maps(
 ) -> Float[Tensor, "b h s s"]:
     """`full_map`, head by head."""
     query, key = attn.q_norm(_heads(attn, x, 0)), attn.k_norm(_heads(attn, x, 1))
-    logits = _precise(query @ key.transpose(2, 3)) * attn.scale
+    logits = precise(query @ key.transpose(2, 3)) * attn.scale
     return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
 
 
@@ -130,11 +130,6 @@ def _heads(attn: Attention, x: Float[Tensor, "b s c"], part: int) -> Float[Tenso
     bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
     flat = F.linear(x, attn.qkv.weight[rows], bias)
     return flat.unflatten(2, (attn.num_heads, attn.head_dim)).transpose(1, 2)
-
-
-def _precise(logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """In float32 where they are less; float64 stays."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def set_attention(vit: VisionTransformer, fused: bool) -> None:

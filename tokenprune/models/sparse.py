@@ -318,6 +318,7 @@ def _images(state: TokenState, rows: Int[Tensor, " k"]) -> TokenState:
         entered=of(state.entered),
         embedded=of(state.embedded),
         carried={name: value[rows] for name, value in state.carried.items()},
+        memory={name: value[rows] for name, value in state.memory.items()},
     )
 
 
@@ -351,6 +352,7 @@ def _together(states: list[TokenState], back: Int[Tensor, " b"]) -> TokenState:
         entered=None,
         embedded=None,
         carried={},
+        memory={},
     )
 
 

@@ -60,6 +60,7 @@ class TokenState:
     entered: at an `after` site, the tokens that entered this block's attention; None elsewhere.
     embedded: the patch tokens as they entered block 0, one per patch of the image.
     carried: numbers per patch token that a pruner wants to find again at its next site; they go where tokens go.
+    memory: numbers per image that a pruner wants to find again at its next site, in `finish` or in `loss`.
     """
 
     tokens: Float[Tensor, "b p+n c"]
@@ -69,6 +70,7 @@ class TokenState:
     entered: Float[Tensor, "b p+n c"] | None = None
     embedded: Float[Tensor, "b t c"] | None = None
     carried: Mapping[str, Float[Tensor, "b n"]] = field(default_factory=dict)
+    memory: Mapping[str, Float[Tensor, "b ..."]] = field(default_factory=dict)
 
     @property
     def patches(self) -> Float[Tensor, "b n c"]:
@@ -126,7 +128,7 @@ class TokenState:
     ) -> "TokenState":
         """The same images with other patch tokens; patches of token j live in token into[j], in none where it is -1.
 
-        Nothing is carried on.
+        Nothing is carried on; the memory of the images stays.
         """
         return replace(
             self,
@@ -161,6 +163,11 @@ class TokenState:
     def _bin(self) -> Int[Tensor, "b t"]:
         """As `owner`, with n for patches that are gone: an index into n + 1 columns."""
         return self.owner % (self.count + 1)
+
+
+def precise(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """In float32 where it is less; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def rows(tokens: Float[Tensor, "b n c"], index: Int[Tensor, "b k"]) -> Float[Tensor, "b k c"]:
@@ -277,7 +284,8 @@ class Pruner(nn.Module):
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         """At most `keep` patch tokens (1 <= keep <= state.count), prefix tokens untouched.
 
-        With keep == state.count the state is returned unchanged: keep ratio 1 is the unpruned model.
+        With keep == state.count the state is returned unchanged: keep ratio 1 is the unpruned model. An adaptive pruner
+        that has begun at an earlier site may go on: an image may have fewer tokens than the bound.
         """
         raise NotImplementedError
 

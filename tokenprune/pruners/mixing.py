@@ -47,8 +47,3 @@ class MixturePruner(Pruner):
             )
         share, mixed = self.mix(state.patches, state.weights, site)
         return state.holding(share.to(mixed.dtype) @ mixed, share.argmax(dim=1))
-
-
-def precise(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """In float32 where it is less; float64 stays."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

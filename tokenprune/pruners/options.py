@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from tokenprune.errors import UsageError, shortened
 
 
-def number(pruner: str, option: str, value: Any, least: float, most: float = float("inf")) -> float:
+def number(pruner: str, option: str, value: Any, least: float = 0.0, most: float = float("inf")) -> float:
     """A finite number from `least` to `most`. Raises UsageError for anything else."""
     if (
         isinstance(value, bool)

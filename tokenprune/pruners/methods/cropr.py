@@ -24,8 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokenprune.pruners import options
-from tokenprune.pruners.base import ScorePruner, Shape, Signals, Taught, TokenState, rows
-from tokenprune.pruners.mixing import precise
+from tokenprune.pruners.base import ScorePruner, Shape, Signals, Taught, TokenState, precise, rows
 from tokenprune.pruners.registry import register
 
 if TYPE_CHECKING:

@@ -24,11 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokenprune.pruners import options
-from tokenprune.pruners.base import Shape, Signals, TokenState, rows
+from tokenprune.pruners.base import Shape, Signals, TokenState, precise, rows
 from tokenprune.pruners.gates import CLOSED, straight_through
 from tokenprune.pruners.matching import alternate, cosine
 from tokenprune.pruners.methods.tome import ToMe
-from tokenprune.pruners.mixing import precise
 from tokenprune.pruners.registry import register
 
 

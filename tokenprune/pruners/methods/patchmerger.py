@@ -12,8 +12,8 @@ Queries start at a standard deviation of dim^-1/2, as a linear layer of the pape
 
 from torch import Tensor, nn
 
-from tokenprune.pruners.base import Shape
-from tokenprune.pruners.mixing import MixturePruner, precise
+from tokenprune.pruners.base import Shape, precise
+from tokenprune.pruners.mixing import MixturePruner
 from tokenprune.pruners.registry import register
 
 

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tokenprune.pruners import options
-from tokenprune.pruners.mixing import MixturePruner, precise
+from tokenprune.pruners.base import precise
+from tokenprune.pruners.mixing import MixturePruner
 from tokenprune.pruners.registry import register
 
 

@@ -1,0 +1,125 @@
+"""Merge and drop tokens beyond thresholds that each site learns (LTMP) (learned)
+
+Bonnaerens and Dambre, Learned thresholds token merging and pruning for vision transformers (TMLR 2023). Score: cosine
+of keys, mean over heads, for merging; received attention for dropping. Selection: tokens alternate into two sides as in
+ToMe, each of the first becomes part of its most similar one of the second if their cosine is above the site's merge
+threshold (start .9); then tokens stay whose importance, the largest of those merged, is above the prune threshold
+(start 0). Site: after attention, in every block. The rest: means by size, and dropped.
+
+keep is an upper bound (adaptive): of more tokens than that above the threshold the most important stay; one stays in
+any case. The thresholds go on where an image has fewer than keep tokens, from the first site that has a bound below its
+number on.
+
+Training runs at full length: a token that merges or drops is shut off by its weight, with the gradient of a sigmoid of
+(score - threshold) / `temperature` (.1); means and sizes pass none to the thresholds. The loss adds `flops` (10) times
+the squared difference between the FLOPs of the blocks, as a share of the unpruned model's, and what they are at the
+counts the model is made for. As in the paper the model itself does not learn (`model_rate: 0`; 1 trains both). Both
+thresholds have one learning rate where the published code has two (5e-3 and 5e-6), so the parameter of pruning counts
+in means of received attention: 1 is a threshold of one over the tokens of an image.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tokenprune.pruners.base import Pruner, Shape, Signals, Taught, TokenState, precise
+from tokenprune.pruners.gates import above, gate_weight, noted, opened, remaining
+from tokenprune.pruners.matching import cosine, metric_of_keys
+from tokenprune.pruners.options import number
+from tokenprune.pruners.registry import register
+
+if TYPE_CHECKING:
+    from tokenprune.data import Batch
+    from tokenprune.models import Trace
+
+
+@register("ltmp")
+class LTMP(Pruner):
+    """Bipartite matching above one threshold, received attention above another."""
+
+    adaptive = True
+    learned = True
+    taught = False
+    target: Tensor
+
+    def __init__(self, temperature: float = 0.1, flops: float = 10.0, model_rate: float = 0.0) -> None:
+        super().__init__()
+        self.temperature = number("ltmp", "temperature", temperature, least=1e-6)
+        self.flops = number("ltmp", "flops", flops)
+        self.model_rate = number("ltmp", "model_rate", model_rate)
+
+    def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
+        self.shape, self.sites = shape, sites
+        self.merge = nn.Parameter(torch.full((len(sites),), 0.9))
+        self.prune = nn.Parameter(torch.zeros(len(sites)))
+        counts = torch.tensor(shape.counts or (shape.patches,) * len(sites))
+        self.register_buffer("target", counts / shape.patches, persistent=False)
+
+    def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
+        if keep == state.count and not state.memory:
+            return state
+        site = self.sites.index(signals.site)
+        least = self.prune[site] / (self.shape.prefix + self.shape.patches)
+        gate = state.carried.get("gate", precise(torch.ones_like(state.weights)))
+        present = (state.weights > 0) & (gate > 0.5)
+        into, separate = self._matched(state, present, self.merge[site], signals)
+        importance = precise(signals.received_attention())
+        importance = importance.scatter_reduce(1, into, importance, "amax")
+        merged = replace(state, weight=state.weights.detach()).merge(into, state.count)
+        alone = separate > 0.5
+        if not self.training:
+            state = remaining(merged, above(importance, least, present & alone, keep))
+            return noted(state, left=(state.weights > 0).sum(dim=1) / state.owner.shape[1])
+        # Tokens that are merged or dropped stay where they are, as what their gates would let in.
+        gate = gate * separate * opened((importance - least) / self.temperature)
+        patches = torch.where(alone[:, :, None], merged.patches, state.patches)
+        state = replace(
+            merged,
+            tokens=torch.cat([state.tokens[:, : state.prefix], patches], dim=1),
+            weight=gate_weight(gate) * merged.weights.where(gate > 0.5, 1.0),
+            carried={"gate": gate},
+        )
+        return noted(state, left=gate.sum(dim=1) / state.owner.shape[1])
+
+    def _matched(
+        self, state: TokenState, present: Bool[Tensor, "b n"], threshold: Tensor, signals: Signals
+    ) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
+        """Which token each becomes part of, and gates that are open for those that become part of none."""
+        into = torch.arange(state.count, device=present.device).expand_as(present)
+        gates = precise(torch.ones_like(state.weights))
+        if state.count == 1:
+            return into, gates
+        start = state.prefix % 2  # prefix tokens alternate too
+        first, second = slice(start, None, 2), slice(1 - start, None, 2)
+        metric = metric_of_keys(signals)
+        similarity = precise(cosine(metric[:, first], metric[:, second]))
+        both = present[:, first, None] & present[:, None, second]
+        most, partner = similarity.masked_fill(~both, -2.0).max(dim=2)
+        merge = opened((most - threshold) / self.temperature) * (most > -2)
+        home = torch.where(merge > 0.5, into[:, second].gather(1, partner), into[:, first])
+        return into.slice_scatter(home, 1, start, None, 2), gates.slice_scatter(1 - merge, 1, start, None, 2)
+
+    def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> Tensor | None:
+        memory = trace.states[-1].memory
+        if not memory:
+            return None
+        left = memory["left"].mean(dim=0)
+        every = left.new_ones(len(self.sites))  # before the first site that had a bound all are left
+        left = torch.cat([every[: len(every) - len(left)], left])
+        return self.flops * ((self._flops(left) - self._flops(self.target)) / self._flops(every)).square()
+
+    def _flops(self, left: Float[Tensor, " sites"]) -> Float[Tensor, ""]:
+        """FLOPs of the blocks with these shares of the patch tokens after each site, in units of 2 `dim`.
+
+        An MLP's hidden layer is taken to be four times as wide as the tokens.
+        """
+        after = dict(zip(self.sites, left.unbind(), strict=True))
+        share, total = left.new_ones(()), left.new_zeros(())
+        for half in range(2 * self.shape.depth):
+            share = after.get(half, share)
+            n = self.shape.prefix + share * self.shape.patches
+            total = total + (8 * n * self.shape.dim if half % 2 else 4 * n * self.shape.dim + 2 * n.square())
+        return total
