@@ -1,0 +1,254 @@
+"""Merging methods written from their papers and published code: plain loops over the tokens of one image, in float64.
+
+Each reads raw arrays (`Image`) and returns which of the old tokens each new one is made of, and the new tokens.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from reference_models import uniform
+from torch import Tensor
+
+Groups = list[list[int]]
+
+
+@dataclass
+class Image:
+    """One image at a site: prefix tokens first in tokens, keys and maps; patch tokens alone elsewhere.
+
+    counted: whether weights are in use. embedded: the patch tokens as they entered block 0, all of them.
+    """
+
+    block: int
+    depth: int
+    prefix: int
+    grid: tuple[int, int]
+    tokens: np.ndarray
+    keys: np.ndarray
+    maps: np.ndarray
+    weights: np.ndarray
+    counted: bool
+    owner: list[int]
+    embedded: np.ndarray
+    draws: list[float]
+
+    @property
+    def patches(self) -> np.ndarray:
+        return self.tokens[self.prefix :]
+
+    @property
+    def count(self) -> int:
+        return len(self.patches)
+
+    def received(self) -> list[float]:
+        """Attention that each patch token receives: mean over heads and over queries, a query counting by weight."""
+        queries = np.concatenate([np.ones(self.prefix), self.weights])
+        mean = self.maps.mean(axis=0)
+        columns = range(self.prefix, len(queries))
+        return [sum(queries[i] * mean[i, j] for i in range(len(queries))) / queries.sum() for j in columns]
+
+
+@dataclass
+class Reduced:
+    """weights: None where all count for one."""
+
+    patches: np.ndarray
+    weights: np.ndarray | None
+    owner: list[int]
+
+
+Method = Callable[[Image, int], Reduced]
+
+
+def cosine(x: np.ndarray, y: np.ndarray) -> float:
+    return float(x @ y) / (math.sqrt(float(x @ x)) * math.sqrt(float(y @ y)))
+
+
+def falling(values: list[float]) -> list[int]:
+    """Indices from the largest to the smallest; the first of equal ones first."""
+    return sorted(range(len(values)), key=lambda i: (-values[i], i))
+
+
+def owners(image: Image, groups: Groups) -> list[int]:
+    """The new token of each patch; -1 where its token is in none."""
+    home = {token: new for new, group in enumerate(groups) for token in group}
+    return [home.get(token, -1) for token in image.owner]
+
+
+def mean_of(image: Image, groups: Groups, by: np.ndarray) -> Reduced:
+    """Each group becomes its mean by these weights, and counts for what its members count for."""
+    patches = [sum(by[j] * image.patches[j] for j in group) / sum(by[j] for j in group) for group in groups]
+    weights = [sum(image.weights[j] for j in group) for group in groups]
+    return Reduced(np.array(patches), np.array(weights), owners(image, groups))
+
+
+def metric_mean(metric: np.ndarray, weights: np.ndarray, groups: Groups) -> np.ndarray:
+    return np.array([sum(weights[j] * metric[j] for j in g) / sum(weights[j] for j in g) for g in groups])
+
+
+def composed(outer: Groups, inner: Groups) -> Groups:
+    """Groups of groups, as groups of the first tokens."""
+    return [[token for j in group for token in inner[j]] for group in outer]
+
+
+# --- ToMe -----------------------------------------------------------------------------------------------------------
+
+
+def soft_matching(metric: np.ndarray, prefix: int, r: int) -> tuple[Groups, list[int]]:
+    """One round over all tokens, prefix included, as the published code has it: tokens at even places go to odd ones.
+
+    Returns the groups in its order, as indices of all tokens, and the one that each group is called by.
+    """
+    s = len(metric)
+    even, odd = list(range(0, s, 2)), list(range(1, s, 2))
+    best, partner = [], []
+    for i in even:
+        row = [-math.inf if i < prefix or j < prefix else cosine(metric[i], metric[j]) for j in odd]
+        best.append(max(row))
+        partner.append(row.index(max(row)))
+    order = falling(best)
+    r = min(r, (s - prefix) // 2)
+    gone, stay = order[:r], order[r:]
+    if prefix:
+        stay = sorted(stay)
+    groups = {j: [j] for j in odd}
+    for i in gone:
+        groups[odd[partner[i]]].append(even[i])
+    first = [even[i] for i in stay]
+    if prefix > 1:  # as with a distillation token, the prefix tokens of both sides come first
+        names = [i for i in first if i < prefix] + [j for j in odd if j < prefix]
+        names = sorted(names) + [i for i in first if i >= prefix] + [j for j in odd if j >= prefix]
+    else:
+        names = first + odd
+    return [groups.get(name, [name]) for name in names], names
+
+
+def tome_groups(image: Image, keep: int) -> Groups:
+    metric, weights = image.keys.mean(axis=0), np.concatenate([np.ones(image.prefix), image.weights])
+    all_groups = [[i] for i in range(len(metric))]
+    while len(all_groups) - image.prefix > keep:
+        groups, _ = soft_matching(metric, image.prefix, len(all_groups) - image.prefix - keep)
+        all_groups = composed(groups, all_groups)
+        metric = metric_mean(metric, weights, groups)
+        weights = np.array([sum(weights[j] for j in group) for group in groups])
+    assert all_groups[: image.prefix] == [[i] for i in range(image.prefix)]
+    return [[i - image.prefix for i in group] for group in all_groups[image.prefix :]]
+
+
+def tome(image: Image, keep: int) -> Reduced:
+    return mean_of(image, tome_groups(image, keep), image.weights)
+
+
+# --- EViT -----------------------------------------------------------------------------------------------------------
+
+
+def evit(image: Image, keep: int, class_token: bool = True) -> Reduced:
+    """keep - 1 tokens of largest class attention, and the sum of the others, each times its attention."""
+    score = list(image.maps.mean(axis=0)[0, image.prefix :]) if class_token else image.received()
+    order = falling(score)
+    stay, others = sorted(order[: keep - 1]), order[keep - 1 :]
+    fused = np.zeros(image.tokens.shape[1])
+    for j in others:
+        fused += score[j] * image.patches[j]
+    groups = [[j] for j in stay] + [others]
+    patches = np.array([*(image.patches[j] for j in stay), fused])
+    weights = np.array([*(image.weights[j] for j in stay), 1.0]) if image.counted else None
+    return Reduced(patches, weights, owners(image, groups))
+
+
+# --- The whole model, a method at its sites --------------------------------------------------------------------------
+
+
+def attention(attn, y: Tensor, weights: list[float]) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Output, maps [h, s, s] and keys [h, s, d] of one image; a token of weight w is attended to as w tokens are."""
+    s, heads, d = len(y), attn.num_heads, attn.head_dim
+    qkv = attn.qkv(y).reshape(s, 3, heads, d)
+    maps, keys, outs = np.zeros((heads, s, s)), np.zeros((heads, s, d)), torch.zeros(s, heads, d, dtype=y.dtype)
+    for h in range(heads):
+        q, k, v = attn.q_norm(qkv[:, 0, h]), attn.k_norm(qkv[:, 1, h]), qkv[:, 2, h]
+        keys[h] = k.numpy()
+        for i in range(s):
+            logits = [float(q[i] @ k[j]) / math.sqrt(d) for j in range(s)]
+            shares = [w * math.exp(logit - max(logits)) for w, logit in zip(weights, logits, strict=True)]
+            for j in range(s):
+                maps[h, i, j] = shares[j] / sum(shares)
+                outs[i, h] += maps[h, i, j] * v[j]
+    return attn.proj(outs.reshape(s, heads * d)), maps, keys
+
+
+@torch.no_grad()
+def forward(
+    vit,
+    images: Tensor,
+    moment: str,
+    sites: dict[int, int],
+    method: Method,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, list[list[Reduced]]]:
+    """Logits, and what each image was reduced to at each site, through a timm model in float64, image by image.
+
+    sites: how many patch tokens stay at each block. weights: [b, n], with which tokens enter block 0.
+    """
+    logits, found = [], []
+    for index, x in enumerate(vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))):
+        own = None if weights is None else weights[index]
+        answer, reduced = _one(vit, x, moment, sites, method, own, lambda c, p, index=index: uniform(seed, index, c, p))
+        logits.append(answer.numpy())
+        found.append(reduced)
+    return np.array(logits), [list(site) for site in zip(*found, strict=True)]
+
+
+def _one(
+    vit, x: Tensor, moment: str, sites: dict[int, int], method: Method, weights: np.ndarray | None, draw
+) -> tuple[Tensor, list[Reduced]]:
+    prefix = vit.num_prefix_tokens
+    embedded = x[prefix:].numpy()
+    now, found = Reduced(embedded, weights, list(range(len(embedded)))), []
+
+    def counts() -> np.ndarray:
+        return np.ones(len(now.patches)) if now.weights is None else now.weights
+
+    def attended(block) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        return attention(block.attn, block.norm1(x), [1.0] * prefix + list(counts()))
+
+    def reduced(i: int, maps: np.ndarray, keys: np.ndarray) -> Reduced:
+        cursor = 2 * i + (moment == "after")
+        first = [min((t for t, j in enumerate(now.owner) if j == new), default=-1) for new in range(len(counts()))]
+        image = Image(
+            block=i,
+            depth=len(vit.blocks),
+            prefix=prefix,
+            grid=vit.patch_embed.grid_size,
+            tokens=x.numpy(),
+            keys=keys,
+            maps=maps,
+            weights=counts(),
+            counted=now.weights is not None,
+            owner=now.owner,
+            embedded=embedded,
+            draws=[draw(cursor, p) for p in first],
+        )
+        found.append(method(image, sites[i]) if sites[i] < image.count else replace(now, patches=image.patches))
+        return found[-1]
+
+    for i, block in enumerate(vit.blocks):
+        if moment == "before" and i in sites:
+            now = reduced(i, *attended(block)[1:])
+            x = torch.cat([x[:prefix], torch.from_numpy(now.patches)])
+        out, maps, keys = attended(block)
+        x = x + block.ls1(out)
+        if moment == "after" and i in sites:
+            now = reduced(i, maps, keys)
+            x = torch.cat([x[:prefix], torch.from_numpy(now.patches)])
+        x = x + block.ls2(block.mlp(block.norm2(x)))
+    x = vit.norm(x)
+    if hasattr(vit, "head_dist"):
+        return (vit.head(x[0]) + vit.head_dist(x[1])) / 2, found
+    if vit.global_pool == "token":
+        return vit.head(vit.fc_norm(x[0])), found
+    pooled = sum(w * token for w, token in zip(counts(), x[prefix:], strict=True)) / counts().sum()
+    return vit.head(vit.fc_norm(pooled)), found
