@@ -12,7 +12,10 @@ from tokenprune.pruners.base import Pruner, Signals, TokenState, averaged, rows
 
 
 def cosine(x: Float[Tensor, "b n d"], y: Float[Tensor, "b m d"]) -> Float[Tensor, "b n m"]:
-    return F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(1, 2)
+    """Cosine of each token to each, in float32 or more: near 1, where choices are made, bf16 knows steps of 1/256."""
+    x, y = (F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1) for z in (x, y))
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ y.transpose(1, 2)
 
 
 def metric_of_keys(signals: Signals) -> Float[Tensor, "b n d"]:
@@ -69,10 +72,22 @@ def homes(stay: Int[Tensor, "b k"], gone: Int[Tensor, "b r"], home: Int[Tensor, 
     return into.scatter_(1, gone, home)
 
 
+def in_place(count: int, gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> Int[Tensor, "b n"]:
+    """As `homes`, where those that stay keep the order that they have among all. home: as tokens of `count`."""
+    stays = gone.new_ones(len(gone), count).scatter_(1, gone, 0)
+    place = stays.cumsum(dim=1) - 1
+    return place.scatter(1, gone, place.gather(1, home))
+
+
 def alternating(state: TokenState) -> tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]]:
     """Two sides of the patch tokens, as ToMe has them: all tokens alternate, prefix tokens included."""
     order = torch.arange(state.count, device=state.tokens.device).expand(len(state.tokens), -1)
     return alternate(order, state.prefix % 2)
+
+
+def early(signals: Signals, depth: int) -> bool:
+    """Whether a site belongs to a block of the first half of a model."""
+    return 2 * (signals.site // 2) < depth
 
 
 class MergePruner(Pruner):
