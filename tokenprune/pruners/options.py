@@ -40,6 +40,13 @@ def one_of(pruner: str, option: str, value: Any, known: Sequence[str]) -> str:
     return str(value)
 
 
+def several(pruner: str, option: str, value: Any, count: int | None = None) -> Sequence[Any]:
+    """A list of so many, or of at least one. Raises UsageError for anything else."""
+    if not isinstance(value, list | tuple) or not value or (count is not None and len(value) != count):
+        _refuse(pruner, option, value, f"a list of {'at least 1' if count is None else count}")
+    return value
+
+
 _INFINITE = (float("inf"), float("-inf"))
 
 
