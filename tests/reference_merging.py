@@ -110,7 +110,7 @@ def soft_matching(metric: np.ndarray, prefix: int, r: int) -> tuple[Groups, list
         best.append(max(row))
         partner.append(row.index(max(row)))
     order = falling(best)
-    r = min(r, (s - prefix) // 2)
+    r = min(r, len([i for i in even if i >= prefix]))  # the published code stops at half, rounded down
     gone, stay = order[:r], order[r:]
     if prefix:
         stay = sorted(stay)

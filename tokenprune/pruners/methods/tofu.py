@@ -34,7 +34,8 @@ class ToFu(ToMe):
             return super().reduce(state, keep, signals)
         metric = self.metric(state, signals)
         while state.count > keep:
-            sides, r = alternating(state), min(state.count - keep, state.count // 2)
+            sides = alternating(state)
+            r = min(state.count - keep, sides[0].shape[1])
             stay, _, _ = matched(between(metric, sides), sides, r, rising=state.prefix > 0)
             state, metric = state.take(stay), rows(metric, stay)
         return state

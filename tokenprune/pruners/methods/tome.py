@@ -22,5 +22,6 @@ class ToMe(MergePruner):
     """Bipartite soft matching."""
 
     def match(self, state: TokenState, metric: Tensor, r: int, signals: Signals) -> tuple[Tensor, int]:
-        sides, r = alternating(state), min(r, state.count // 2)
+        sides = alternating(state)
+        r = min(r, sides[0].shape[1])
         return homes(*matched(between(metric, sides), sides, r, rising=state.prefix > 0)), state.count - r
