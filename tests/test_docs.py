@@ -414,6 +414,15 @@ def test_the_documented_pruner_keeps_what_it_says() -> None:
     assert model.run(images, 0.5).states[0].position.equal(largest)
 
 
+def test_every_method_has_a_row() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == set(BUILT_IN)
+    learned = text[text.index("## Learned") :]
+    assert all((f"| `{name}`" in learned) == line.endswith(LEARNED) for name, line in BUILT_IN.items())
+
+
 def test_every_signal_is_documented() -> None:
     text = (ROOT / "docs" / "pruners.md").read_text(encoding="utf-8")
     names = [name for name in vars(Signals) if not name.startswith("_")]

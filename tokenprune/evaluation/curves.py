@@ -158,7 +158,7 @@ def _draws(
     model = SparseViT(vit, pruner, plan.schedule, removing[0] if removing else 1.0)
     if pruner.fixed and len(removing) > 1:
         raise UsageError(
-            f"pruner {method!r} has parameters for one number of tokens: give the keep that it is trained with, and none "
+            f"pruner {method!r} has parameters for one number of tokens: give the keep that it was trained with, none "
             f"but 1 beside it, not {', '.join(map(written, removing))}"
         )
     if fill is not None:

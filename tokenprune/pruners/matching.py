@@ -12,7 +12,10 @@ from tokenprune.pruners.base import Pruner, Signals, TokenState, averaged, rows
 
 
 def cosine(x: Float[Tensor, "b n d"], y: Float[Tensor, "b m d"]) -> Float[Tensor, "b n m"]:
-    return F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).transpose(1, 2)
+    """Cosine of each token to each, in float32 or more: near 1, where choices are made, bf16 knows steps of 1/256."""
+    x, y = (F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1) for z in (x, y))
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ y.transpose(1, 2)
 
 
 def metric_of_keys(signals: Signals) -> Float[Tensor, "b n d"]:
@@ -25,17 +28,41 @@ def alternate(order: Int[Tensor, "b n"], first: int = 0) -> tuple[Int[Tensor, "b
     return order[:, first::2], order[:, 1 - first :: 2]
 
 
+def between(
+    metric: Float[Tensor, "b n d"], sides: tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]]
+) -> Float[Tensor, "b a m"]:
+    """Cosine of each token of one side to each of the other."""
+    return cosine(rows(metric, sides[0]), rows(metric, sides[1]))
+
+
 def best_edges(
-    similarity: Float[Tensor, "b a m"], r: int
+    similarity: Float[Tensor, "b a m"], r: int, rising: bool = True
 ) -> tuple[Int[Tensor, "b a-r"], Int[Tensor, "b r"], Int[Tensor, "b r"]]:
     """Each token of the first side has an edge to its most similar one of the second; the r best edges are taken.
 
-    Returns which of the first side stay (rising), which go (most similar first), and to which of the second these go.
+    Returns which of the first side stay, which go (most similar first), and to which of the second these go.
+
+    rising: those that stay in their own order, else in that of their similarity, falling.
     """
     most, partner = similarity.max(dim=2)
     order = most.argsort(dim=1, descending=True, stable=True)
-    gone = order[:, :r]
-    return order[:, r:].sort(dim=1).values, gone, partner.gather(1, gone)
+    stay, gone = order[:, r:], order[:, :r]
+    return stay.sort(dim=1).values if rising else stay, gone, partner.gather(1, gone)
+
+
+def matched(
+    similarity: Float[Tensor, "b a m"],
+    sides: tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]],
+    r: int,
+    rising: bool = True,
+) -> tuple[Int[Tensor, "b k"], Int[Tensor, "b r"], Int[Tensor, "b r"]]:
+    """`best_edges` between two sides, as tokens: who stays, who goes, and to which of those that stay.
+
+    Those that stay: what is left of the first side, then the second side.
+    """
+    first, second = sides
+    rest, gone, partner = best_edges(similarity, r, rising)
+    return torch.cat([first.gather(1, rest), second], dim=1), first.gather(1, gone), partner + rest.shape[1]
 
 
 def homes(stay: Int[Tensor, "b k"], gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> Int[Tensor, "b k+r"]:
@@ -45,15 +72,22 @@ def homes(stay: Int[Tensor, "b k"], gone: Int[Tensor, "b r"], home: Int[Tensor, 
     return into.scatter_(1, gone, home)
 
 
-def matched(
-    similarity: Float[Tensor, "b n n"], sides: tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]], r: int
-) -> Int[Tensor, "b n"]:
-    """Who becomes part of whom when the r best edges between two sides are taken; the first side's rest comes first."""
-    first, second = sides
-    between = rows(similarity, first).gather(2, second[:, None].expand(-1, first.shape[1], -1))
-    rest, gone, partner = best_edges(between, r)
-    stay = torch.cat([first.gather(1, rest), second], dim=1)
-    return homes(stay, first.gather(1, gone), partner + rest.shape[1])
+def in_place(count: int, gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> Int[Tensor, "b n"]:
+    """As `homes`, where those that stay keep the order that they have among all. home: as tokens of `count`."""
+    stays = gone.new_ones(len(gone), count).scatter_(1, gone, 0)
+    place = stays.cumsum(dim=1) - 1
+    return place.scatter(1, gone, place.gather(1, home))
+
+
+def alternating(state: TokenState) -> tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]]:
+    """Two sides of the patch tokens, as ToMe has them: all tokens alternate, prefix tokens included."""
+    order = torch.arange(state.count, device=state.tokens.device).expand(len(state.tokens), -1)
+    return alternate(order, state.prefix % 2)
+
+
+def early(signals: Signals, depth: int) -> bool:
+    """Whether a site belongs to a block of the first half of a model."""
+    return 2 * (signals.site // 2) < depth
 
 
 class MergePruner(Pruner):

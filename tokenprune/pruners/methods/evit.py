@@ -6,7 +6,7 @@ keep .7, with all tokens in the warm-up epochs and then down a cosine (`pruner.a
 one more token, the sum of a_j x_j over those left out, not renormalised, as in the published code.
 
 The fused token is one of those that stay: of k, k - 1 are tokens of the image. The published code has k and the fused
-one; that is `keep` one token larger.
+one; that is `keep` one token larger. Any number may leave at once; where one token stays, all are fused into it.
 """
 
 import torch

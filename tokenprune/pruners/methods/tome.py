@@ -6,14 +6,14 @@ Site: after attention, in every block; the paper removes r a block (`r: 8`). The
 for all its patches in attention (proportional attention). One round merges at most half; more takes more rounds.
 
 Order follows the published code, because the sides of the next site depend on it: what is left of the first side, then
-the second. There the sides alternate over all tokens, prefix tokens included.
+the second. There the sides alternate over all tokens, prefix tokens included. What is left of the first side keeps its
+order; in a model without prefix tokens it comes by falling similarity, for there that code does not sort it.
 """
 
-import torch
 from torch import Tensor
 
 from tokenprune.pruners.base import Signals, TokenState
-from tokenprune.pruners.matching import MergePruner, alternate, cosine, matched
+from tokenprune.pruners.matching import MergePruner, alternating, between, homes, matched
 from tokenprune.pruners.registry import register
 
 
@@ -22,7 +22,6 @@ class ToMe(MergePruner):
     """Bipartite soft matching."""
 
     def match(self, state: TokenState, metric: Tensor, r: int, signals: Signals) -> tuple[Tensor, int]:
-        order = torch.arange(state.count, device=metric.device).expand(len(metric), -1)
-        sides = alternate(order, state.prefix % 2)
+        sides = alternating(state)
         r = min(r, sides[0].shape[1])
-        return matched(cosine(metric, metric), sides, r), state.count - r
+        return homes(*matched(between(metric, sides), sides, r, rising=state.prefix > 0)), state.count - r

@@ -36,6 +36,8 @@ class ZeroTPrune(Pruner):
     similar: the share of those that leave that leaves for its similarity.
     """
 
+    costly = True
+
     def __init__(
         self, rounds: Sequence[int] = (30, 5, 1), variance: Sequence[float] = (0.01, 0.7), similar: float = 0.5
     ) -> None:
