@@ -34,7 +34,8 @@ from tokenprune.cli import main
 from tokenprune.cli.app import app
 from tokenprune.data.scene import PLANTS
 from tokenprune.models import SparseViT, build
-from tokenprune.pruners import Signals, known_pruners
+from tokenprune.pruners import BUILT_IN, Signals, known_pruners
+from tokenprune.pruners.registry import LEARNED
 from tokenprune.recipe import Data, Model, dump_recipe, load, parse_recipe, shipped_recipes
 from tokenprune.recipe.document import document
 from tokenprune.recipe.sweep import load_sweep

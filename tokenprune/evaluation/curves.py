@@ -158,8 +158,8 @@ def _draws(
     model = SparseViT(vit, pruner, plan.schedule, removing[0] if removing else 1.0)
     if pruner.fixed and len(removing) > 1:
         raise UsageError(
-            f"pruner {method!r} has parameters for one number of tokens: give the keep that it was trained with, none "
-            f"but 1 beside it, not {', '.join(map(written, removing))}"
+            f"pruner {method!r} has parameters for one number of tokens: give the keep of its training, and none but 1 "
+            f"beside it, not {', '.join(map(written, removing))}"
         )
     if fill is not None:
         fill(method, pruner)
