@@ -6,6 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tokenprune import pipeline
+from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.pruners import BUILT_IN, create
 from tokenprune.pruners.registry import LEARNED
 from tokenprune.recipe import Evaluate, Loaded, parse_recipe
@@ -49,3 +50,28 @@ def plain(tmp_path_factory: pytest.TempPathFactory):
     overrides = ("pruner.name=none",)
     loaded = Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides)
     return pipeline.train_run(loaded, runs_dir=tmp_path_factory.mktemp("plain"))
+
+
+FIXED = [name for name in METHODS if create(name).fixed]
+
+
+@pytest.mark.parametrize("method", FIXED)
+def test_one_made_for_a_number_of_tokens_is_measured_at_that_number(method: str, tmp_path: Path) -> None:
+    overrides = (f"pruner.name={method}",)
+    run = pipeline.train_run(Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides), runs_dir=tmp_path)
+    asked = {"methods": (method,), "site": "before:0,1", "seeds": 1, "batch_size": 20}
+    with pytest.raises(
+        UsageError, match="one number of tokens: give the keep of its training, and none but 1 beside it"
+    ):
+        pipeline.prune_run(run, Evaluate(keep=(0.75, 0.5), **asked))
+    with pytest.raises(TokenpruneError, match="parameters of a pruner at other sites or ratios"):
+        pipeline.prune_run(run, Evaluate(keep=(0.75,), **asked))
+    with pytest.raises(TokenpruneError, match="parameters of a pruner at other sites or ratios"):
+        pipeline.prune_run(run, Evaluate(keep=(0.5,), **asked | {"site": "before:1"}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_asked_for_without_training_it_says_so(method: str, plain) -> None:
+    asked = {"methods": (method,), "keep": (0.5,), "site": "before:0,1", "seeds": 1, "batch_size": 20}
+    with pytest.raises(UsageError, match=f"pruner '{method}' has parameters to learn, and .* was not trained with it"):
+        pipeline.prune_run(plain, Evaluate(**asked))
