@@ -117,6 +117,15 @@ Set = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.", autocompletion=completion(_keys)
     ),
 ]
+Sites = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--site",
+        metavar="SITE",
+        help="Only curves of that site; repeatable.",
+        autocompletion=words(**{"input": "", "before:": "", "after:": ""}),
+    ),
+]
 Methods = Annotated[
     list[str] | None,
     typer.Option("--method", metavar="NAME", help="Pruner, repeatable, or `all`.", autocompletion=completion(_pruners)),

@@ -7,22 +7,14 @@ from typing import Annotated
 import typer
 
 from tokenprune.cli.interrupt import at_once
-from tokenprune.cli.options import Json, Methods, Runs, RunsDir, words
+from tokenprune.cli.options import Json, Methods, Runs, RunsDir, Sites
 
 REFUTED = 3
 
 
 def report(
     run: Runs = None,
-    site: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--site",
-            metavar="SITE",
-            help="Only curves of that site; repeatable.",
-            autocompletion=words(**{"input": "", "before:": "", "after:": ""}),
-        ),
-    ] = None,
+    site: Sites = None,
     method: Methods = None,
     runs_dir: RunsDir = Path("runs"),
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the page, figures, CSV.")] = Path(

@@ -1,0 +1,74 @@
+"""`tokenprune compare`: what it prints, writes and refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run_command import run
+from tests.factories import make_run
+
+CURVE = {1.0: 0.6, 0.5: 0.55, 0.25: 0.5}
+METHODS = {"magnitude": CURVE, "random": {1.0: 0.6, 0.5: 0.5, 0.25: 0.3}, "evit": CURVE, "downsample": CURVE}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for depth in (1, 2):
+        for seed in (0, 1):
+            make_run(tmp_path / "runs", depth=depth, seed=seed, accuracy=0.6, methods=METHODS)
+    return tmp_path / "runs"
+
+
+def test_it_prints_a_table_within_80_columns_and_writes_what_it_says(runs: Path, tmp_path: Path, capsys) -> None:
+    ended = run(capsys, "compare", "--runs-dir", runs, "--out", tmp_path / "out")
+    assert ended.status == 0
+    assert max(map(len, ended.out.splitlines())) <= 80
+    assert all(ended.out.count(name) == 2 for name in ("magnitude", "evit"))  # a row a depth
+    written = {Path(name.strip()).name for name in ended.err.removeprefix("written: ").split(",")}
+    assert written == {path.name for path in (tmp_path / "out").glob("[!.]*")}
+    assert {"methods.csv", "methods.json"} <= written
+    assert any(name.endswith(".png") for name in written)
+
+
+def test_json_and_csv_have_the_same_rows(runs: Path, tmp_path: Path, capsys) -> None:
+    words = ["compare", "--runs-dir", runs, "--out", tmp_path / "out"]
+    rows = json.loads(run(capsys, *words, "--json").out)
+    table = list(csv.DictReader(run(capsys, *words, "--csv").out.splitlines()))
+    assert [(str(row["depth"]), row["method"]) for row in rows] == [(row["depth"], row["method"]) for row in table]
+    assert len(rows) == 8
+    assert run(capsys, *words, "--csv", "--json").status == 2
+
+
+def test_methods_and_runs_choose(runs: Path, tmp_path: Path, capsys) -> None:
+    words = ["compare", "--runs-dir", runs, "--out", tmp_path / "out", "--json"]
+    rows = json.loads(run(capsys, *words, "--method", "magnitude", "--method", "random").out)
+    assert {row["method"] for row in rows} == {"magnitude", "random"}
+    name = next(path.name for path in runs.iterdir())
+    assert len(json.loads(run(capsys, *words, "--run", name).out)) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        (["--method", "random"], 1, "no run has two methods measured at one site"),
+        (["--method", "nosuch"], 2, "unknown measured method 'nosuch'"),
+        (["--site", "before:7"], 2, "unknown measured site 'before:7'"),
+        (["--run", "nosuch"], 2, "unknown run 'nosuch'"),
+    ],
+)
+def test_what_it_cannot_compare_is_one_line(
+    words: list[str], status: int, line: str, runs: Path, tmp_path: Path, capsys
+) -> None:
+    ended = run(capsys, "compare", "--runs-dir", runs, "--out", tmp_path / "out", *words)
+    assert ended.status == status
+    assert line in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_runs_it_says_what_makes_them(tmp_path: Path, capsys) -> None:
+    ended = run(capsys, "compare", "--runs-dir", tmp_path)
+    assert ended.status == 1
+    assert "`tokenprune prune --method all` measures all that need no training" in ended.err
