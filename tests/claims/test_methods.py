@@ -124,6 +124,21 @@ def test_a_method_that_costs_more_than_the_whole_model_has_no_area(tmp_path: Pat
     assert {row.method: row.area is not None for row in found.rows} == {"random": True, "evit": False}
 
 
+def test_points_that_cost_more_than_the_whole_model_are_left_out(tmp_path: Path) -> None:
+    """Scores of a full pass cost more than a few tokens save; the area stays a mean of accuracies."""
+    make_run(tmp_path, depth=2, seed=0, accuracy=0.6, methods={"random": FLAT, "evit": FLAT})
+    path = next(tmp_path.glob("*/prune/evit-*"))
+
+    def dear(tree: dict) -> None:
+        tree["points"][1]["flops"] *= 2.5  # keep 0.5
+
+    rewrite(path / "result.json", dear)
+    (study,) = studies(read_runs(tmp_path)[0])
+    (found,) = comparisons(study)
+    areas = {row.method: row.area.value for row in found.rows if row.area}
+    assert areas == {"random": pytest.approx(0.6), "evit": pytest.approx(0.6)}
+
+
 def test_options_make_methods_of_their_own(tmp_path: Path) -> None:
     folder = make_run(tmp_path, depth=2, seed=0, accuracy=0.6, methods={"random": FLAT, "evit": FLAT})
     make_prune(folder, "evit", FLAT, options={"power": 2})

@@ -258,3 +258,16 @@ def test_an_interval_is_held_against_the_equation_whose_roots_it_is(count: int) 
         middle = (low + high) / 2
         for changed in ((middle, high), (low, middle), (high, low), (low, (high + 1e-5) % 1)):
             assert not _wilson(*changed, correct, count)
+
+
+def test_a_model_trained_with_a_pruner_may_be_another_without(tmp_path):
+    """Its test accuracy is with the pruner, so the unpruned one is no sign of damage."""
+    run = make_run(tmp_path, accuracy=0.9, overrides=("pruner.name=random", "pruner.keep_ratio=0.5"), methods=CURVES)
+    other = make_run(tmp_path / "other", accuracy=0.5, methods=CURVES)
+    for path, _ in run.prunes():
+        shutil.rmtree(path)
+    for path, _ in other.prunes():
+        shutil.copytree(path, run.curves / path.name)
+        rewrite(run.curves / path.name / "result.json", lambda tree: tree.update(run=run.name))
+    found, problems = read_runs(tmp_path)
+    assert (len(found[0].prunes), problems) == (len(CURVES), [])

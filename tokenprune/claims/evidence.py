@@ -207,7 +207,9 @@ def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -
             result = folder.curve(path)
             if problem := _no_site(result.site, trained.model):
                 raise TokenpruneError(f"{path}: {problem}")
-            if not result.finetune_epochs and not _near(result.baseline_correct, trained.test_correct, result.count):
+            # A model that was trained with a pruner is tested with it, and may be another without.
+            alike = trained.pruner == "none" and not result.finetune_epochs
+            if alike and not _near(result.baseline_correct, trained.test_correct, result.count):
                 raise TokenpruneError(
                     f"{path}: damaged: {result.baseline_correct} right without pruning, where the run has "
                     f"{trained.test_correct}"

@@ -22,6 +22,8 @@ _PLAIN = {"magnitude", "random", "oracle"}
 #: Shares of the unpruned model's FLOPs, and multiples of its measured speed, at which accuracies are read off.
 SHARES = (0.75, 0.5)
 SPEEDS = (1.25, 1.5, 2.0)
+#: A method takes part in areas if it gets three quarters of the way to the least FLOPs that any method needs.
+_SPARED = 0.25
 #: Fewer methods have no ranks worth a verdict.
 _RANKED = 4
 
@@ -67,7 +69,8 @@ class Curve:
 class Row:
     """A method on the models of one study, over their seeds.
 
-    area: mean accuracy over FLOPs, from the lowest share that all methods reach to all. rank: by area among methods
+    area: mean accuracy over FLOPs, from the lowest share that all methods reach to all; None of a method whose own work
+    costs too much to come near that share. rank: by area among methods
     but the oracle, 1 the best; mean over seeds. less: area less that of each floor, paired by seed. agreement: with the
     unpruned model's answers, over the same FLOPs. recall: relevant area kept, mean over ratios. own_time: the pruner's
     share of the time. answered, failed: accuracy on images that `downsample` at as many tokens answers, and fails.
@@ -124,7 +127,8 @@ def _comparison(
         for key, found in points.items()
     }
     reach = [max(curve.flops[0] for curve in found.values()) for found in curves.values()]
-    low = max((each for each in reach if each < 1), default=1.0)
+    enough = min(reach) + (1 - min(reach)) * _SPARED
+    low = max(each for each in reach if each <= enough)
     areas = {key: _areas(found, low) for key, found in curves.items()}
     ranks = _ranks({key: area for key, area in areas.items() if key[0] != CEILING})
     floors = {name: key for name in FLOORS if (key := (name, "{}")) in points}
@@ -171,8 +175,9 @@ def _row(
 
 
 def _curve(points: Points, flops: float, unpruned: float) -> Curve:
-    """flops, unpruned: FLOPs and accuracy of the unpruned model."""
-    ratios = sorted(points.by_ratio, key=lambda ratio: fmean(point.flops for point in points.by_ratio[ratio]))
+    """flops, unpruned: FLOPs and accuracy of the unpruned model. Points that cost as much as it are left out."""
+    mean = {ratio: fmean(point.flops for point in found) for ratio, found in points.by_ratio.items()}
+    ratios = sorted((ratio for ratio, cost in mean.items() if cost < flops), key=lambda ratio: mean[ratio])
     found = [points.by_ratio[ratio] for ratio in ratios]
     agreement = [[point.agreement for point in each if point.agreement is not None] for each in found]
     speed = [[point.speedup for point in each if point.speedup is not None] for each in found]

@@ -50,7 +50,7 @@ class Table:
     caption: what the numbers are. notes: what a reader must know of them. parts: whether the first column's value,
     where it changes, begins a new part. more: further tables on the same. family, where: the verdicts that it belongs
     to, by their family and their site or variant; None for all. anchor: its id on the page. detail: whether it is for
-    the page alone.
+    the page alone. every: whether a terminal shows every row, however many there are.
     """
 
     title: str
@@ -64,6 +64,7 @@ class Table:
     where: str | None = None
     anchor: str | None = None
     detail: bool = False
+    every: bool = False
 
     @property
     def grouped(self) -> list[list[tuple[Any, ...]]]:
@@ -101,7 +102,7 @@ class Table:
             else:
                 found.add_column(_folded(name, least[i]), justify="right", no_wrap=True)
         for every in self.grouped:
-            rows = thinned(every, _TALL)
+            rows = every if self.every else thinned(every, _TALL)
             for place, row in enumerate(rows):
                 cells = [Text(self.columns[i].text(row[i])) for i in shown]
                 cells[0] = Text("") if self.parts and place else cells[0]

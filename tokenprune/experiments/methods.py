@@ -74,7 +74,8 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
         "Area: mean accuracy in % over FLOPs, from the least that all methods reach; below it the 95 % interval.",
         columns,
         rows,
-        f"Least share of FLOPs: {low}. Rank by area, 1 the best, mean over seeds; the oracle has none. Less random, "
+        f"Least share of FLOPs: {low}; methods that save less than three quarters of what the most sparing one saves have "
+        "no area. Rank by area, 1 the best, mean over seeds; the oracle has none. Less random, "
         "less downsample: difference of areas, paired by seed and image. Agree: with the unpruned model's answers. At "
         "so many FLOPs or so fast (measured): accuracy straight between points. Relevant: share of the label-relevant "
         "area that is kept. Own time: the method's share of the time. Answered, failed: accuracy on images that "
@@ -85,6 +86,7 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
         where=first.condition.site,
         anchor=slug("methods", first.study.family, first.condition.site),
         detail=not brief,
+        every=True,
     )
 
 
