@@ -1,6 +1,7 @@
 """I3: trained models that are pruned; whether tokens of largest attention are the ones to keep."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from tokenprune.claims import Claim, RunData, Verdict
@@ -14,12 +15,14 @@ from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.mosaic import EXAMPLES, mosaic
 from tokenprune.experiments.series import Conditions, Curves, curves, measured
 
+#: Curves that a figure has room for, and those that it shows of more.
+_MOST, _FIRST = 8, ("magnitude", "random", "oracle")
 _COROLLARY = f"{PAPER}, corollary: dropping label-irrelevant or very noisy tokens raises alpha_* and helps"
 
 
 def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
     """Accuracy, computation and relevance of each group of curves; then images, of one run of each group and depth."""
-    found = _curves(studies)
+    found = [_few(group) for group in _curves(studies)]
     styles = styles_of(line for group in found for panel in group.panels for line in panel.lines)
     figures = [figure for group in found for figure in curve_figures(group, styles)]
     for group in found:
@@ -32,6 +35,17 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
                 by_depth.setdefault(run.result.model.depth, []).append(run)
         figures += [partial(mosaic, group, runs) for _, runs in sorted(by_depth.items())]
     return figures
+
+
+def _few(group: Curves) -> Curves:
+    """With the three that all is compared with alone, where there are too many to tell apart: I9 has them all."""
+    if max(len(panel.lines) for panel in group.panels) <= _MOST:
+        return group
+    panels = (
+        replace(panel, lines=tuple(line for line in panel.lines if line.name in _FIRST) or panel.lines[:_MOST])
+        for panel in group.panels
+    )
+    return replace(group, panels=tuple(panels))
 
 
 def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:

@@ -25,6 +25,7 @@ from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, bounds, percent, signed, signed_bounds
 from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, SKY, Drawing, render, slug
 from tokenprune.drawing.table import Column, Table
+from tokenprune.errors import counted
 from tokenprune.experiments.experiment import Experiment, Figure
 from tokenprune.experiments.series import marks
 
@@ -74,8 +75,8 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
         "Area: mean accuracy in % over FLOPs, from the least that all methods reach; below it the 95 % interval.",
         columns,
         rows,
-        f"Least share of FLOPs: {low}; methods that save less than three quarters of what the most sparing one saves have "
-        "no area. Rank by area, 1 the best, mean over seeds; the oracle has none. Less random, "
+        f"Least share of FLOPs: {low}; methods that save less than three quarters of what the most sparing one saves "
+        "have no area. Rank by area, 1 the best, mean over seeds; the oracle has none. Less random, "
         "less downsample: difference of areas, paired by seed and image. Agree: with the unpruned model's answers. At "
         "so many FLOPs or so fast (measured): accuracy straight between points. Relevant: share of the label-relevant "
         "area that is kept. Own time: the method's share of the time. Answered, failed: accuracy on images that "
@@ -139,7 +140,49 @@ def comparison_rows(group: Sequence[Comparison]) -> list[dict[str, Any]]:
     return rows
 
 
-def comparison_figure(group: Sequence[Comparison]) -> Drawing:
+def area_figure(group: Sequence[Comparison]) -> Drawing:
+    """Areas of all methods with their intervals, the best on top, a panel a depth; lines at floors and oracle."""
+    shown = [[row for row in found.rows if row.area is not None][::-1] for found in group]
+    titles = [f"depth {found.study.depth}, {counted(len(found.study.runs), 'seed')}" for found in group]
+    figure, (axes,) = plots.panels(titles, height=0.4 + 0.17 * max(map(len, shown)), share=False)
+    for ax, rows in zip(axes, shown, strict=True):
+        for place, row in enumerate(rows):
+            assert row.area is not None
+            plain = row.method in (*FLOORS, CEILING)
+            color = INK if row.method == CEILING else MUTED if plain else BLUE
+            if row.area.low is not None and row.area.high is not None:
+                ax.hlines(place, 100 * row.area.low, 100 * row.area.high, color=color, linewidth=1.4, zorder=2.5)
+            ax.plot(100 * row.area.value, place, color=color, marker="s" if plain else "o", zorder=3, **plots.EDGE)
+            if plain:
+                ax.axvline(
+                    100 * row.area.value, color=color, linestyle=":" if row.method == CEILING else "--", linewidth=0.9
+                )
+        ax.set_yticks(range(len(rows)), [row.name for row in rows])
+        ax.set_ylim(-0.6, len(rows) - 0.4)
+        ax.grid(visible=False, axis="y")
+    plots.label_outer(axes, "mean accuracy over FLOPs, %", "")
+    svg, png = render(figure)
+    first = group[0]
+    best = [
+        f"Depth {found.study.depth}: {', '.join(row.name for row in rows[::-1])}."
+        for found, rows in zip(group, shown, strict=True)
+    ]
+    return Drawing(
+        slug("methods", first.study.family, str(first.condition)),
+        f"Methods: {first.study.title}, {first.condition}",
+        "Mean test accuracy over FLOPs, from the least share of FLOPs that all methods reach to all, with 95 % "
+        "intervals over seeds and, where answers by image are known, images. Dashed: the floors, a draw and average "
+        "pooling of the patch grid; dotted: the oracle. Methods whose own work costs too much to come near that share "
+        "are in the table alone.",
+        " ".join(["Methods by mean accuracy over FLOPs, the best first.", *best]),
+        svg,
+        png,
+        first.study.family,
+        first.condition.site,
+    )
+
+
+def curve_figure(group: Sequence[Comparison]) -> Drawing:
     """Accuracy over FLOPs of all methods, a panel a depth; the floors in grey, the oracle in black."""
     names = sorted({row.name for found in group for row in found.rows})
     methods = {row.name: row.method for found in group for row in found.rows}
@@ -150,7 +193,7 @@ def comparison_figure(group: Sequence[Comparison]) -> Drawing:
     for name in names:
         if methods[name] in FLOORS:
             styles[name] = (MUTED, "s" if methods[name] == "random" else "v", (0, (4, 1.5)))
-    titles = [f"depth {found.study.depth}, {len(found.study.runs)} seeds" for found in group]
+    titles = [f"depth {found.study.depth}, {counted(len(found.study.runs), 'seed')}" for found in group]
     figure, (axes,) = plots.panels(titles, [(*styles[name], name) for name in names], height=3.2)
     said = []
     for ax, found in zip(axes, group, strict=True):
@@ -165,8 +208,8 @@ def comparison_figure(group: Sequence[Comparison]) -> Drawing:
     svg, png = render(figure)
     first = group[0]
     return Drawing(
-        slug("methods", first.study.family, str(first.condition)),
-        f"Methods: {first.study.title}, {first.condition}",
+        slug("method-curves", first.study.family, str(first.condition)),
+        f"Curves of methods: {first.study.title}, {first.condition}",
         "Test accuracy over FLOPs per image, means over seeds; grey and dashed the floors (a draw, and average pooling "
         "of the patch grid), dotted the oracle. Intervals are in the table.",
         " ".join(["Methods compared.", *said]),
@@ -219,7 +262,7 @@ def _signed_bounds(estimate: Estimate) -> str:
 
 
 def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [partial(comparison_figure, group) for group in comparison_groups(studies)]
+    return [partial(draw, group) for group in comparison_groups(studies) for draw in (area_figure, curve_figure)]
 
 
 def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:

@@ -8,7 +8,13 @@ from typing import Any
 from tokenprune.drawing.style import style
 from tokenprune.drawing.table import Table, to_csv
 from tokenprune.errors import TokenpruneError
-from tokenprune.experiments.methods import comparison_figure, comparison_groups, comparison_rows, comparison_table
+from tokenprune.experiments.methods import (
+    area_figure,
+    comparison_groups,
+    comparison_rows,
+    comparison_table,
+    curve_figure,
+)
 from tokenprune.report.collect import chosen
 from tokenprune.report.export import to_json
 from tokenprune.runs import atomic
@@ -32,7 +38,7 @@ def compare(
     sites: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
 ) -> Compared:
-    """Write methods.csv, methods.json and a figure for each group of depths into `out`.
+    """Write methods.csv, methods.json and two figures for each group of depths into `out`.
 
     runs: folder names; sites, methods: of prunes; None for all. Raises TokenpruneError where nothing can be compared or
     `out` cannot be written, UsageError for an unknown run, site or method.
@@ -47,8 +53,7 @@ def compare(
     rows = [row for group in groups for row in comparison_rows(group)]
     files = {"methods.csv": to_csv(rows).encode(), "methods.json": to_json({"methods": rows}).encode()}
     with style():
-        for group in groups:
-            drawing = comparison_figure(group)
+        for drawing in (draw(group) for group in groups for draw in (area_figure, curve_figure)):
             files |= {f"{drawing.name}.png": drawing.png, f"{drawing.name}.svg": drawing.svg.encode()}
     atomic.write_files(out, files, set())
     tables = tuple(comparison_table(group, brief=True) for group in groups)
