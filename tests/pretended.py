@@ -69,10 +69,10 @@ class Pretended(TorchFunctionMode):
         """`Module.to`, which cannot move what has no numbers."""
         for each in module.modules():
             for name, parameter in each.named_parameters(recurse=False):
-                moved = torch.empty_like(parameter, device=device)
+                moved = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
                 each._parameters[name] = nn.Parameter(moved, parameter.requires_grad)
             for name, buffer in each.named_buffers(recurse=False):
-                each._buffers[name] = torch.empty_like(buffer, device=device)
+                each._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device=device)
         return module
 
 

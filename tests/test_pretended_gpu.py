@@ -41,7 +41,7 @@ def dataset(count: int = 12) -> Dataset:
 
 def model(gpu: Pretended, pruner: str | None = None, site: str = "before:0") -> SparseViT:
     vit = build(Model(depth=2, dim=12, heads=3, patch_size=4), len(CLASSES), 16)
-    made = SparseViT(vit, pruners.create(pruner) if pruner else None, Schedule.parse(site))
+    made = SparseViT(vit, pruners.create(pruner) if pruner else None, Schedule.parse(site), 0.5)
     return made.to(gpu.device)
 
 
@@ -79,7 +79,7 @@ def test_every_pruner_at_every_kind_of_site(gpu: Pretended, pruner: str, site: s
     images = batch(gpu)
     trace = model(gpu, pruner, site).run(images.images, 0.5, BatchInfo(images.relevance, images.labels, images.index))
     assert trace.logits.device.type == "cuda"
-    assert gpu.reads == []
+    assert set(gpu.reads) == ({"cpu"} if pruner == "atc" else set())  # whose clustering is scipy's
 
 
 @pytest.mark.parametrize("site", ["input", "before:1"])

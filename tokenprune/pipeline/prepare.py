@@ -98,7 +98,7 @@ def prepare(
     model.schedule.check(model.depth, model.class_pooled)
     teacher = None
     if pruner is not None and recipe.train.teacher is not None:
-        if not pruner.taught or type(pruner).loss is Pruner.loss:
+        if not pruner.uses_teacher or type(pruner).loss is Pruner.loss:
             raise UsageError(f"train.teacher: pruner {recipe.pruner.name!r} has no loss that uses a teacher")
         teacher, note = _teacher(recipe.train.teacher, recipe, dataset)
         teacher.to(device)

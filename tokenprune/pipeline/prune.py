@@ -202,7 +202,7 @@ def _tune(
 
 def _teacher(trained: Prepared, pruner: Pruner | None) -> VisionTransformer | None:
     """The model that fine-tuning starts from, for a pruner whose loss may use a teacher."""
-    if pruner is None or not pruner.taught or type(pruner).loss is Pruner.loss:
+    if pruner is None or not pruner.uses_teacher or type(pruner).loss is Pruner.loss:
         return None
     return copy.deepcopy(trained.model.vit).eval().requires_grad_(False)
 

@@ -250,7 +250,7 @@ class Pruner(nn.Module):
         same of the same number.
     learned: it has parameters, and is nothing without training.
     costly: its own work (clustering, page rank) takes too long for the tokens that it saves to pay on small models.
-    taught: a `loss` of its own uses a teacher where there is one.
+    uses_teacher: a `loss` of its own uses a teacher where there is one.
     fixed: its parameters are made for the counts that it was trained with.
     model_rate: what the learning rate of the model's own parameters is multiplied by; 0 trains the pruner alone.
     """
@@ -260,7 +260,7 @@ class Pruner(nn.Module):
     exact: ClassVar[bool] = True
     learned: ClassVar[bool] = False
     costly: ClassVar[bool] = False
-    taught: ClassVar[bool] = True
+    uses_teacher: ClassVar[bool] = True
     fixed: ClassVar[bool] = False
     model_rate: float = 1.0
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tokenprune.errors import UsageError, first_of, shortened, unknown
 from tokenprune.identity import digest
-from tokenprune.pruners.registry import known_pruners
+from tokenprune.pruners.registry import untrained_pruners
 from tokenprune.recipe.grid import Measure, Sweep
 from tokenprune.recipe.load import (
     Loaded,
@@ -173,7 +173,7 @@ def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any],
         return None
     given = spec.model_dump(exclude_none=True, exclude={"depths"})
     if spec.methods and "all" in spec.methods:
-        given["methods"] = tuple(known_pruners())
+        given["methods"] = tuple(untrained_pruners())
     try:
         chosen = Evaluate.model_validate({**recipe.evaluate.model_dump(), **given})
         if recipe.model.name is None:

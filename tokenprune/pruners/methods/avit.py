@@ -43,7 +43,7 @@ class AViT(Pruner):
 
     adaptive = True
     learned = True
-    taught = False
+    uses_teacher = False
     log_prior: Tensor
 
     def __init__(

@@ -37,7 +37,7 @@ class Cropr(ScorePruner):
     """A query a site, and the classifier that teaches it."""
 
     learned = True
-    taught = False
+    uses_teacher = False
 
     def __init__(self, rejoin: bool = False) -> None:
         super().__init__()

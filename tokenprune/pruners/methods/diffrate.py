@@ -48,7 +48,7 @@ class DiffRate(Pruner):
     """
 
     learned = True
-    taught = False
+    uses_teacher = False
     model_rate = 0.0
 
     def __init__(self, counts: str = "given", factor: float = 5.0, gflops: float | None = 4.6) -> None:

@@ -54,7 +54,7 @@ class IARED2(Pruner):
 
     adaptive = True
     learned = True
-    taught = False
+    uses_teacher = False
 
     def __init__(self, penalty: float = 0.5, policy: float = 1.0) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class LTMP(Pruner):
 
     adaptive = True
     learned = True
-    taught = False
+    uses_teacher = False
     target: Tensor
 
     def __init__(self, temperature: float = 0.1, flops: float = 10.0, model_rate: float = 0.0) -> None:

@@ -43,7 +43,7 @@ class PatchSlimming(ScorePruner):
     """
 
     learned = True
-    taught = False
+    uses_teacher = False
     total: Tensor
     seen: Tensor
     rank: Tensor
