@@ -22,7 +22,8 @@ def test_counts_in_closed_form() -> None:
     assert counts(0.7, 64, 3) == (45, 32, 23)
     assert counts((0.9, 0.7, 0.5), 64, 3) == (58, 41, 21)
     assert counts(Removed(8), 64, 3) == (56, 48, 40)
-    assert counts(Removed(40), 64, 3) == (24, 1, 1)  # one stays
+    with pytest.raises(UsageError, match=r"^r=40: only 24 patch tokens enter site 2 of 3, and one must stay$"):
+        counts(Removed(40), 64, 3)
     assert counts(1.0, 64, 2) == (64, 64)
     with pytest.raises(UsageError, match=r"^keep 0.9/0.7: 2 ratios for 3 sites$"):
         counts((0.9, 0.7), 64, 3)

@@ -6,10 +6,10 @@ import pytest
 from safetensors.torch import load_file
 
 from tokenprune import pipeline
-from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.errors import UsageError
 from tokenprune.pruners import BUILT_IN, create
 from tokenprune.pruners.registry import LEARNED
-from tokenprune.recipe import Evaluate, Loaded, parse_recipe
+from tokenprune.recipe import Evaluate, Loaded, RecipeError, choose_evaluation, parse_recipe
 
 TINY = """
 data: {source: patterns, patterns: {image_size: 16, classes: 3, count: 6, train_size: 100, test_size: 60, noise: 0.2}}
@@ -60,14 +60,38 @@ def test_one_made_for_a_number_of_tokens_is_measured_at_that_number(method: str,
     overrides = (f"pruner.name={method}",)
     run = pipeline.train_run(Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides), runs_dir=tmp_path)
     asked = {"methods": (method,), "site": "before:0,1", "seeds": 1, "batch_size": 20}
-    with pytest.raises(
-        UsageError, match="one number of tokens: give the keep of its training, and none but 1 beside it"
-    ):
-        pipeline.prune_run(run, Evaluate(keep=(0.75, 0.5), **asked))
-    with pytest.raises(TokenpruneError, match="parameters of a pruner at other sites or ratios"):
-        pipeline.prune_run(run, Evaluate(keep=(0.75,), **asked))
-    with pytest.raises(TokenpruneError, match="parameters of a pruner at other sites or ratios"):
-        pipeline.prune_run(run, Evaluate(keep=(0.5,), **asked | {"site": "before:1"}))
+    for keep in ((0.75, 0.5), (0.75,)):
+        with pytest.raises(UsageError, match=r"for the number of tokens that it was trained with: give --keep 1,0\.5$"):
+            pipeline.prune_run(run, Evaluate(keep=keep, **asked))
+    for change in ("pruner.anneal_epochs=1", "train.patch_dropout=0.5"):
+        loaded = Loaded(parse_recipe(TINY, "tiny", (*overrides, change)), "tiny", TINY, (*overrides, change))
+        with pytest.raises(UsageError, match="made for one number of tokens"):
+            pipeline.dry_run(loaded)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_trained_at_other_sites_says_so(method: str, tmp_path: Path) -> None:
+    overrides = (f"pruner.name={method}", "train.epochs=1")
+    run = pipeline.train_run(Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides), runs_dir=tmp_path)
+    asked = Evaluate(methods=(method,), keep=(0.5,), site="before:1", seeds=1, batch_size=20)
+    with pytest.raises(UsageError, match=f"'{method}' of tiny-.* was trained at before:0,1, not at before:1$"):
+        pipeline.prune_run(run, asked)
+    chosen = choose_evaluation(run.resolved, run.result().model, methods=[method])
+    assert chosen.site == "before:0,1"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_that_removes_nothing_has_nothing_to_learn(method: str) -> None:
+    with pytest.raises(RecipeError, match=f"1 removes no token, and pruner '{method}' has parameters"):
+        parse_recipe(TINY, "tiny", (f"pruner.name={method}", "pruner.keep_ratio=1"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_that_hardly_learns_is_warned_of_where_it_starts_from_nothing(method: str) -> None:
+    overrides = (f"pruner.name={method}",)
+    notes = pipeline.dry_run(Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides)).notes
+    slow = create(method).model_rate < 1
+    assert any("it starts from random weights" in note for note in notes) == slow
 
 
 @pytest.mark.parametrize("method", METHODS)

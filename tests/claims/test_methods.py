@@ -107,7 +107,7 @@ def test_each_method_has_its_own_finding(tmp_path: Path) -> None:
     rows = comparison_rows(comparison_groups([study])[0])
     assert [row["method"] for row in rows][-1] in ("random", "downsample")
     brief = comparison_table(comparison_groups([study])[0], brief=True)
-    assert {len(row) for row in brief.rows} == {len(brief.columns)} == {9}
+    assert {len(row) for row in brief.rows} == {len(brief.columns)} == {6}
 
 
 def test_a_method_that_costs_more_than_the_whole_model_has_no_area(tmp_path: Path) -> None:

@@ -76,5 +76,5 @@ def crossover(depth: int, keep: float, rounds: int, batches: Sequence[int]) -> R
     slower = [batch for batch in batches if speed[batch] <= 1]
     first = next((batch for batch in batches if not slower or batch > max(slower)), 0)
     told = ", ".join(f"{batch}: {each:.2f}x" for batch, each in speed.items())
-    what = f"least batch from which pruning pays, depth {depth}, magnitude at keep {keep:g}; speed-up by batch: {told}"
+    what = f"least batch from which pruning pays (0: none), depth {depth}, magnitude at {keep:g}; speed-up: {told}"
     return Ratio(f"methods/batch/keep-{keep:g}", what, float(first), seconds)

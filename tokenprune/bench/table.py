@@ -3,6 +3,7 @@
 import json as json_
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -41,7 +42,8 @@ def _methods(quick: bool) -> list[Ratio]:
 
     names = list(BUILT_IN)
     if quick:
-        return [*methods.forwards(names, 2, 0.5, rounds=1, batch=4), methods.crossover(2, 0.5, 1, (1, 2))]
+        found = methods.forwards(names, 2, 0.5, rounds=1, batch=4)
+        return [*(replace(ratio, target=None) for ratio in found), methods.crossover(2, 0.5, 1, (1, 2))]
     found = [ratio for keep in (0.7, 0.5) for ratio in methods.forwards(names, 12, keep, rounds=7)]
     return [*found, *(methods.crossover(12, keep, 15, (1, 2, 4, 8, 16, 32, 64, 128)) for keep in (0.7, 0.5))]
 

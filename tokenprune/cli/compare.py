@@ -42,4 +42,5 @@ def compare(
         print((out / "methods.csv").read_text(encoding="utf-8"), end="")
     else:
         show.tables([table.terminal() for table in found.tables])
+        print("In brackets: 95 % intervals, paired by seed and image. All columns: methods.csv.")
     print(f"written: {', '.join(str(out / name) for name in found.files)}", file=sys.stderr)

@@ -164,6 +164,8 @@ def prunes(results: "Sequence[tuple[Path, PruneResult]]", *, as_json: bool) -> N
         print("p of several draws: the largest. --json has each draw.")
     if any(_removes_none(point.keep_ratio, point.realised[-1]) for point in points):
         print(f"{_NONE} removes no token: as keep 1.")
+    if any(result.method == "oracle" and result.points[0].kept_relevance is None for _, result in results):
+        print("oracle: by the true label's gradient, which leaks the label: it may beat\nthe unpruned model.")
     for why in sorted({result.untimed for _, result in results if result.untimed}):
         print(textwrap.fill(why, 80))
 

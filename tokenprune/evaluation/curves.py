@@ -12,14 +12,13 @@ from timm.models import VisionTransformer
 
 from tokenprune import hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
-from tokenprune.errors import UsageError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.points import Curve, EvaluationPass, to_curve, varied
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, Ranked, SparseViT, architecture_of, set_attention
 from tokenprune.models.attention import attention_of, blocks_of
 from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
-from tokenprune.recipe import Keep, Removed, Schedule, counts, written
+from tokenprune.recipe import Keep, Removed, Schedule, counts
 
 
 @dataclass(frozen=True)
@@ -156,11 +155,6 @@ def _draws(
     removing = [each for each in plan.keep if removes(plan, vit.patch_embed.num_patches, each)]
     # A pruner whose parameters are made for counts has them for one `keep` alone.
     model = SparseViT(vit, pruner, plan.schedule, removing[0] if removing else 1.0)
-    if pruner.fixed and len(removing) > 1:
-        raise UsageError(
-            f"pruner {method!r} has parameters for one number of tokens: give the keep of its training, and none but 1 "
-            f"beside it, not {', '.join(map(written, removing))}"
-        )
     if fill is not None:
         fill(method, pruner)
     pruner.to(next(vit.parameters()).device).eval()

@@ -32,6 +32,8 @@ from tokenprune.experiments.series import marks
 #: Six colours and seven markers, so that forty-two methods look different.
 _COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 _MARKERS = "oDPXv<*"
+#: Floors, with their markers.
+_GREY = {"random": "s", "downsample": "v", "l1": "1", "l2": "2", "linf": "3"}
 _SOURCE = "this program: what a table of token-reduction methods is read for"
 
 
@@ -66,8 +68,12 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
     )
     rows = tuple((found.study.depth, *_cells(row)) for found in group for row in found.rows)
     if brief:
-        shown = [0, 1, 3, 4, 5, 6, 7, 9, 11]
-        columns, rows = tuple(columns[i] for i in shown), tuple(tuple(row[i] for i in shown) for row in rows)
+        shown = [0, 1, 3, 4, 5, 6]
+        columns = (
+            *(columns[i] for i in shown[:4]),
+            *(Column(f"less {floor}", _signed_with_bounds) for floor in FLOORS),
+        )
+        rows = tuple(tuple(row[i] for i in shown) for row in rows)
     first = group[0]
     low = ", ".join(f"{found.low:.0%} at depth {found.study.depth}" for found in group)
     return Table(
@@ -186,13 +192,13 @@ def curve_figure(group: Sequence[Comparison]) -> Drawing:
     """Accuracy over FLOPs of all methods, a panel a depth; the floors in grey, the oracle in black."""
     names = sorted({row.name for found in group for row in found.rows})
     methods = {row.name: row.method for found in group for row in found.rows}
-    chosen = [name for name in names if methods[name] not in (*FLOORS, CEILING)]
+    chosen = [name for name in names if methods[name] not in (*_GREY, CEILING)]
     styles: dict[str, tuple[Any, str, Any]] = dict.fromkeys(names, (INK, "^", (0, (1, 1.2))))  # the oracle
     for i, name in enumerate(chosen):
         styles[name] = (_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)], "-")
     for name in names:
-        if methods[name] in FLOORS:
-            styles[name] = (MUTED, "s" if methods[name] == "random" else "v", (0, (4, 1.5)))
+        if methods[name] in _GREY:
+            styles[name] = (MUTED, _GREY[methods[name]], (0, (4, 1.5)))
     titles = [f"depth {found.study.depth}, {counted(len(found.study.runs), 'seed')}" for found in group]
     figure, (axes,) = plots.panels(titles, [(*styles[name], name) for name in names], height=3.2)
     said = []
@@ -210,8 +216,8 @@ def curve_figure(group: Sequence[Comparison]) -> Drawing:
     return Drawing(
         slug("method-curves", first.study.family, str(first.condition)),
         f"Curves of methods: {first.study.title}, {first.condition}",
-        "Test accuracy over FLOPs per image, means over seeds; grey and dashed the floors (a draw, and average pooling "
-        "of the patch grid), dotted the oracle. Intervals are in the table.",
+        "Test accuracy over FLOPs per image, means over seeds; grey and dashed the floors (a draw, average pooling of "
+        "the patch grid, the tokens nearest to its centre), dotted the oracle. Intervals are in the table.",
         " ".join(["Methods compared.", *said]),
         svg,
         png,
@@ -255,6 +261,10 @@ def _bounds(estimate: Estimate) -> str:
 
 def _signed(estimate: Estimate) -> str:
     return signed(estimate.value)
+
+
+def _signed_with_bounds(estimate: Estimate) -> str:
+    return f"{_signed(estimate)} ({_signed_bounds(estimate)})" if estimate.low is not None else _signed(estimate)
 
 
 def _signed_bounds(estimate: Estimate) -> str:

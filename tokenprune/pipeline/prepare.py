@@ -96,6 +96,11 @@ def prepare(
         )
     model = SparseViT(vit, pruner, schedule, recipe.pruner.keep).to(device)
     model.schedule.check(model.depth, model.class_pooled)
+    notes.append(_slow(recipe, pruner))
+    if pruner is not None and pruner.fixed and (recipe.pruner.anneal_epochs or recipe.pruner.anneal_from):
+        raise UsageError(f"pruner.anneal_epochs: pruner {recipe.pruner.name!r} is made for one number of tokens")
+    if pruner is not None and pruner.fixed and recipe.train.patch_dropout:
+        raise UsageError(f"train.patch_dropout: pruner {recipe.pruner.name!r} is made for one number of tokens")
     teacher = None
     if pruner is not None and recipe.train.teacher is not None:
         if not pruner.uses_teacher or type(pruner).loss is Pruner.loss:
@@ -122,6 +127,21 @@ def _teacher(path: str, recipe: Recipe, dataset: Dataset) -> tuple[VisionTransfo
             f"train.teacher: {weights} classifies other classes than {', '.join(dataset.classes[:5])}, ..."
         )
     return vit.eval().requires_grad_(False), trained_otherwise(weights, read, recipe, dataset)
+
+
+def _slow(recipe: Recipe, pruner: Pruner | None) -> str | None:
+    """A warning where the model itself hardly learns and starts from nothing."""
+    if (
+        pruner is None
+        or pruner.model_rate >= 1
+        or recipe.model.checkpoint is not None
+        or recipe.start.source is not None
+    ):
+        return None
+    return (
+        f"{WARNING}pruner {recipe.pruner.name!r} trains the model at {pruner.model_rate:g} of the learning rate, and "
+        "it starts from random weights; model.checkpoint=RUN/weights.safetensors starts from a trained one"
+    )
 
 
 def _untaught(dataset: Dataset) -> str | None:

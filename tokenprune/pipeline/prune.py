@@ -17,7 +17,7 @@ from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
 from tokenprune.pruners.base import Pruner
-from tokenprune.recipe import Evaluate, Keep, Recipe, Removed, Schedule, named, pruner_options, read_resolved
+from tokenprune.recipe import Evaluate, Keep, Recipe, Removed, Schedule, named, pruner_options, read_resolved, written
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
@@ -79,7 +79,11 @@ def prune_run(
                 place = finetuned / atomic.ANEW if force else finetuned
                 curves = _finetuned(trained, plan, run, place, evaluate.finetune_epochs, progress)
             else:
-                curves = iter(_measured(trained, trained.model, plan, run, _learned(run, recipe), progress))
+                curves = iter(
+                    _measured(
+                        trained, trained.model, plan, run, _learned(run, recipe, plan, trained.model.patches), progress
+                    )
+                )
             for curve in curves:
                 evaluation.save_curve(curve, folder(curve.result.method))
             if force and evaluate.finetune_epochs:
@@ -109,18 +113,31 @@ def _measured(
     )
 
 
-def _learned(run: RunFolder, recipe: Recipe) -> Fill:
-    """Loads a pruner's parameters from the run. UsageError where it has parameters and the run has none for it."""
-    own, name = run.check_pruner(), recipe.pruner.name
+def _learned(run: RunFolder, recipe: Recipe, plan: CurvePlan, patches: int) -> Fill:
+    """Loads a pruner's parameters from the run.
+
+    UsageError where it has parameters and the run has none for it, or has them for other sites or another number of
+    tokens.
+    """
+    own, trained = run.check_pruner(), recipe.pruner
 
     def fill(method: str, pruner: Pruner) -> None:
-        if own is not None and method == name:
-            models.load_pruner(pruner, own)
-        elif pruner.state_dict():
+        if not pruner.state_dict():
+            return
+        if own is None or method != trained.name:
             raise UsageError(
                 f"pruner {method!r} has parameters to learn, and {run.name} was not trained with it: train with "
-                f"pruner.name={method}, or give --finetune-epochs"
+                f"--set pruner.name={method} --set pruner.keep_ratio=0.7, or give --finetune-epochs"
             )
+        if (site := str(plan.schedule)) != trained.site:
+            raise UsageError(f"pruner {method!r} of {run.name} was trained at {trained.site}, not at {site}")
+        asked = [keep for keep in plan.keep if evaluation.removes(plan, patches, keep)]
+        if pruner.fixed and asked != [trained.keep]:
+            raise UsageError(
+                f"pruner {method!r} of {run.name} has parameters for the number of tokens that it was trained with: "
+                f"give --keep 1,{written(trained.keep)}"
+            )
+        models.load_pruner(pruner, own)
 
     return fill
 

@@ -65,9 +65,14 @@ def known_pruners() -> dict[str, str]:
     return named
 
 
+def is_learned(name: str) -> bool:
+    """Whether it is a built-in one that has parameters to learn: its first line says so."""
+    return BUILT_IN.get(name, "").endswith(LEARNED)
+
+
 def untrained_pruners() -> list[str]:
-    """Those that need no training. A built-in one that does says so in its first line."""
-    return [name for name, line in known_pruners().items() if not line.endswith(LEARNED)]
+    """Those that need no training, and third parties', of which that is not known."""
+    return [name for name in known_pruners() if not is_learned(name)]
 
 
 def described_pruners() -> dict[str, str]:

@@ -54,8 +54,11 @@ def choose_evaluation(
     if r is not None:
         given["r"] = typed(f"[{r}]", f"--r {shortened(r)!r}", [])
         given.setdefault("keep", (1.0,))
+    recipe = read_resolved(resolved)
+    if given.get("methods") == (recipe.pruner.name,) and recipe.pruner.name not in untrained_pruners():
+        given.setdefault("site", recipe.pruner.site)  # where its parameters were trained
     try:
-        chosen = Evaluate.model_validate({**read_resolved(resolved).evaluate.model_dump(), **given})
+        chosen = Evaluate.model_validate({**recipe.evaluate.model_dump(), **given})
     except ValidationError as error:
         raise UsageError("\n".join(_as_option(line) for line in explain(error, Evaluate))) from None
     Schedule.parse(chosen.site).check(model.depth, model.class_pooled)

@@ -23,7 +23,7 @@ class Measure(Sited):
     """Curves of each trained model, as `tokenprune prune` makes them; keys left out are as in `evaluate`."""
 
     methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
-        None, description="pruners to compare; `all` among them means every one that is known"
+        None, description="pruners to compare; `all` among them means all that need no training"
     )
     keep: Annotated[tuple[Ratio, ...], Field(strict=False, min_length=1)] | None = Field(
         None, description="kept-token ratios"

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from tokenprune import files
 from tokenprune.errors import UsageError, counted, shortened, unknown
 from tokenprune.identity import digest
-from tokenprune.pruners.registry import known_pruners
+from tokenprune.pruners.registry import is_learned, known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
 from tokenprune.recipe.site import Keep, Removed, Schedule, written
 from tokenprune.recipe.sited import Sited
@@ -107,6 +107,10 @@ class PrunerSection(Sited):
     def _one_number(self) -> Self:
         if self.r is not None and self.keep_ratio != 1:
             raise ValueError("r: keep_ratio says already what stays; give one of them")
+        if self.r is not None and self.name == "none":
+            raise ValueError("r: there is no pruner (name)")
+        if self.name != "none" and not self.removes and is_learned(self.name):
+            raise ValueError(f"keep_ratio: 1 removes no token, and pruner {self.name!r} has parameters to learn")
         if isinstance(self.keep_ratio, tuple) and len(self.keep_ratio) != len(self.cursors):
             raise ValueError(f"keep_ratio: {len(self.keep_ratio)} ratios for {counted(len(self.cursors), 'site')}")
         return self

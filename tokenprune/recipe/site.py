@@ -112,7 +112,11 @@ def counts(keep: Keep, patches: int, sites: int) -> tuple[int, ...]:
     left = []
     for i in range(sites):
         if isinstance(keep, Removed):
-            patches = max(1, patches - keep.tokens)
+            if keep.tokens >= patches:
+                raise UsageError(
+                    f"{keep}: only {patches} patch tokens enter site {i + 1} of {sites}, and one must stay"
+                )
+            patches -= keep.tokens
         else:
             patches = kept(keep[i] if isinstance(keep, tuple) else keep, patches)
         left.append(patches)

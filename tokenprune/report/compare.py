@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenprune.claims.methods import CEILING, FLOORS
 from tokenprune.drawing.style import style
 from tokenprune.drawing.table import Table, to_csv
 from tokenprune.errors import TokenpruneError
@@ -44,6 +45,12 @@ def compare(
     `out` cannot be written, UsageError for an unknown run, site or method.
     """
     found, problems = chosen(runs_dir, runs, sites, methods)
+    if not found:
+        raise TokenpruneError(f"{runs_dir}: no finished run to compare methods on")
+    if methods is not None:  # the floors and the oracle stand beside them
+        every, _ = chosen(runs_dir, runs, sites, None)
+        measured = {prune.method for study in every for run in study.runs for _, prune in run.prunes}
+        found, _ = chosen(runs_dir, runs, sites, [*methods, *(measured & {*FLOORS, CEILING})])
     groups = comparison_groups(found, least=2)
     if not groups:
         raise TokenpruneError(
@@ -55,6 +62,7 @@ def compare(
     with style():
         for drawing in (draw(group) for group in groups for draw in (area_figure, curve_figure)):
             files |= {f"{drawing.name}.png": drawing.png, f"{drawing.name}.svg": drawing.svg.encode()}
-    atomic.write_files(out, files, set())
+    earlier = {path.name for path in out.glob("method*") if path.suffix in (".png", ".svg", ".csv", ".json")}
+    atomic.write_files(out, files, (earlier if "methods.json" in earlier else set()) - set(files))
     tables = tuple(comparison_table(group, brief=True) for group in groups)
     return Compared(tables, rows, tuple(files), tuple(problems))

@@ -1,4 +1,4 @@
-"""Keep label-relevant tokens; where relevance is unknown, those of large true-label gradient x token."""
+"""Keep label-relevant tokens; if unknown, by true-label gradient (which leaks the label)."""
 
 from torch import Tensor
 
