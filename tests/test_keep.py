@@ -1,14 +1,22 @@
 """What stays at the sites: one ratio, a ratio for each, or a number that leaves at each; from recipe to result."""
 
+import shlex
+
 import pytest
 
 from tests.cli.run_command import run
+from tests.sweep_factories import write_sweep
 from tests.test_learned_pruner import tiny
 from tokenprune import pipeline
+from tokenprune.claims import commands, read_runs
+from tokenprune.claims.accuracy import curves_of
 from tokenprune.errors import UsageError
 from tokenprune.identity import curve_id
+from tokenprune.pipeline.prune import _finetuning
 from tokenprune.recipe import Evaluate, Recipe, Removed, counts, eased, written
+from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
+from tokenprune.training import keep_ratio
 
 SITES = {"site": "before:0,1", "batch_size": 20, "examples": 0}
 
@@ -102,3 +110,55 @@ def test_bad_input_of_prune_is_one_line(trained: RunFolder, arguments: str, line
     words = ["--run", trained.name, "--runs-dir", str(trained.path.parent), "--quiet"]
     ended = run(capsys, "prune", *words, *arguments.split())
     assert (ended.status, ended.err.strip()) == (2, line)
+
+
+def test_fine_tuning_prunes_from_its_first_epoch_on(tmp_path) -> None:
+    """Whatever the run itself waited for."""
+    changes = ("train.epochs=3", "pruner.name=random", "pruner.anneal_from=1", "pruner.anneal_epochs=2")
+    recipe = tiny(*changes).recipe
+    tuned = _finetuning(recipe, "magnitude", 0.5, "before:1", 2)
+    assert [keep_ratio(tuned, epoch) for epoch in (0, 1)] == [0.5, 0.5]
+    assert (tuned.pruner.site, tuned.pruner.name) == ("before:1", "magnitude")
+    assert _finetuning(recipe, "magnitude", Removed(3), "before:1", 2).pruner.keep == Removed(3)
+
+
+def test_a_site_that_keeps_all_is_charged_for_no_ranking(trained: RunFolder) -> None:
+    asked = Evaluate(methods=("magnitude",), keep=((1.0, 0.5),), seeds=1, **SITES)
+    ((_, result),) = pipeline.prune_run(trained, asked)
+    alone = Evaluate(methods=("magnitude",), keep=(0.5,), seeds=1, **SITES | {"site": "before:1"})
+    ((_, other),) = pipeline.prune_run(trained, alone)
+    assert result.points[0].flops == other.points[0].flops
+    assert result.points[0].correct == other.points[0].correct
+
+
+def test_schedules_that_end_alike_are_points_of_their_own(trained: RunFolder) -> None:
+    asked = Evaluate(methods=("magnitude", "random"), keep=((0.5, 0.25), (0.25, 0.5), 0.25), seeds=1, **SITES)
+    pipeline.prune_run(trained, asked)
+    (data,), _ = read_runs(trained.path.parent)
+    found = {(at.site, method): points for (at, method, _), points in curves_of(data).items()}
+    assert {"0.5/0.25", "0.25/0.5", 0.25} <= set(found["before:0,1", "magnitude"].by_ratio)
+
+
+def test_a_list_of_ones_is_no_pruner(tmp_path) -> None:
+    folder = pipeline.train_run(tiny("pruner.name=magnitude", "pruner.keep_ratio=[1.0, 1.0]"), runs_dir=tmp_path)
+    (data,), problems = read_runs(tmp_path)
+    assert (folder.result().pruner, data.result.pruner, problems) == ("none", "none", [])
+
+
+def test_sweeps_measure_them_too(tmp_path) -> None:
+    text = (
+        "grid: {run.seed: [0]}\nset: {model.depth: 2}\nprune: [{site: 'before:0,1', keep: [0.5, [0.9, 0.5]], r: [4]}]\n"
+    )
+    (cell,) = load_sweep(write_sweep(tmp_path, text)).cells
+    assert cell.prune[0].points == (0.5, (0.9, 0.5), Removed(4))
+
+
+def test_a_command_that_measures_again_has_all_that_was_asked(trained: RunFolder) -> None:
+    (data,), _ = read_runs(trained.path.parent)
+    line = commands.prune(
+        data, ["ats"], site="before:0,1", keep=[1.0, 0.5, "0.9/0.5", "r=4"], options={"power": 2, "word": "a b"}
+    )
+    words = shlex.split(line)
+    assert words[words.index("--keep") + 1] == "1,0.5,0.9/0.5"
+    assert words[words.index("--r") + 1] == "4"
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--option"] == ["power=2", 'word="a b"']

@@ -139,6 +139,27 @@ def test_points_that_cost_more_than_the_whole_model_are_left_out(tmp_path: Path)
     assert areas == {"random": pytest.approx(0.6), "evit": pytest.approx(0.6)}
 
 
+def test_where_all_seeds_agree_on_a_rank_there_is_no_test(tmp_path: Path) -> None:
+    """Ranks are discrete: equal ones have no spread, and would be called certain."""
+    worse = {1.0: 0.6, 0.5: 0.5, 0.25: 0.4}
+    methods = {"magnitude": FLAT, "evit": worse, "tome": worse, "random": worse, "downsample": worse}
+    (study,) = runs_with(tmp_path, methods)
+    (place,) = place_of_magnitude(study)
+    assert place.estimate is not None
+    assert (place.estimate.value, place.estimate.low, place.estimate.p(0.5)) == (1, None, None)
+
+
+def test_a_curve_ends_at_its_own_unpruned_model(tmp_path: Path) -> None:
+    """Not at the run's test accuracy, which is another's where the run was trained with a pruner or fine-tuned."""
+    make_run(tmp_path, depth=2, seed=0, accuracy=0.6, methods={"random": {1.0: 0.6, 0.5: 0.6}, "evit": {0.5: 0.6}})
+    (study,) = studies(read_runs(tmp_path)[0])
+    (found,) = comparisons(study)
+    assert {row.method: row.area.value for row in found.rows if row.area} == {
+        "random": pytest.approx(0.6),
+        "evit": pytest.approx(0.6),
+    }
+
+
 def test_options_make_methods_of_their_own(tmp_path: Path) -> None:
     folder = make_run(tmp_path, depth=2, seed=0, accuracy=0.6, methods={"random": FLAT, "evit": FLAT})
     make_prune(folder, "evit", FLAT, options={"power": 2})

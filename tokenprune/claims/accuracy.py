@@ -41,18 +41,19 @@ class Condition(NamedTuple):
 class Points:
     """A method's points in one run that remove tokens: by ratio, one per draw; and where they were read.
 
-    rows: by ratio, the folder, result and row of predictions of each draw.
+    by_ratio: what is not one ratio for all sites has its text as a key (`PrunePoint.keep`). rows: likewise, the
+    folder, result and row of predictions of each draw.
     """
 
-    by_ratio: Mapping[float, list[PrunePoint]]
+    by_ratio: Mapping[float | str, list[PrunePoint]]
     evidence: tuple[str, ...]
-    rows: Mapping[float, list[tuple[Path, PruneResult, int]]]
+    rows: Mapping[float | str, list[tuple[Path, PruneResult, int]]]
 
-    def accuracy(self, ratio: float) -> float:
+    def accuracy(self, ratio: float | str) -> float:
         """Mean over draws."""
         return fmean(point.accuracy for point in self.by_ratio[ratio])
 
-    def answers(self, ratios: Sequence[float]) -> "np.ndarray | None":
+    def answers(self, ratios: Sequence[float | str]) -> "np.ndarray | None":
         """Share of ratios and draws at which each test image was right, [images]; None where that is unknown."""
         files = {path: result for ratio in ratios for path, result, _ in self.rows[ratio]}
         known = {path: found for path, result in files.items() if (found := answers(path, result)) is not None}
@@ -270,19 +271,23 @@ def _findings(study: TrainedStudy, methods: tuple[str, ...], effect: Callable[[_
 
 def curves_of(run: RunData) -> _Curves:
     """Points that remove tokens, of all prunes alike; the later folder's where two measured the same."""
-    points: dict[tuple[Condition, str, str], dict[tuple[float, int | None], tuple[PrunePoint, Path, PruneResult, int]]]
+    points: dict[
+        tuple[Condition, str, str], dict[tuple[float | str, int | None], tuple[PrunePoint, Path, PruneResult, int]]
+    ]
     points = {}
     evidence: dict[tuple[Condition, str, str], list[str]] = {}
     for path, prune in run.prunes:
         condition = Condition(prune.written_site, prune.finetune_epochs, prune.count)
         key = condition, prune.method, json.dumps(prune.options, sort_keys=True)
         removing = [(point, path, prune, row) for row, point in enumerate(prune.points) if point.realised[-1] < 1]
-        points.setdefault(key, {}).update({(each[0].keep_ratio, each[0].seed): each for each in removing})
+        points.setdefault(key, {}).update(
+            {(each[0].keep or each[0].keep_ratio, each[0].seed): each for each in removing}
+        )
         evidence.setdefault(key, []).append(f"{run.folder.name}/prune/{path.name}")
     found = {}
     for key, by_draw in points.items():
-        by_ratio: dict[float, list[PrunePoint]] = {}
-        rows: dict[float, list[tuple[Path, PruneResult, int]]] = {}
+        by_ratio: dict[float | str, list[PrunePoint]] = {}
+        rows: dict[float | str, list[tuple[Path, PruneResult, int]]] = {}
         for (ratio, _), (point, *row) in by_draw.items():
             by_ratio.setdefault(ratio, []).append(point)
             rows.setdefault(ratio, []).append(tuple(row))  # type: ignore[arg-type]
@@ -306,9 +311,8 @@ def _unmeasured(curves: Iterable[_Curves], methods: tuple[str, ...], condition: 
 
 def _shared(measured: _Measured) -> list[float]:
     """The ratios that all have, from the largest."""
-    return sorted(
-        set.intersection(*(set(each.by_ratio) for points in measured.values() for each in points)), reverse=True
-    )
+    shared = set.intersection(*(set(each.by_ratio) for points in measured.values() for each in points))
+    return sorted((each for each in shared if not isinstance(each, str)), reverse=True)
 
 
 def _recall(curves: list[Points], ratio: float) -> float | None:

@@ -1,9 +1,11 @@
 """The commands that supply missing evidence."""
 
+import json
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from typing import Any
 
 from tokenprune import files
 from tokenprune.claims.evidence import RunData
@@ -38,16 +40,18 @@ def prune(
     draws: int = 0,
     batch_size: int | None = None,
     name: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     """The command that measures pruners on the run, or on the run called `name` beside it; 0, None: as by default.
 
-    keep: ratios, and what `PrunePoint.keep` says: 0.9/0.7/0.5, r=8.
+    options: of the one method. keep: ratios, and what `PrunePoint.keep` says: 0.9/0.7/0.5, r=8.
     """
     removed = [each.removeprefix("r=") for each in keep if isinstance(each, str) and each.startswith("r=")]
     per_site = [each for each in keep if isinstance(each, str) and not each.startswith("r=")]
     ratios = [*(f"{each:g}" for each in sorted((e for e in keep if not isinstance(e, str)), reverse=True)), *per_site]
     words = ["tokenprune", "prune", "--run", name or run.folder.name]
     words += [word for method in methods for word in ("--method", method)]
+    words += [word for key, value in (options or {}).items() for word in ("--option", f"{key}={json.dumps(value)}")]
     words += ["--site", site] if site else []
     words += ["--keep", ",".join(ratios)] if ratios else []
     words += ["--r", ",".join(removed)] if removed else []

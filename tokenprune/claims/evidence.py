@@ -181,7 +181,7 @@ def read_keys(path: Path) -> dict[str, Any]:
     defaults = _defaults()
     found = defaults | {key: value for key, value in keys.items() if key.startswith(_SCIENCE)}
     unused = []
-    if found["pruner.name"] == "none" or (found["pruner.keep_ratio"] == 1 and found.get("pruner.r") is None):
+    if found["pruner.name"] == "none" or (_keeps_all(found["pruner.keep_ratio"]) and found.get("pruner.r") is None):
         unused.append("pruner.")
     if found["data.source"] != "patterns":
         unused.append("data.patterns.")
@@ -224,6 +224,11 @@ def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -
 def answers(folder: Path, result: TrainResult | PruneResult) -> "np.ndarray | None":
     """Which test images were right, bool [rows, images] as of `right`; None where that is unknown or was changed."""
     return None if changed(folder, result).keys() & {PREDICTIONS} else right(folder, result)
+
+
+def _keeps_all(ratios: Any) -> bool:
+    """Whether a recipe's keep_ratio, a number or a list, lets every token stay."""
+    return set(ratios if isinstance(ratios, list | tuple) else [ratios]) == {1}
 
 
 def _near(first: int, second: int, count: int) -> bool:

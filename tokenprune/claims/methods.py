@@ -36,7 +36,7 @@ class Curve:
     not. answers: share of draws that are right, [points, images]; None where answers by image are not known.
     """
 
-    ratios: tuple[float, ...]
+    ratios: tuple[float | str, ...]
     flops: np.ndarray
     accuracy: np.ndarray
     agreement: np.ndarray | None
@@ -58,11 +58,12 @@ class Curve:
         return float(np.interp(share, self.flops, self.accuracy)) if self.flops[0] <= share else None
 
     def at_speed(self, multiple: float) -> float | None:
-        """The best accuracy that is measured to be as fast, straight between points."""
+        """The best accuracy that is measured to be as fast or faster; between points straight, where none is."""
         if self.speed is None or self.speed.max() < multiple:
             return None
         order = np.argsort(self.speed, kind="stable")
-        return float(np.interp(multiple, self.speed[order], self.accuracy[order]))
+        between = float(np.interp(multiple, self.speed[order], self.accuracy[order]))
+        return max(between, float(self.accuracy[self.speed >= multiple].max()))
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,7 @@ def _comparison(
     if len(points) < 2:
         return None
     curves = {
-        key: {seed: _curve(each, by_seed[seed][0], study.accuracy[seed]) for seed, each in found.items()}
-        for key, found in points.items()
+        key: {seed: _curve(each, by_seed[seed][0]) for seed, each in found.items()} for key, found in points.items()
     }
     reach = [max(curve.flops[0] for curve in found.values()) for found in curves.values()]
     enough = min(reach) + (1 - min(reach)) * _SPARED
@@ -174,22 +174,20 @@ def _row(
     )
 
 
-def _curve(points: Points, flops: float, unpruned: float) -> Curve:
-    """flops, unpruned: FLOPs and accuracy of the unpruned model. Points that cost as much as it are left out."""
+def _curve(points: Points, flops: float) -> Curve:
+    """flops: of the unpruned model. Points that cost as much as it are left out."""
     mean = {ratio: fmean(point.flops for point in found) for ratio, found in points.by_ratio.items()}
     ratios = sorted((ratio for ratio, cost in mean.items() if cost < flops), key=lambda ratio: mean[ratio])
     found = [points.by_ratio[ratio] for ratio in ratios]
     agreement = [[point.agreement for point in each if point.agreement is not None] for each in found]
     speed = [[point.speedup for point in each if point.speedup is not None] for each in found]
-    whole = points.unpruned()
+    whole, first = points.unpruned(), next(iter(points.rows.values()))[0][1]
     answers = [points.answers([ratio]) for ratio in ratios]
     known = whole is not None and all(each is not None for each in answers)
     return Curve(
         tuple(ratios),
         np.array([*(fmean(point.flops for point in each) / flops for each in found), 1.0]),
-        np.array(
-            [*(fmean(point.accuracy for point in each) for each in found), unpruned if whole is None else whole.mean()]
-        ),
+        np.array([*(fmean(point.accuracy for point in each) for each in found), first.baseline_accuracy]),
         np.array([*map(fmean, agreement), 1.0]) if all(agreement) else None,
         np.array([*map(fmean, speed), 1.0]) if all(speed) else None,
         np.stack([*answers, whole]) if known else None,  # type: ignore[list-item]
@@ -321,10 +319,14 @@ def _enough(study: TrainedStudy) -> Iterable[Comparison]:
 
 
 def _of_seeds(study: TrainedStudy, comparison: Comparison, values: Mapping[int, float], what: str) -> Finding:
+    """Ranks are discrete: where all seeds agree their spread says nothing, and there is no interval and no test."""
+    estimate = Estimate.of_seeds(values)
+    if estimate is not None and len(set(values.values())) == 1:
+        estimate = replace(estimate, low=None, high=None, p=lambda _: None)
     return Finding(
         subject=study,
         what=what,
-        estimate=Estimate.of_seeds(values),
+        estimate=estimate,
         site=comparison.condition.site,
         variant=str(comparison.condition),
         images=comparison.condition.images,

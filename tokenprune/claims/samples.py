@@ -39,7 +39,7 @@ def relevance_counts(found: Sequence[TrainedStudy]) -> list[Finding]:
             (oracle, random)
             for oracle in group.of("oracle")
             for random in group.of("random")
-            if (oracle.keep, oracle.samples, _length(oracle)) == (random.keep, random.samples, _length(random))
+            if (oracle.stays, oracle.samples, _length(oracle)) == (random.stays, random.samples, _length(random))
         ]
         sizes = sorted({oracle.samples for oracle, _ in pairs})
         if len(sizes) < _SIZES:

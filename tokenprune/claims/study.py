@@ -90,6 +90,11 @@ class TrainedStudy:
         return self.runs[0].result.keep_ratio
 
     @property
+    def stays(self) -> str:
+        """What stays at the pruner's sites, as the recipe says it."""
+        return json.dumps([self.science.get("pruner.keep_ratio", self.keep), self.science.get("pruner.r")])
+
+    @property
     def samples(self) -> int:
         """N: training images."""
         return self.runs[0].result.data.train_count
@@ -268,6 +273,7 @@ def _placed(science: Mapping[str, Any]) -> str:
     scores = science["pruner.input_scores"] if site == "input" else "last"
     words = [f"site {site}" if scores == "last" else f"site {site}:{scores}"]
     words += [f"annealed over {epochs:g} epochs"] if epochs else []
+    words += [f"after {first:g} with all tokens"] if (first := science.get("pruner.anneal_from")) else []
     options = "pruner.options."
     words += [f"{key.removeprefix(options)} {value}" for key, value in science.items() if key.startswith(options)]
     return ", ".join(words)

@@ -77,7 +77,7 @@ def magnitude_against_random(group: Group) -> list[Finding]:
     magnitude, random = group.of("magnitude"), group.of("random")
     if not magnitude and not random:
         return []
-    pairs = [(first, second) for first in magnitude for second in random if first.keep == second.keep]
+    pairs = [(first, second) for first in magnitude for second in random if first.stays == second.stays]
     if not pairs:
         lone = [(arm, "random") for arm in magnitude] + [(arm, "magnitude") for arm in random]
         lacking = "no keep ratio was trained with both magnitude and random"
@@ -143,7 +143,7 @@ def worst_by_magnitude(group: Group) -> list[Finding]:
     arm = _nearest(arms, alpha)
     what = f"accuracy of the worst group with magnitude at keep ratio {arm.keep:g} less that with all tokens"
     found = finding(group, (base, arm), difference(arm.worst, base.worst), what)
-    random = next((each for each in group.of("random") if each.keep == arm.keep), None)
+    random = next((each for each in group.of("random") if each.stays == arm.stays), None)
     others = list(difference(random.worst, base.worst).values()) if random else []
     return [replace(found, beside=f"{100 * fmean(others):+.1f} points with random") if others else found]
 

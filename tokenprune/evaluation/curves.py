@@ -138,7 +138,8 @@ class MethodDraw:
             left = list(zip(sites, model.counts(point.keep), strict=True))
             with clock.part(point):
                 trace = model.complete(state, sites[0], left, info, ranked, partial(clock.part, point.own))
-            point.asked = trace.asked
+            before = point.asked or trace.asked
+            point.asked = tuple(tuple(sorted({*a, *b})) for a, b in zip(before, trace.asked, strict=True))
             point.add(trace.logits, trace.states, batch, shown)
 
 

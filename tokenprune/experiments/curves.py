@@ -136,11 +136,11 @@ def _drawing(
 
 def curve_table(curves: Curves) -> Table:
     """Accuracy at each ratio; below it, for each depth, all that was measured."""
-    ratios = sorted({mark.keep_ratio for mark in _marks(curves)}, reverse=True)
+    ratios = sorted({(mark.keep_ratio, mark.keep) for mark in _marks(curves)}, reverse=True)
     rows = []
     for panel in curves.panels:
         for line in panel.lines:
-            marks = {mark.keep_ratio: mark.accuracy for mark in line.marks}
+            marks = {(mark.keep_ratio, mark.keep): mark.accuracy for mark in line.marks}
             n = max(mark.seeds for mark in line.marks)
             rows.append((panel.depth, line.name, n, panel.unpruned.value, *(marks.get(ratio) for ratio in ratios)))
     conditions = curves.conditions
@@ -153,7 +153,7 @@ def curve_table(curves: Curves) -> Table:
             Column("method", look="word"),
             Column("n"),
             Column("all", percent),
-            *(Column(f"{ratio:g}", lambda value: percent(value.value), bounds) for ratio in ratios),
+            *(Column(keep, lambda value: percent(value.value), bounds) for _, keep in ratios),
         ),
         tuple(rows),
         " ".join([_conditions(curves), *untimed]),

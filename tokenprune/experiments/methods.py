@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from tokenprune.claims import Claim, Verdict
+from tokenprune.claims.accuracy import Condition
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.methods import (
     CEILING,
@@ -42,10 +43,10 @@ def comparison_groups(studies: Sequence[TrainedStudy], least: int = 0) -> list[l
 
     least: so many methods are enough; 0 asks for others than I3's.
     """
-    groups: dict[tuple[str, str], list[Comparison]] = {}
+    groups: dict[tuple[str, Condition], list[Comparison]] = {}
     for study in studies:
         for found in comparisons(study) if least or compared(study) else ():
-            groups.setdefault((study.family, str(found.condition)), []).append(found)
+            groups.setdefault((study.family, found.condition), []).append(found)
     return [sorted(group, key=lambda found: found.study.depth) for group in groups.values()]
 
 
@@ -91,7 +92,7 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
         parts=True,
         family=first.study.family,
         where=first.condition.site,
-        anchor=slug("methods", first.study.family, first.condition.site),
+        anchor=slug("methods", first.study.family, str(first.condition)),
         detail=not brief,
         every=True,
     )

@@ -84,7 +84,8 @@ def _examples(run: RunData, conditions: Conditions) -> list[Examples]:
 def _read(path: Path, prune: PruneResult) -> Examples:
     """Raises TokenpruneError if the file is damaged."""
     last_draw_first = sorted(enumerate(prune.points), key=lambda each: -(each[1].seed or 0))
-    rows = {point.keep_ratio: row for row, point in last_draw_first}
+    rows = {point.keep_ratio: row for row, point in last_draw_first if point.keep is None}
+    rows = rows or {point.keep_ratio: row for row, point in last_draw_first}
     try:
         arrays = files.read_arrays(path)
         wanted = [arrays[name] for name in ("images", "labels", "kept", "predictions")]

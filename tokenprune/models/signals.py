@@ -179,7 +179,9 @@ class InputSignals(SiteSignals):
     @once
     def attention_by_head(self) -> Float[Tensor, "b h n"]:
         if self._scores == "rollout":
-            return self.attention()[:, None]
+            rows, bias = self._rollout(), attention.log_weight(self._state)
+            one = _over_queries(rows, bias) if self._vit.cls_token is None else rows[:, 0]
+            return one[:, None, self._state.prefix :]
         return self._over_blocks(SiteSignals.attention_by_head)
 
     @once

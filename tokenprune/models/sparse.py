@@ -159,7 +159,7 @@ class SparseViT(nn.Module):
         for i, (site, keep) in enumerate(sites):
             state, cursor = self.advance(state, cursor, site), site
             with timed():
-                if i == 0 and ranked is not None:
+                if i == 0 and ranked is not None and keep < state.count:
                     state = select(state, ranked.score, min(keep, state.count))
                     asked.append(ranked.asked)
                 else:

@@ -238,7 +238,9 @@ def _finetuning(recipe: Recipe, method: str, keep: Keep, site: str, epochs: int)
         }
     )
     stays = {"r": keep.tokens, "keep_ratio": 1.0} if isinstance(keep, Removed) else {"r": None, "keep_ratio": keep}
-    pruner = recipe.pruner.model_copy(update={"name": method, "site": site, "anneal_epochs": 0.0, **stays})
+    pruner = recipe.pruner.model_copy(
+        update={"name": method, "site": site, "anneal_from": 0.0, "anneal_epochs": 0.0, **stays}
+    )
     return recipe.model_copy(update={"train": train, "pruner": pruner})
 
 

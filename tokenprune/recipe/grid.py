@@ -10,7 +10,7 @@ from pydantic import Field
 from tokenprune.errors import shortened
 from tokenprune.recipe.schema import SITES
 from tokenprune.recipe.sited import Sited
-from tokenprune.section import Ratio, Section
+from tokenprune.section import RatioOrRatios, Section
 
 #: More could not be trained, and would take long to list.
 _CELLS = 10_000
@@ -25,8 +25,11 @@ class Measure(Sited):
     methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = Field(
         None, description="pruners to compare; `all` among them means all that need no training"
     )
-    keep: Annotated[tuple[Ratio, ...], Field(strict=False, min_length=1)] | None = Field(
-        None, description="kept-token ratios"
+    keep: Annotated[tuple[RatioOrRatios, ...], Field(strict=False, min_length=1)] | None = Field(
+        None, description="kept-token ratios; a list among them has a ratio for each site"
+    )
+    r: Annotated[tuple[int, ...], Field(strict=False)] | None = Field(
+        None, description="more points: so many patch tokens leave at each site"
     )
     site: str | None = Field(None, description=SITES)
     depths: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = Field(

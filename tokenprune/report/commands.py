@@ -67,6 +67,7 @@ class Commands:
             self._runs[name],
             [prune.method],
             site=prune.written_site,
+            options=prune.options,
             keep=list(dict.fromkeys(point.keep or point.keep_ratio for point in prune.points)),
             finetune_epochs=prune.finetune_epochs,
             draws=len({point.seed for point in prune.points if point.seed is not None}),
