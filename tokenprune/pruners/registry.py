@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 GROUP = "tokenprune.pruners"
 
-_METHODS = Path(__file__).parent / "methods"
+#: One file a method.
+METHODS = Path(__file__).parent / "methods"
 #: The first that people look for; the others follow by name.
 _FIRST = ("magnitude", "random", "oracle")
 
@@ -26,7 +27,7 @@ _FIRST = ("magnitude", "random", "oracle")
 def _built_in() -> dict[str, str]:
     """Each built-in pruner with the first line of its file."""
     found = {}
-    for path in sorted(_METHODS.glob("[!_]*.py")):
+    for path in sorted(METHODS.glob("[!_]*.py")):
         with path.open(encoding="utf-8") as file:
             found[path.stem] = file.readline().strip().strip('"').rstrip(".")
     return {name: found[name] for name in (*_FIRST, *(name for name in found if name not in _FIRST))}

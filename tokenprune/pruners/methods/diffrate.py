@@ -14,8 +14,7 @@ start from a trained one. `train.learning_rate` is that of the rates, .01 in the
 
 `counts: given` leaves as many tokens as the ratio asked for says, at each site; what is learned is which part of those
 that go is cut, and which merged (all merged where the learned numbers remove nothing). `counts: learned`, the paper's,
-leaves the learned numbers, whatever ratio is asked for: more than it at some sites, fewer at others, at the same FLOPs
-if training got there.
+leaves the learned numbers, whatever ratio is asked for: more than it at some sites, fewer at others.
 
 The published code multiplies the weight of what merges by its similarity, and stops the gradient of a number that
 removes nothing at its site, and knows every fourth number; here weights add up and the gradient stays.
