@@ -125,5 +125,6 @@ def test_a_file_is_short_and_its_first_line_says_whether_it_learns() -> None:
     for name, line in BUILT_IN.items():
         assert len((METHODS / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 150, name
         pruner: Pruner = create(name)
-        assert line.endswith("(learned)") == pruner.learned, name
+        kinds = [kind for kind in ("adaptive", "learned") if getattr(pruner, kind)]
+        assert line.endswith(f"({', '.join(kinds)})") if kinds else not line.endswith(("adaptive)", "learned)")), name
         assert len(line) <= 100, name

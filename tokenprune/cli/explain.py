@@ -38,11 +38,15 @@ def explain(
         print(_hung("published  ", line))
     if found.missing:
         print("\n" + _hung("", found.missing))
+    told: set[str] = set()
     for judged in found.judged:
         print("\n" + _hung(f"{judged.verdict.upper()}  ", judged.where))
         print(_hung("  ", judged.why))
-        for line in (judged.next or "").splitlines():
+        lines = (judged.next or "").splitlines()
+        new = [line for line in lines if line not in told]
+        for line in new or (["the commands above would decide it as well"] if lines else []):
             print(f"  {line}" if line.startswith("tokenprune ") else _hung("  ", line))
+        told |= set(new)
         if verbose:
             print(_hung("  runs: ", ", ".join(judged.runs)))
         elif judged.runs:

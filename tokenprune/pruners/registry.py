@@ -34,8 +34,8 @@ def _built_in() -> dict[str, str]:
 
 
 BUILT_IN = _built_in()
-#: How the first line of a built-in pruner ends that has parameters to learn.
-LEARNED = "(learned)"
+#: How the first line of a built-in pruner ends that has parameters to learn: `(learned)`, `(adaptive, learned)`.
+LEARNED = "learned)"
 
 _classes: dict[str, "type[Pruner]"] = {}
 _Class = TypeVar("_Class", bound="type[Pruner]")

@@ -1,4 +1,4 @@
-"""Keep tokens at equal steps of cumulative class attention, fewer where it is peaked (ATS).
+"""Keep tokens at equal steps of cumulative class attention, fewer where it is peaked (ATS) (adaptive)
 
 Fayyaz et al., Adaptive token sampling for efficient vision transformers (ECCV 2022). Score: attention of the class
 token times the norm of the token's value, summed over heads (received attention without a class token). Selection: the

@@ -1,4 +1,4 @@
-"""Let tokens leave as soon as halting scores in their first channel sum to 1 (A-ViT) (learned)
+"""Let tokens leave as soon as the halting scores of a channel sum to 1 (A-ViT) (adaptive, learned)
 
 Yin et al., A-ViT: adaptive tokens for efficient vision transformer (CVPR 2022). Score: h = sigmoid(scale x[0] - center)
 of each token's first channel at each site. Selection: a token stops at the site where the sum of its scores reaches 1 -

@@ -1,4 +1,4 @@
-"""Keep tokens that a multi-head interpreter finds informative (IA-RED2) (learned)
+"""Keep tokens that a multi-head interpreter finds informative (IA-RED2) (adaptive, learned)
 
 Pan et al., IA-RED2: interpretability-aware redundancy reduction for vision transformers (NeurIPS 2021), restated from
 its description; no code is published. Score: an interpreter per site compares each token with a learned policy token:

@@ -1,4 +1,4 @@
-"""Merge and drop tokens beyond thresholds that each site learns (LTMP) (learned)
+"""Merge and drop tokens beyond thresholds that each site learns (LTMP) (adaptive, learned)
 
 Bonnaerens and Dambre, Learned thresholds token merging and pruning for vision transformers (TMLR 2023). Score: cosine
 of keys, mean over heads, for merging; received attention for dropping. Selection: tokens alternate into two sides as in
