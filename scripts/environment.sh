@@ -28,6 +28,7 @@ if ! .venv/bin/python -c "$usable" 2>/dev/null || { [ -f "$stamp" ] && [ "$(head
         exit 1
     fi
     echo "making .venv with $("$python" --version)" >&2
+    [ ! -L .venv ] || rm .venv # a link: what it leads to is another's
     "$python" -m venv --clear .venv
 fi
 

@@ -106,7 +106,8 @@ def test_each_method_has_its_own_finding(tmp_path: Path) -> None:
     assert place.estimate.value == pytest.approx(0.5)  # above both floors, level with two
     rows = comparison_rows(comparison_groups([study])[0])
     assert [row["method"] for row in rows][-1] in ("random", "downsample")
-    brief = comparison_table(comparison_groups([study])[0], brief=True)
+    brief = comparison_table(comparison_groups([study])[0]).brief
+    assert brief is not None
     assert {len(row) for row in brief.rows} == {len(brief.columns)} == {6}
 
 

@@ -50,7 +50,8 @@ class Table:
     caption: what the numbers are. notes: what a reader must know of them. parts: whether the first column's value,
     where it changes, begins a new part. more: further tables on the same. family, where: the verdicts that it belongs
     to, by their family and their site or variant; None for all. anchor: its id on the page. detail: whether it is for
-    the page alone. every: whether a terminal shows every row, however many there are.
+    the page alone. every: whether a terminal shows every row, however many there are. brief: what a
+    terminal shows instead.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Table:
     anchor: str | None = None
     detail: bool = False
     every: bool = False
+    brief: "Table | None" = None
 
     @property
     def grouped(self) -> list[list[tuple[Any, ...]]]:
@@ -83,6 +85,8 @@ class Table:
         """
         from rich.text import Text
 
+        if self.brief is not None:
+            return self.brief.terminal()
         texts = [[column.text(row[i]) for row in self.rows] for i, column in enumerate(self.columns)]
         least = [
             max(map(len, [*cells, *column.name.split()])) for column, cells in zip(self.columns, texts, strict=True)

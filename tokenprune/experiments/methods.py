@@ -1,6 +1,7 @@
 """I9: every method on the same trained models, between the floors and the oracle."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,8 +51,8 @@ def comparison_groups(studies: Sequence[TrainedStudy], least: int = 0) -> list[l
     return [sorted(group, key=lambda found: found.study.depth) for group in groups.values()]
 
 
-def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
-    """A row a method, a part a depth. brief: columns that a terminal has room for."""
+def comparison_table(group: Sequence[Comparison]) -> Table:
+    """A row a method, a part a depth; a terminal has room for some of the columns."""
     columns = (
         Column("depth"),
         Column("method", look="word"),
@@ -68,16 +69,9 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
         Column("failed", percent),
     )
     rows = tuple((found.study.depth, *_cells(row)) for found in group for row in found.rows)
-    if brief:
-        shown = [0, 1, 3, 4, 5, 6]
-        columns = (
-            *(columns[i] for i in shown[:4]),
-            *(Column(f"less {floor}", _signed_with_bounds) for floor in FLOORS),
-        )
-        rows = tuple(tuple(row[i] for i in shown) for row in rows)
     first = group[0]
     low = ", ".join(f"{found.low:.0%} at depth {found.study.depth}" for found in group)
-    return Table(
+    whole = Table(
         f"Methods on {first.study.title}, {first.condition}",
         "Area: mean accuracy in % over FLOPs, from the least that all methods reach; below it the 95 % interval.",
         columns,
@@ -93,9 +87,11 @@ def comparison_table(group: Sequence[Comparison], brief: bool = False) -> Table:
         family=first.study.family,
         where=first.condition.site,
         anchor=slug("methods", first.study.family, str(first.condition)),
-        detail=not brief,
-        every=True,
     )
+    shown = [0, 1, 3, 4, 5, 6]
+    few = (*(columns[i] for i in shown[:4]), *(Column(f"less {floor}", _signed_with_bounds) for floor in FLOORS))
+    brief = replace(whole, columns=few, rows=tuple(tuple(row[i] for i in shown) for row in rows), every=True)
+    return replace(whole, brief=brief)
 
 
 def _cells(row: Row) -> tuple[Any, ...]:

@@ -64,5 +64,5 @@ def compare(
             files |= {f"{drawing.name}.png": drawing.png, f"{drawing.name}.svg": drawing.svg.encode()}
     earlier = {path.name for path in out.glob("method*") if path.suffix in (".png", ".svg", ".csv", ".json")}
     atomic.write_files(out, files, (earlier if "methods.json" in earlier else set()) - set(files))
-    tables = tuple(comparison_table(group, brief=True) for group in groups)
+    tables = tuple(map(comparison_table, groups))
     return Compared(tables, rows, tuple(files), tuple(problems))
