@@ -13,7 +13,7 @@ from tokenprune.claims.accuracy import curves_of
 from tokenprune.errors import UsageError
 from tokenprune.identity import curve_id
 from tokenprune.pipeline.prune import _finetuning
-from tokenprune.recipe import Evaluate, Recipe, Removed, counts, eased, written
+from tokenprune.recipe import Evaluate, Recipe, RemovedPerSite, counts, eased, written
 from tokenprune.recipe.sweep import load_sweep
 from tokenprune.runs import RunFolder
 from tokenprune.training import keep_ratio
@@ -29,25 +29,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_counts_in_closed_form() -> None:
     assert counts(0.7, 64, 3) == (45, 32, 23)
     assert counts((0.9, 0.7, 0.5), 64, 3) == (58, 41, 21)
-    assert counts(Removed(8), 64, 3) == (56, 48, 40)
+    assert counts(RemovedPerSite(8), 64, 3) == (56, 48, 40)
     with pytest.raises(UsageError, match=r"^r=40: only 24 patch tokens enter site 2 of 3, and one must stay$"):
-        counts(Removed(40), 64, 3)
+        counts(RemovedPerSite(40), 64, 3)
     assert counts(1.0, 64, 2) == (64, 64)
     with pytest.raises(UsageError, match=r"^keep 0.9/0.7: 2 ratios for 3 sites$"):
         counts((0.9, 0.7), 64, 3)
 
 
 def test_they_are_written_as_they_are_typed() -> None:
-    assert [written(each) for each in (0.7, (0.9, 0.5), Removed(8))] == ["0.7", "0.9/0.5", "r=8"]
+    assert [written(each) for each in (0.7, (0.9, 0.5), RemovedPerSite(8))] == ["0.7", "0.9/0.5", "r=8"]
 
 
 def test_annealing_goes_from_all_to_what_is_asked() -> None:
-    for keep in (0.5, (0.8, 0.4), Removed(10)):
+    for keep in (0.5, (0.8, 0.4), RemovedPerSite(10)):
         assert eased(keep, 0.0) == keep
         assert counts(eased(keep, 1.0), 64, 2) == (64, 64)
     assert eased(0.5, 0.5) == 0.75
     assert eased((0.8, 0.4), 0.5) == (pytest.approx(0.9), pytest.approx(0.7))
-    assert eased(Removed(10), 0.5) == Removed(5)
+    assert eased(RemovedPerSite(10), 0.5) == RemovedPerSite(5)
 
 
 def test_the_order_of_ratios_does_not_name_a_curve() -> None:
@@ -119,7 +119,7 @@ def test_fine_tuning_prunes_from_its_first_epoch_on(tmp_path) -> None:
     tuned = _finetuning(recipe, "magnitude", 0.5, "before:1", 2)
     assert [keep_ratio(tuned, epoch) for epoch in (0, 1)] == [0.5, 0.5]
     assert (tuned.pruner.site, tuned.pruner.name) == ("before:1", "magnitude")
-    assert _finetuning(recipe, "magnitude", Removed(3), "before:1", 2).pruner.keep == Removed(3)
+    assert _finetuning(recipe, "magnitude", RemovedPerSite(3), "before:1", 2).pruner.keep == RemovedPerSite(3)
 
 
 def test_a_site_that_keeps_all_is_charged_for_no_ranking(trained: RunFolder) -> None:
@@ -150,7 +150,7 @@ def test_sweeps_measure_them_too(tmp_path) -> None:
         "grid: {run.seed: [0]}\nset: {model.depth: 2}\nprune: [{site: 'before:0,1', keep: [0.5, [0.9, 0.5]], r: [4]}]\n"
     )
     (cell,) = load_sweep(write_sweep(tmp_path, text)).cells
-    assert cell.prune[0].points == (0.5, (0.9, 0.5), Removed(4))
+    assert cell.prune[0].points == (0.5, (0.9, 0.5), RemovedPerSite(4))
 
 
 def test_a_command_that_measures_again_has_all_that_was_asked(trained: RunFolder) -> None:

@@ -8,7 +8,7 @@ from factories import make_prune, make_run, rewrite
 
 from tokenprune.claims import read_runs, studies
 from tokenprune.claims.methods import (
-    Curve,
+    CostCurve,
     against,
     comparisons,
     place_of_magnitude,
@@ -27,8 +27,8 @@ def runs_with(tmp_path: Path, methods: dict, seeds: int = 3) -> list:
     return studies(read_runs(tmp_path)[0])
 
 
-def line(flops: list[float], accuracy: list[float]) -> Curve:
-    return Curve((), np.array(flops), np.array(accuracy), None, None, None)
+def line(flops: list[float], accuracy: list[float]) -> CostCurve:
+    return CostCurve((), np.array(flops), np.array(accuracy), None, None, None)
 
 
 def test_the_area_is_the_integral_of_a_broken_line() -> None:

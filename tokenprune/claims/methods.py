@@ -29,7 +29,7 @@ _RANKED = 4
 
 
 @dataclass(frozen=True)
-class Curve:
+class CostCurve:
     """One method on one run: points by rising FLOPs, the unpruned model last.
 
     flops: in shares of the unpruned model's. speed: measured, in multiples of the unpruned model's; None where it was
@@ -67,7 +67,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodSummary:
     """A method on the models of one study, over their seeds.
 
     area: mean accuracy over FLOPs, from the lowest share that all methods reach to all; None of a method whose own work
@@ -99,7 +99,7 @@ class Comparison:
     study: TrainedStudy
     condition: Condition
     low: float
-    rows: tuple[Row, ...]
+    rows: tuple[MethodSummary, ...]
 
 
 #: A method's name with its options, as JSON.
@@ -139,12 +139,12 @@ def _comparison(
 def _row(
     key: _Key,
     points: Mapping[_Key, Mapping[int, Points]],
-    curves: Mapping[_Key, Mapping[int, Curve]],
+    curves: Mapping[_Key, Mapping[int, CostCurve]],
     areas: Mapping[_Key, Mapping[int, float]],
     ranks: Mapping[_Key, list[float]],
     floors: Mapping[str, _Key],
     low: float,
-) -> Row:
+) -> MethodSummary:
     method, options = key
     own = curves[key]
     marks = [point for found in points[key].values() for each in found.by_ratio.values() for point in each]
@@ -157,7 +157,7 @@ def _row(
         if curve.agreement is not None and (weights := curve.weights(low)) is not None
     ]
     named = ", ".join(f"{name}={value}" for name, value in sorted(json.loads(options).items()))
-    return Row(
+    return MethodSummary(
         method=method,
         name=f"{method} ({named})" if named else method,
         seeds=len(own),
@@ -174,7 +174,7 @@ def _row(
     )
 
 
-def _curve(points: Points, flops: float) -> Curve:
+def _curve(points: Points, flops: float) -> CostCurve:
     """flops: of the unpruned model. Points that cost as much as it are left out."""
     mean = {ratio: fmean(point.flops for point in found) for ratio, found in points.by_ratio.items()}
     ratios = sorted((ratio for ratio, cost in mean.items() if cost < flops), key=lambda ratio: mean[ratio])
@@ -184,7 +184,7 @@ def _curve(points: Points, flops: float) -> Curve:
     whole, first = points.unpruned(), next(iter(points.rows.values()))[0][1]
     answers = [points.answers([ratio]) for ratio in ratios]
     known = whole is not None and all(each is not None for each in answers)
-    return Curve(
+    return CostCurve(
         tuple(ratios),
         np.array([*(fmean(point.flops for point in each) / flops for each in found), 1.0]),
         np.array([*(fmean(point.accuracy for point in each) for each in found), first.baseline_accuracy]),
@@ -194,12 +194,12 @@ def _curve(points: Points, flops: float) -> Curve:
     )
 
 
-def _areas(curves: Mapping[int, Curve], low: float) -> dict[int, float]:
+def _areas(curves: Mapping[int, CostCurve], low: float) -> dict[int, float]:
     weights = {seed: curve.weights(low) for seed, curve in curves.items()}
     return {seed: float(each @ curves[seed].accuracy) for seed, each in weights.items() if each is not None}
 
 
-def _weighted(curves: Mapping[int, Curve], low: float) -> list[np.ndarray | None]:
+def _weighted(curves: Mapping[int, CostCurve], low: float) -> list[np.ndarray | None]:
     """What each image adds to the area, by seed; None where that is not known."""
     found = []
     for curve in curves.values():
@@ -226,7 +226,7 @@ def _with_images(values: Mapping[int, float], images: float | None) -> Estimate 
 def _less(
     key: _Key,
     floor: _Key,
-    curves: Mapping[_Key, Mapping[int, Curve]],
+    curves: Mapping[_Key, Mapping[int, CostCurve]],
     areas: Mapping[_Key, Mapping[int, float]],
     low: float,
 ) -> Estimate | None:

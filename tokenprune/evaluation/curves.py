@@ -18,7 +18,7 @@ from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, Ranked, SparseViT, architecture_of, set_attention
 from tokenprune.models.attention import attention_of, blocks_of
 from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
-from tokenprune.recipe import Keep, Removed, Schedule, counts
+from tokenprune.recipe import Keep, RemovedPerSite, Schedule, counts
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def ordered(plan: CurvePlan, patches: int) -> list[Keep]:
     sites = len(plan.schedule.cursors)
 
     def size(keep: Keep) -> tuple[float, ...]:
-        return keep if isinstance(keep, tuple) else () if isinstance(keep, Removed) else (keep,)
+        return keep if isinstance(keep, tuple) else () if isinstance(keep, RemovedPerSite) else (keep,)
 
     return sorted(set(plan.keep), key=lambda keep: (counts(keep, patches, sites)[-1], *size(keep)), reverse=True)
 

@@ -14,7 +14,7 @@ from tokenprune.claims.methods import (
     SHARES,
     SPEEDS,
     Comparison,
-    Row,
+    MethodSummary,
     against,
     compared,
     comparisons,
@@ -94,7 +94,7 @@ def comparison_table(group: Sequence[Comparison]) -> Table:
     return replace(whole, brief=brief)
 
 
-def _cells(row: Row) -> tuple[Any, ...]:
+def _cells(row: MethodSummary) -> tuple[Any, ...]:
     return (
         row.name,
         row.seeds,
@@ -223,7 +223,7 @@ def curve_figure(group: Sequence[Comparison]) -> Drawing:
     )
 
 
-def _line(found: Comparison, row: Row) -> tuple[list[float], list[Interval | None]]:
+def _line(found: Comparison, row: MethodSummary) -> tuple[list[float], list[Interval | None]]:
     """MFLOPs and accuracy of a method's points, over seeds."""
     runs = [
         [point for _, prune in run.prunes if _is(found, row, prune) for point in prune.points]
@@ -233,7 +233,7 @@ def _line(found: Comparison, row: Row) -> tuple[list[float], list[Interval | Non
     return [mark.flops / 1e6 for mark in shown], [mark.accuracy for mark in shown]
 
 
-def _is(found: Comparison, row: Row, prune: Any) -> bool:
+def _is(found: Comparison, row: MethodSummary, prune: Any) -> bool:
     condition = (prune.written_site, prune.finetune_epochs, prune.count)
     options = ", ".join(f"{name}={value}" for name, value in sorted(prune.options.items()))
     name = f"{prune.method} ({options})" if options else prune.method

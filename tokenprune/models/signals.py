@@ -31,7 +31,7 @@ class BatchInfo:
     seed: int = 0
 
     def take(self, rows: Int[Tensor, " k"]) -> "BatchInfo":
-        """Of some images of the batch."""
+        """The same for some images of the batch."""
         relevance, labels, index = (
             None if part is None else part[rows] for part in (self.relevance, self.labels, self.index)
         )

@@ -17,7 +17,17 @@ from tokenprune.identity import curve_id
 from tokenprune.models import SparseViT
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
 from tokenprune.pruners.base import Pruner
-from tokenprune.recipe import Evaluate, Keep, Recipe, Removed, Schedule, named, pruner_options, read_resolved, written
+from tokenprune.recipe import (
+    Evaluate,
+    Keep,
+    Recipe,
+    RemovedPerSite,
+    Schedule,
+    named,
+    pruner_options,
+    read_resolved,
+    written,
+)
 from tokenprune.runs import PruneResult, RunFolder, atomic
 from tokenprune.training import Job
 
@@ -237,7 +247,9 @@ def _finetuning(recipe: Recipe, method: str, keep: Keep, site: str, epochs: int)
             "patch_dropout": 0.0,
         }
     )
-    stays = {"r": keep.tokens, "keep_ratio": 1.0} if isinstance(keep, Removed) else {"r": None, "keep_ratio": keep}
+    stays = (
+        {"r": keep.tokens, "keep_ratio": 1.0} if isinstance(keep, RemovedPerSite) else {"r": None, "keep_ratio": keep}
+    )
     pruner = recipe.pruner.model_copy(
         update={"name": method, "site": site, "anneal_from": 0.0, "anneal_epochs": 0.0, **stays}
     )

@@ -220,7 +220,7 @@ class Signals(Protocol):
         ...
 
     def values(self) -> Float[Tensor, "b h n d"]:
-        """Values."""
+        """Values, head by head."""
         ...
 
     def value_norms(self) -> Float[Tensor, "b n"]:

@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tokenprune.pruners.base import precise
+
 
 def distances(x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n n"]:
     """L2 distance of each token to each, in float32 or more; exactly 0 to itself."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    x = x - x.mean(dim=1, keepdim=True)  # what all have in common would only cost digits
+    x = precise(x)
+    x = x - x.mean(dim=1, keepdim=True)  # a part that all share would only cost digits
     itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
     return torch.cdist(x, x).masked_fill(itself, 0)
 

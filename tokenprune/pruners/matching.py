@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tokenprune.pruners.base import Pruner, Signals, TokenState, averaged, rows
+from tokenprune.pruners.base import Pruner, Signals, TokenState, averaged, precise, rows
 
 
 def cosine(x: Float[Tensor, "b n d"], y: Float[Tensor, "b m d"]) -> Float[Tensor, "b n m"]:
-    """Cosine of each token to each, in float32 or more: near 1, where choices are made, bf16 knows steps of 1/256."""
-    x, y = (F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1) for z in (x, y))
+    """Cosine of each token to each, in float32 or more: bf16 would round values near 1 to steps of 1/256."""
+    x, y = (F.normalize(precise(z), dim=-1) for z in (x, y))
     with torch.autocast(x.device.type, enabled=False):
         return x @ y.transpose(1, 2)
 
@@ -66,7 +66,7 @@ def matched(
 
 
 def homes(stay: Int[Tensor, "b k"], gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> Int[Tensor, "b k+r"]:
-    """Which of the k tokens each becomes part of (`TokenState.merge`): those that stay in their order, others home."""
+    """For each token, which of the k that stay it becomes part of (`TokenState.merge`); k is in the order of `stay`."""
     into = stay.new_empty(len(stay), stay.shape[1] + gone.shape[1])
     into.scatter_(1, stay, torch.arange(stay.shape[1], device=stay.device).expand_as(stay))
     return into.scatter_(1, gone, home)

@@ -14,7 +14,7 @@ from tokenprune.pruners.base import Pruner, Shape, Signals, TokenState
 
 
 class MixturePruner(Pruner):
-    """Subclasses write `mix`; this makes k vectors a site and keeps the books.
+    """Subclasses write `mix`; this makes k vectors a site and records which patch lives in which mixture.
 
     A patch belongs to the mixture with the largest share of it, and a mixture that is no patch's own holds none. All
     mixtures count for one patch each.

@@ -12,7 +12,7 @@ from tokenprune.errors import UsageError, counted, shortened, unknown
 from tokenprune.identity import digest
 from tokenprune.pruners.registry import is_learned, known_pruners
 from tokenprune.recipe.images import NAMED_SOURCES, Data
-from tokenprune.recipe.site import Keep, Removed, Schedule, written
+from tokenprune.recipe.site import Keep, RemovedPerSite, Schedule, written
 from tokenprune.recipe.sited import Sited
 from tokenprune.recipe.timm_names import check_name
 from tokenprune.section import YOUNGER, Named, RatioOrRatios, Section, identifying
@@ -101,7 +101,7 @@ class PrunerSection(Sited):
         """What stays at the sites; all of it without a pruner."""
         if not self.removes:
             return 1.0
-        return self.keep_ratio if self.r is None else Removed(self.r)
+        return self.keep_ratio if self.r is None else RemovedPerSite(self.r)
 
     @model_validator(mode="after")
     def _one_number(self) -> Self:
@@ -222,7 +222,7 @@ class Evaluate(Sited):
     @property
     def points(self) -> tuple[Keep, ...]:
         """What stays at the sites, point by point."""
-        return (*self.keep, *map(Removed, self.r))
+        return (*self.keep, *map(RemovedPerSite, self.r))
 
     @model_validator(mode="after")
     def _sites(self) -> Self:

@@ -11,7 +11,7 @@ InputScores = Literal["last", "mean", "rollout"]
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemovedPerSite:
     """So many patch tokens leave at each site (r of ToMe)."""
 
     tokens: int
@@ -21,7 +21,7 @@ class Removed:
 
 
 #: How many patch tokens stay: one ratio for all sites, a ratio for each, or a number that leaves at each.
-Keep = float | tuple[float, ...] | Removed
+Keep = float | tuple[float, ...] | RemovedPerSite
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def counts(keep: Keep, patches: int, sites: int) -> tuple[int, ...]:
         raise UsageError(f"keep {written(keep)}: {len(keep)} ratios for {sites} {'site' if sites == 1 else 'sites'}")
     left = []
     for i in range(sites):
-        if isinstance(keep, Removed):
+        if isinstance(keep, RemovedPerSite):
             if keep.tokens >= patches:
                 raise UsageError(
                     f"{keep}: only {patches} patch tokens enter site {i + 1} of {sites}, and one must stay"
@@ -125,7 +125,7 @@ def counts(keep: Keep, patches: int, sites: int) -> tuple[int, ...]:
 
 def written(keep: Keep) -> str:
     """As it is typed: 0.7, 0.9/0.7/0.5, r=8."""
-    if isinstance(keep, Removed):
+    if isinstance(keep, RemovedPerSite):
         return str(keep)
     return "/".join(f"{ratio:g}" for ratio in (keep if isinstance(keep, tuple) else (keep,)))
 
@@ -137,8 +137,8 @@ def named(keep: Keep) -> float | str:
 
 def eased(keep: Keep, rest: float) -> Keep:
     """On the way from all tokens (rest 1) to `keep` (rest 0)."""
-    if isinstance(keep, Removed):
-        return Removed(round(keep.tokens * (1 - rest)))
+    if isinstance(keep, RemovedPerSite):
+        return RemovedPerSite(round(keep.tokens * (1 - rest)))
     if isinstance(keep, tuple):
         return tuple(ratio + (1 - ratio) * rest for ratio in keep)
     return keep + (1 - keep) * rest

@@ -22,7 +22,7 @@ from tokenprune.runs import atomic
 
 
 @dataclass(frozen=True)
-class Compared:
+class MethodsReport:
     """What was compared. rows: a method of one depth and site each. files: names of those written."""
 
     tables: tuple[Table, ...]
@@ -38,7 +38,7 @@ def compare(
     runs: Sequence[str] | None = None,
     sites: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
-) -> Compared:
+) -> MethodsReport:
     """Write methods.csv, methods.json and two figures for each group of depths into `out`.
 
     runs: folder names; sites, methods: of prunes; None for all. Raises TokenpruneError where nothing can be compared or
@@ -65,4 +65,4 @@ def compare(
     earlier = {path.name for path in out.glob("method*") if path.suffix in (".png", ".svg", ".csv", ".json")}
     atomic.write_files(out, files, (earlier if "methods.json" in earlier else set()) - set(files))
     tables = tuple(map(comparison_table, groups))
-    return Compared(tables, rows, tuple(files), tuple(problems))
+    return MethodsReport(tables, rows, tuple(files), tuple(problems))
