@@ -4,6 +4,7 @@ import torch
 from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
 
+from tokenprune.data import Batch
 from tokenprune.models import build
 from tokenprune.recipe import Model
 
@@ -40,6 +41,11 @@ def make(name: str, seed: int = 0) -> VisionTransformer:
         for parameter in vit.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     return vit.eval()
+
+
+def batch_of(labels: torch.Tensor, **mixed: torch.Tensor) -> Batch:
+    """A batch of which only labels are read."""
+    return Batch(torch.zeros(len(labels), 3, 1, 1), labels, None, torch.arange(len(labels)), **mixed)
 
 
 def images(count: int = 4, seed: int = 1, side: int = SIDE) -> torch.Tensor:

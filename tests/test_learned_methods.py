@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tokenprune import pipeline
 from tokenprune.errors import UsageError
+from tokenprune.pipeline.prepare import prepare
 from tokenprune.pruners import BUILT_IN, create
 from tokenprune.pruners.registry import LEARNED
 from tokenprune.recipe import Evaluate, Loaded, RecipeError, choose_evaluation, parse_recipe
@@ -99,3 +101,13 @@ def test_asked_for_without_training_it_says_so(method: str, plain) -> None:
     asked = {"methods": (method,), "keep": (0.5,), "site": "before:0,1", "seeds": 1, "batch_size": 20}
     with pytest.raises(UsageError, match=f"pruner '{method}' has parameters to learn, and .* was not trained with it"):
         pipeline.prune_run(plain, Evaluate(**asked))
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if create(name).model_rate == 0])
+def test_a_model_that_does_not_learn_stays_as_it_was(method: str, tmp_path: Path) -> None:
+    overrides = (f"pruner.name={method}",)
+    loaded = Loaded(parse_recipe(TINY, "tiny", overrides), "tiny", TINY, overrides)
+    before = prepare(loaded.recipe, None).model.vit.state_dict()
+    run = pipeline.train_run(loaded, runs_dir=tmp_path)
+    after = load_file(run.weights)
+    assert all(torch.equal(after[name], value) for name, value in before.items())

@@ -1,12 +1,11 @@
 """Adaptive and learned methods against masks at full length (tests/reference_adaptive.py), and what they learn from."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import reference_adaptive as reference
 import torch
-from model_zoo import CLASSES, make
+from model_zoo import CLASSES, batch_of, make
 
 from tokenprune.errors import UsageError
 from tokenprune.models import BatchInfo, SparseViT, build
@@ -159,7 +158,7 @@ def test_avit_adds_its_ponder_and_prior_losses() -> None:
         model = model_of("avit", vit, "before:1,2", **options).train()
         model.vit.eval()
         trace = model.run(x, keep)
-        found = model.pruner.loss(trace, SimpleNamespace(labels=INDEX % CLASSES), None)
+        found = model.pruner.loss(trace, batch_of(INDEX % CLASSES), None)
         images = []
         for i, image in enumerate(x):
             rule, finish = rule_of(model, "avit")
@@ -268,7 +267,7 @@ def test_ia_red2_rewards_right_answers_from_few_tokens() -> None:
         for i in range(6):
             others = [reward[j] for j in range(6) if j != i]
             expected -= (reward[i] - sum(others) / 5) * memory["log"][i, site].item() / 6
-    assert model.pruner.loss(trace, SimpleNamespace(labels=labels), None).item() == pytest.approx(expected)
+    assert model.pruner.loss(trace, batch_of(labels), None).item() == pytest.approx(expected)
     # The first site's draw: the probability of what was drawn, by the interpreter again.
     weights = dict(model.pruner.interpreters["2"].named_parameters())
     state = model.advance(model.embed(pixels(16)), 0, 2)
@@ -287,7 +286,7 @@ def test_ia_red2_is_as_right_as_either_label_of_a_mixed_image() -> None:
     share = torch.rand(6).double()
 
     def loss(**batch) -> float:
-        return model.pruner.loss(trace, SimpleNamespace(**batch), None).item()
+        return model.pruner.loss(trace, batch_of(**batch), None).item()
 
     both = loss(labels=answer, other=answer, weight=share)
     assert both == pytest.approx(loss(labels=answer))
@@ -305,7 +304,7 @@ def test_it_runs_in_bf16(method: str) -> None:
         model.train(training)
         with torch.autocast("cpu", torch.bfloat16):
             trace = model.run(pixels(16).float(), 0.6, info)
-        own = model.pruner.loss(trace, SimpleNamespace(labels=INDEX % CLASSES), None) if training else None
+        own = model.pruner.loss(trace, batch_of(INDEX % CLASSES), None) if training else None
         (trace.logits.float().sum() + (0 if own is None else own)).backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 

@@ -1,10 +1,10 @@
 """Learned adaptive methods on a toy task: an image's class is in two of its sixteen patches, the others are noise."""
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
+from model_zoo import batch_of
 from timm.models import VisionTransformer
 from torch.nn import functional as F
 
@@ -57,7 +57,7 @@ def tuned(vit, method: str, site: str, keep: float, rate: float, steps: int, **o
         trace = model.run(images, keep, BatchInfo(labels=labels, index=torch.arange(64), seed=step))
         with torch.no_grad():
             features = vit.forward_features(images)
-        own = model.pruner.loss(trace, SimpleNamespace(labels=labels), Taught(vit.forward_head(features), features))
+        own = model.pruner.loss(trace, batch_of(labels), Taught(vit.forward_head(features), features))
         optimizer.zero_grad()
         (F.cross_entropy(trace.logits, labels) + own).backward()
         optimizer.step()
@@ -101,8 +101,10 @@ def test_ltmp_comes_near_its_share_of_flops_and_stays_right(vit: VisionTransform
         right, _, left, trace = measured(model, 15 / 16)
         assert right > 0.97
         assert trace.states[0].count == trace.states[0].weights.gt(0).sum(1).max()
-        pruner, shares = model.pruner, torch.tensor(left) / 16
-        losses.append(((pruner._flops(shares) - pruner._flops(pruner.target)) / pruner._flops(torch.ones(2))).abs())
+        shape, sites = model.pruner.shape, model.pruner.sites
+        counts = (torch.tensor(left, dtype=torch.float), 16 * model.pruner.target, torch.full((2,), 16.0))
+        spent, wanted, whole = (shape.products(dict(zip(sites, each, strict=True))) for each in counts)
+        losses.append(((spent - wanted) / whole).abs())
     assert losses[1] < 0.1 < 0.2 < losses[0]
 
 

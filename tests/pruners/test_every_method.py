@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_zoo import NAMES, images, make
+from model_zoo import NAMES, batch_of, images, make
 
 from tokenprune.errors import UsageError
 from tokenprune.models import BatchInfo, SparseViT, Trace
@@ -112,8 +112,7 @@ def test_training_moves_all_that_it_learns(method: str) -> None:
     trace = model.run(IMAGES, 0.5, INFO)
     labels = torch.cat([trace.logits[:1].argmax(1), INFO.labels[1:]])  # where all are wrong, a reward teaches nothing
     loss = torch.nn.functional.cross_entropy(trace.logits, labels)
-    batch = type("Batch", (), {"labels": labels, "images": IMAGES, "index": INFO.index})
-    own = pruner.loss(trace, batch, None)
+    own = pruner.loss(trace, batch_of(labels), None)
     (loss if own is None else loss + own).backward()
     for name, parameter in pruner.named_parameters():
         assert parameter.grad is not None, name

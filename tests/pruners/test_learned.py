@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference_learned as reference
 import torch
-from model_zoo import images, make
+from model_zoo import batch_of, images, make
 from reference_models import attention_map, patch_scores
 from torch import Tensor
 from torch.nn import functional as F
@@ -131,7 +131,7 @@ def test_what_teaches_cropr_sees_every_token_and_moves_nothing_else() -> None:
     model = model_of("cropr", "before:1,2", 0.5)
     model.train()
     trace = model.run(IMAGES, 0.5)
-    batch = SimpleNamespace(labels=torch.tensor([0, 1, 2]))
+    batch = batch_of(torch.tensor([0, 1, 2]))
     loss = model.pruner.loss(trace, batch, None)
     loss.backward()
     assert all(parameter.grad is None for parameter in model.vit.parameters())
@@ -156,7 +156,7 @@ def test_cropr_takes_mixed_labels() -> None:
     share = torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)
     trace = model.run(IMAGES, 0.5)
     (answer,) = model.pruner._answers
-    found = model.pruner.loss(trace, SimpleNamespace(labels=first, other=second, weight=share), None)
+    found = model.pruner.loss(trace, batch_of(first, other=second, weight=share), None)
     each = [F.cross_entropy(answer, labels, reduction="none") for labels in (first, second)]
     torch.testing.assert_close(found, (share * each[0] + (1 - share) * each[1]).mean())
 
@@ -460,7 +460,7 @@ def train(model: SparseViT, where: str, keep: float, steps: int, rate: float = 3
         x, labels = toy(48, step, where)
         trace = model.run(x, keep)
         loss = F.cross_entropy(trace.logits, labels)
-        own = None if pruner is None else pruner.loss(trace, SimpleNamespace(labels=labels), None)
+        own = None if pruner is None else pruner.loss(trace, batch_of(labels), None)
         optimizer.zero_grad()
         (loss if own is None else loss + own).backward()
         optimizer.step()

@@ -86,7 +86,7 @@ def test_fixed_patterns_are_a_diamond_a_disc_and_a_square() -> None:
     pictures = {}
     for method, keep in (("l1", 13), ("l2", 21), ("linf", 9)):
         pruner = create(method)
-        pruner.setup(Shape(depth=1, dim=1, heads=1, grid=(5, 7), prefix=0, class_token=False, classes=2), (0,))
+        pruner.setup(Shape(depth=1, dim=1, heads=1, grid=(5, 7), prefix=0, class_token=False, classes=2, mlp=8), (0,))
         kept = set(pruner.reduce(state, keep, None).position[0].tolist())
         pictures[method] = ["".join(".#"[7 * r + c in kept] for c in range(7)) for r in range(5)]
     assert pictures["l1"] == ["...#...", "..###..", ".#####.", "..###..", "...#..."]
@@ -275,7 +275,7 @@ def test_downsample(name: str, keep: int) -> None:
 def test_downsample_of_a_grid_that_is_no_square() -> None:
     vit = build(Model(depth=1, dim=12, heads=3, patch_size=4), 3, 16)
     pruner = create("downsample")
-    pruner.setup(Shape(depth=1, dim=12, heads=3, grid=(3, 8), prefix=1, class_token=True, classes=3), (0,))
+    pruner.setup(Shape(depth=1, dim=12, heads=3, grid=(3, 8), prefix=1, class_token=True, classes=3, mlp=8), (0,))
     tokens = torch.randn(2, 25, 12, dtype=torch.float64)
     state = TokenState(tokens, 1, torch.arange(24).expand(2, 24), weight=torch.ones(2, 24))
     signals = SparseViT(vit).signals(state, 0)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from tokenprune.data import augment as augmentation
 from tokenprune.data.imageset import Dataset, relevance
@@ -33,6 +34,14 @@ class Batch:
     index: Int[Tensor, " b"]
     other: Int[Tensor, " b"] | None = None
     weight: Float[Tensor, " b"] | None = None
+
+    def cross_entropy(self, logits: Float[Tensor, "b classes"], smoothing: float = 0.0) -> Float[Tensor, ""]:
+        """Mean over images; of mixed ones the mean of both labels' by weight (Zhang et al. 2018; Yun et al. 2019)."""
+        if self.other is None or self.weight is None:
+            return F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
+        first = F.cross_entropy(logits, self.labels, reduction="none", label_smoothing=smoothing)
+        second = F.cross_entropy(logits, self.other, reduction="none", label_smoothing=smoothing)
+        return (self.weight * first + (1 - self.weight) * second).mean()
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:

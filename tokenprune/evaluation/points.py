@@ -13,7 +13,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.timing import Clock
 from tokenprune.hardware import Precision
-from tokenprune.recipe import Keep, Schedule, counts, written
+from tokenprune.recipe import Keep, Schedule, named, share_of
 from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result, settle_prune
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
@@ -154,12 +154,11 @@ def _point(
     unpruned = cost.flops(measured.architecture)
     flops, realised_mean = point.cost(measured.architecture, measured.schedule)
     speed, bare = _speed(measured, point), _speed(measured, measured.unpruned)
-    patches = measured.architecture.patches
-    planned = counts(keep, patches, len(measured.schedule.cursors))[-1]
+    patches, name = measured.architecture.patches, named(keep)
     return PrunePoint(
         seed=point.draw,
-        keep_ratio=keep if isinstance(keep, float | int) else planned / patches,
-        keep=None if isinstance(keep, float | int) else written(keep),
+        keep_ratio=share_of(keep, patches, len(measured.schedule.cursors)),
+        keep=name if isinstance(name, str) else None,
         realised=point.realised(patches),
         realised_mean=realised_mean,
         correct=correct,

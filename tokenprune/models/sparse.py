@@ -100,6 +100,7 @@ class SparseViT(nn.Module):
     @property
     def shape(self) -> Shape:
         """The sizes that a pruner may need."""
+        mlp = blocks_of(self.vit)[0].mlp
         return Shape(
             depth=self.depth,
             dim=self.vit.embed_dim,
@@ -108,6 +109,7 @@ class SparseViT(nn.Module):
             prefix=self.prefix,
             class_token=self.vit.cls_token is not None,
             classes=self.vit.num_classes,
+            mlp=sum(each.weight.numel() for each in mlp.modules() if isinstance(each, nn.Linear)),
         )
 
     @property

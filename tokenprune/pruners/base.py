@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Shape:
     """Sizes of the model that a pruner works in.
 
-    grid: patch tokens of an image, rows and columns. counts: patch tokens that stay at each site, as far as is known
-    when the model is made; a pruner that makes no parameters of them works at any other counts.
+    grid: patch tokens of an image, rows and columns. mlp: weights of a block's MLP, no biases. counts: patch tokens
+    that stay at each site, as far as is known when the model is made; a pruner that makes no parameters of them works
+    at any other counts.
     """
 
     depth: int
@@ -33,11 +34,21 @@ class Shape:
     prefix: int
     class_token: bool
     classes: int
+    mlp: int
     counts: tuple[int, ...] = ()
 
     @property
     def patches(self) -> int:
         return self.grid[0] * self.grid[1]
+
+    def products(self, left: Mapping[int, Tensor]) -> Float[Tensor, ""]:
+        """Multiply-adds of all blocks for one image with so many patch tokens left after each site; differentiable."""
+        some = next(iter(left.values()))
+        n, total = torch.full_like(some, self.patches + self.prefix), torch.zeros_like(some)
+        for half in range(2 * self.depth):
+            n = left[half] + self.prefix if half in left else n
+            total = total + (n * self.mlp if half % 2 else 4 * n * self.dim**2 + 2 * n**2 * self.dim)
+        return total
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,11 @@ def named(keep: Keep) -> float | str:
     return keep if isinstance(keep, float | int) else written(keep)
 
 
+def share_of(keep: Keep, patches: int, sites: int) -> float:
+    """A ratio as it is; of anything else the share of the patches that stays after the last site."""
+    return keep if isinstance(keep, float | int) else counts(keep, patches, sites)[-1] / patches
+
+
 def eased(keep: Keep, rest: float) -> Keep:
     """On the way from all tokens (rest 1) to `keep` (rest 0)."""
     if isinstance(keep, RemovedPerSite):

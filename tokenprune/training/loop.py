@@ -18,8 +18,6 @@ from timm.models import VisionTransformer
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
-from torch import Tensor
-from torch.nn import functional as F
 
 from tokenprune import hardware
 from tokenprune.data import Batch, Dataset, steps_per_epoch, test_batches, train_batches
@@ -27,7 +25,7 @@ from tokenprune.errors import TokenpruneError
 from tokenprune.hardware import Precision
 from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.pruners.base import Taught
-from tokenprune.recipe import Keep, Recipe, eased
+from tokenprune.recipe import Keep, Recipe, eased, share_of
 from tokenprune.runs import Epoch
 from tokenprune.training.checkpoint import Checkpoint
 from tokenprune.training.observe import Scores, attention_on_relevant, score
@@ -131,7 +129,8 @@ def keep_ratio(recipe: Recipe, epoch: int) -> Keep:
     target, over, first = recipe.pruner.keep, recipe.pruner.anneal_epochs, recipe.pruner.anneal_from
     if epoch >= first + over:
         return target
-    return eased(target, 0.5 * (1 + math.cos(math.pi * max(0.0, epoch - first) / over)) if epoch > first else 1.0)
+    done = max(0.0, epoch - first) / over if over else 0.0
+    return eased(target, 0.5 * (1 + math.cos(math.pi * done)))
 
 
 class Learner:
@@ -146,6 +145,8 @@ class Learner:
             options["betas"] = (0.9, spec.beta2)
         if spec.patch_dropout:
             job.model.vit.patch_drop = PatchDropout(spec.patch_dropout, num_prefix_tokens=job.model.prefix)
+        if job.model.pruner is not None and job.model.pruner.model_rate == 0:
+            job.model.vit.requires_grad_(False)  # neither its gradients nor their norm are of use
         self.optimizer = create_optimizer_v2(
             job.model, opt=spec.optimizer, lr=spec.learning_rate, weight_decay=spec.weight_decay, **options
         )
@@ -190,7 +191,7 @@ class Learner:
         with self._autocast():
             trace = self.run(batch.images, keep, info)
         logits = trace.logits
-        loss = _loss(logits.float(), batch, spec.label_smoothing)
+        loss = batch.cross_entropy(logits.float(), spec.label_smoothing)
         if (pruner := self.model.pruner) is not None:
             own = pruner.loss(trace, batch, self._taught(batch))
             loss = loss if own is None else loss + own
@@ -362,17 +363,8 @@ def _slow_model(optimizer: torch.optim.Optimizer, model: SparseViT) -> None:
 
 
 def kept_share(model: SparseViT, keep: Keep) -> float:
-    """A ratio as it is; of anything else the share of the patches that the last site leaves."""
-    return keep if isinstance(keep, float | int) else model.counts(keep)[-1] / model.patches
-
-
-def _loss(logits: Tensor, batch: Batch, smoothing: float) -> Tensor:
-    """Mean cross-entropy; of mixed images the mean of both labels' by weight (Zhang et al. 2018; Yun et al. 2019)."""
-    if batch.other is None or batch.weight is None:
-        return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
-    first = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=smoothing)
-    second = F.cross_entropy(logits, batch.other, reduction="none", label_smoothing=smoothing)
-    return (batch.weight * first + (1 - batch.weight) * second).mean()
+    """What is recorded as the keep ratio of a training."""
+    return share_of(keep, model.patches, len(model.schedule.cursors))
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class Cropr(ScorePruner):
         answers, self._answers = self._answers, []
         if not answers:
             return None
-        return torch.stack([_cross_entropy(precise(answer), batch) for answer in answers]).sum()
+        return torch.stack([batch.cross_entropy(precise(answer)) for answer in answers]).sum()
 
     def finish(self, state: TokenState) -> TokenState:
         return state if not isinstance(state, _Waiting) else state.rejoined()
@@ -96,16 +96,6 @@ class _Classifier(nn.Module):
         share = (score * x.shape[2] ** -0.5).softmax(dim=1)
         mixed = (share[:, None].to(x.dtype) @ x)[:, 0]
         return self.head(mixed + self.mlp(mixed))
-
-
-def _cross_entropy(logits: Tensor, batch: "Batch") -> Tensor:
-    """Mean over images; of mixed images the mean of both labels' by weight."""
-    other = getattr(batch, "other", None)
-    if other is None or batch.weight is None:
-        return F.cross_entropy(logits, batch.labels)
-    first = F.cross_entropy(logits, batch.labels, reduction="none")
-    second = F.cross_entropy(logits, other, reduction="none")
-    return (batch.weight * first + (1 - batch.weight) * second).mean()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ in every block. The rest: plain means of what merges, whose weights add up; what
 A site has two learned numbers of tokens, left after cutting and after merging: expectations, rounded up, of a softmax
 over 1, 2, ..., all. In training no token leaves: a closed one weighs 1e-6, straight-through to the probability that
 the number exceeds its rank, and the loss is CE + 5 (GFLOPs - target)^2. The target is what the counts of training
-cost, with MLPs four times as wide. There the unpruned model counts for `gflops`: 4.6, the DeiT-S that the factor
+cost. There the unpruned model counts for `gflops`: 4.6, the DeiT-S that the factor
 suits, so that small models feel it too; null is the model's own, as in the paper. The model's weights do not move:
 start from a trained one. `train.learning_rate` is that of the rates, .01 in the published code.
 
@@ -20,7 +20,6 @@ The published code multiplies the weight of what merges by its similarity, and s
 removes nothing at its site, and knows every fourth number; here weights add up and the gradient stays.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -110,24 +109,18 @@ class DiffRate(Pruner):
         return replace(state, tokens=tokens, weight=weight, entered=None)
 
     def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> Tensor:
-        n = torch.tensor(float(self._shape.patches), device=trace.logits.device)
-        left = [n := torch.minimum(n, torch.minimum(*self.numbers(site))) for site in self._sites]
-        target, whole = (
-            self._flops([torch.full_like(n, count) for count in counts])
-            for counts in (self._shape.counts, [self._shape.patches] * len(left))
+        whole = torch.tensor(float(self._shape.patches), device=trace.logits.device)
+        n, left = whole, []
+        for site in self._sites:
+            n = torch.minimum(n, torch.minimum(*self.numbers(site)))
+            left.append(n)
+        given = whole.new_tensor(self._shape.counts)
+        spent, target, whole = (
+            self._shape.products(dict(zip(self._sites, counts, strict=True)))
+            for counts in (left, given, whole.expand(len(left)))
         )
         unit = whole / 1e9 if self.gflops is None else self.gflops
-        return self.factor * (unit * (self._flops(left) - target) / whole).square()
-
-    def _flops(self, left: Sequence[Tensor]) -> Tensor:
-        """Multiply-adds of the blocks, with so many patch tokens after each site."""
-        dim, n = self._shape.dim, torch.full_like(left[0], self._shape.patches + self._shape.prefix)
-        total = torch.zeros_like(n)
-        for cursor in range(2 * self._shape.depth):
-            if cursor in self._sites:
-                n = left[self._sites.index(cursor)] + self._shape.prefix
-            total = total + (8 * n * dim**2 if cursor % 2 else 4 * n * dim**2 + 2 * n**2 * dim)
-        return total
+        return self.factor * (unit * (spent - target) / whole).square()
 
 
 def _exceeds(logits: Tensor) -> Tensor:

@@ -84,9 +84,8 @@ class IARED2(Pruner):
             return None
         answer = trace.logits.argmax(dim=1)
         right = (answer == batch.labels).to(memory["log"].dtype)
-        other, weight = getattr(batch, "other", None), getattr(batch, "weight", None)
-        if other is not None and weight is not None:  # images are mixed: right as far as either label is
-            right = weight * right + (1 - weight) * (answer == other).to(right.dtype)
+        if batch.other is not None and batch.weight is not None:  # images are mixed: right as far as either label is
+            right = batch.weight * right + (1 - batch.weight) * (answer == batch.other).to(right.dtype)
         reward = right[:, None] * (1 - memory["left"].square()) - (1 - right[:, None]) * self.penalty
         advantage = reward
         if len(reward) > 1:

@@ -109,17 +109,8 @@ class LTMP(Pruner):
         left = memory["left"].mean(dim=0)
         every = left.new_ones(len(self.sites))  # before the first site that had a bound all are left
         left = torch.cat([every[: len(every) - len(left)], left])
-        return self.flops * ((self._flops(left) - self._flops(self.target)) / self._flops(every)).square()
-
-    def _flops(self, left: Float[Tensor, " sites"]) -> Float[Tensor, ""]:
-        """FLOPs of the blocks with these shares of the patch tokens after each site, in units of 2 `dim`.
-
-        An MLP's hidden layer is taken to be four times as wide as the tokens.
-        """
-        after = dict(zip(self.sites, left.unbind(), strict=True))
-        share, total = left.new_ones(()), left.new_zeros(())
-        for half in range(2 * self.shape.depth):
-            share = after.get(half, share)
-            n = self.shape.prefix + share * self.shape.patches
-            total = total + (8 * n * self.shape.dim if half % 2 else 4 * n * self.shape.dim + 2 * n.square())
-        return total
+        spent, target, whole = (
+            self.shape.products(dict(zip(self.sites, share * self.shape.patches, strict=True)))
+            for share in (left, self.target, every)
+        )
+        return self.flops * ((spent - target) / whole).square()
