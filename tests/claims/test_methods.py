@@ -41,8 +41,8 @@ def test_the_area_is_the_integral_of_a_broken_line() -> None:
         assert weights.sum() == pytest.approx(1)
         assert weights @ curve.accuracy == pytest.approx(np.trapezoid(values, grid) / (1 - low), abs=1e-9)
     assert curve.weights(0.2) is None  # it does not reach so far
-    assert curve.at_flops(0.75) == pytest.approx(0.5)
-    assert curve.at_flops(0.2) is None
+    assert curve.at_flops(0.75, curve.accuracy) == pytest.approx(0.5)
+    assert curve.at_flops(0.2, curve.accuracy) is None
 
 
 def test_methods_are_ranked_and_held_against_the_floors(tmp_path: Path) -> None:
@@ -72,6 +72,17 @@ def test_methods_are_ranked_and_held_against_the_floors(tmp_path: Path) -> None:
     assert "random" not in rows["random"].less
     assert rows["magnitude"].less["downsample"] is not None
     assert rows["evit"].flops[0.75] is not None
+    assert rows["evit"].agree_flops[0.75] is None  # factories: as older results, without agreement
+
+
+def test_at_equal_speed_a_faster_point_that_is_better_counts() -> None:
+    speed, agreement = np.array([1.5, 2.0, 1.0]), np.array([0.5, 0.7, 1.0])
+    curve = CostCurve((), np.array([0.5, 0.8, 1.0]), np.array([0.3, 0.5, 0.6]), agreement, speed, None)
+    assert curve.at_speed(1.5, curve.accuracy) == 0.5
+    assert curve.at_speed(1.25, curve.accuracy) == pytest.approx(0.5)
+    assert curve.at_speed(2.5, curve.accuracy) is None
+    assert curve.at_speed(2.0, curve.agreement) == 0.7
+    assert curve.at_flops(0.65, curve.agreement) == pytest.approx(0.6)
 
 
 def test_on_images_that_downsample_fails_a_method_may_be_right(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -55,9 +55,9 @@ class Points:
 
     def answers(self, ratios: Sequence[float | str]) -> "np.ndarray | None":
         """Share of ratios and draws at which each test image was right, [images]; None where that is unknown."""
-        files = {path: result for ratio in ratios for path, result, _ in self.rows[ratio]}
-        known = {path: found for path, result in files.items() if (found := answers(path, result)) is not None}
-        if not ratios or known.keys() != files.keys():
+        paths = {path for ratio in ratios for path, *_ in self.rows[ratio]}
+        known = {path: found for path in paths if (found := self._right[path]) is not None}
+        if not ratios or len(known) < len(paths):
             return None
         return sum(
             known[path][row] / len(self.rows[ratio]) / len(ratios)
@@ -67,11 +67,20 @@ class Points:
 
     def unpruned(self) -> "np.ndarray | None":
         """Which test images the model with all tokens has right, [images], where that was measured beside."""
-        for path, result in {path: result for rows in self.rows.values() for path, result, _ in rows}.items():
+        for path, result in self._files.items():
             whole = [row for row, point in enumerate(result.points) if point.realised[-1] >= 1]
-            if whole and (found := answers(path, result)) is not None:
+            if whole and (found := self._right[path]) is not None:
                 return found[whole[0]].astype(float)
         return None
+
+    @property
+    def _files(self) -> dict[Path, PruneResult]:
+        return {path: result for rows in self.rows.values() for path, result, _ in rows}
+
+    @cached_property
+    def _right(self) -> "dict[Path, np.ndarray | None]":
+        """What each file says of which images were right, read once."""
+        return {path: answers(path, result) for path, result in self._files.items()}
 
     def above_chance(self, ratio: float) -> float | None:
         """Share of the relevant area that is kept less the share of tokens, mean over draws; None if unknown."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -53,17 +54,19 @@ class CostCurve:
         on_grid = np.array([np.interp(grid, x, hat) for hat in hats])
         return np.trapezoid(on_grid, grid, axis=1) / (1 - low)
 
-    def at_flops(self, share: float) -> float | None:
-        """Accuracy at that share of the FLOPs, straight between points."""
-        return float(np.interp(share, self.flops, self.accuracy)) if self.flops[0] <= share else None
+    def at_flops(self, share: float, values: np.ndarray | None) -> float | None:
+        """Accuracy or agreement at that share of the FLOPs, straight between points."""
+        if values is None or self.flops[0] > share:
+            return None
+        return float(np.interp(share, self.flops, values))
 
-    def at_speed(self, multiple: float) -> float | None:
-        """The best accuracy that is measured to be as fast or faster; between points straight, where none is."""
-        if self.speed is None or self.speed.max() < multiple:
+    def at_speed(self, multiple: float, values: np.ndarray | None) -> float | None:
+        """The best accuracy or agreement at that speed, straight between points, or measured at a higher one."""
+        if values is None or self.speed is None or self.speed.max() < multiple:
             return None
         order = np.argsort(self.speed, kind="stable")
-        between = float(np.interp(multiple, self.speed[order], self.accuracy[order]))
-        return max(between, float(self.accuracy[self.speed >= multiple].max()))
+        between = float(np.interp(multiple, self.speed[order], values[order]))
+        return max(between, float(values[self.speed >= multiple].max()))
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ class MethodSummary:
     """A method on the models of one study, over their seeds.
 
     area: mean accuracy over FLOPs, from the lowest share that all methods reach to all; None of a method whose own work
-    costs too much to come near that share. rank: by area among methods
-    but the oracle, 1 the best; mean over seeds. less: area less that of each floor, paired by seed. agreement: with the
-    unpruned model's answers, over the same FLOPs. recall: relevant area kept, mean over ratios. own_time: the pruner's
-    share of the time. answered, failed: accuracy on images that `downsample` at as many tokens answers, and fails.
+    costs too much to come near that share. rank: by area among methods but the oracle, 1 the best; mean over seeds.
+    less: area less that of each floor, paired by seed. agreement: with the unpruned model's answers, over the same
+    FLOPs. flops, speed: accuracy at SHARES of the FLOPs and SPEEDS; agree_flops, agree_speed: agreement there. recall:
+    relevant area kept, mean over ratios. own_time: the pruner's share of the time. answered, failed: accuracy on images
+    that `downsample` at as many tokens answers, and fails.
     """
 
     method: str
@@ -86,6 +90,8 @@ class MethodSummary:
     agreement: float | None
     flops: Mapping[float, Estimate | None]
     speed: Mapping[float, Estimate | None]
+    agree_flops: Mapping[float, Estimate | None]
+    agree_speed: Mapping[float, Estimate | None]
     recall: float | None
     own_time: float | None
     answered: float | None
@@ -106,11 +112,13 @@ class Comparison:
 _Key = tuple[str, str]
 
 
-def comparisons(study: TrainedStudy) -> list[Comparison]:
-    """One for each condition under which two methods or more were measured on the study's runs."""
+@lru_cache(maxsize=16)
+def comparisons(study: TrainedStudy) -> tuple[Comparison, ...]:
+    """One for each condition under which two methods or more were measured on the study's runs; made once a study."""
     by_seed = {run.result.seed: (run.result.model.flops, curves_of(run)) for run in study.runs}
     conditions = sorted({at for _, found in by_seed.values() for at, _, _ in found}, key=str)
-    return [each for condition in conditions if (each := _comparison(study, condition, by_seed)) is not None]
+    found = (_comparison(study, condition, by_seed) for condition in conditions)
+    return tuple(each for each in found if each is not None)
 
 
 def _comparison(
@@ -165,8 +173,10 @@ def _row(
         rank=fmean(ranks[key]) if ranks.get(key) else None,
         less={name: _less(key, floor, curves, areas, low) for name, floor in floors.items() if floor != key},
         agreement=fmean(agreement) if agreement else None,
-        flops={share: _read({seed: curve.at_flops(share) for seed, curve in own.items()}) for share in SHARES},
-        speed={speed: _read({seed: curve.at_speed(speed) for seed, curve in own.items()}) for speed in SPEEDS},
+        flops={at: _read({seed: c.at_flops(at, c.accuracy) for seed, c in own.items()}) for at in SHARES},
+        speed={at: _read({seed: c.at_speed(at, c.accuracy) for seed, c in own.items()}) for at in SPEEDS},
+        agree_flops={at: _read({seed: c.at_flops(at, c.agreement) for seed, c in own.items()}) for at in SHARES},
+        agree_speed={at: _read({seed: c.at_speed(at, c.agreement) for seed, c in own.items()}) for at in SPEEDS},
         recall=fmean(recalls) if recalls else None,
         own_time=fmean(times) if times else None,
         answered=answered,
@@ -237,7 +247,7 @@ def _less(
 
 
 def _read(values: Mapping[int, float | None]) -> Estimate | None:
-    """An accuracy over seeds, where each has it."""
+    """The mean over seeds, where each has it."""
     found = {seed: value for seed, value in values.items() if value is not None}
     return Estimate.of_seeds(found) if len(found) == len(values) else None
 

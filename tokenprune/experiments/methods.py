@@ -137,6 +137,8 @@ def comparison_rows(group: Sequence[Comparison]) -> list[dict[str, Any]]:
             named = {"area": row.area, **{f"area_less_{floor}": row.less.get(floor) for floor in FLOORS}}
             named |= {f"accuracy_at_{share:g}_flops": row.flops[share] for share in SHARES}
             named |= {f"accuracy_at_{speed:g}x_speed": row.speed[speed] for speed in SPEEDS}
+            named |= {f"agreement_at_{share:g}_flops": row.agree_flops[share] for share in SHARES}
+            named |= {f"agreement_at_{speed:g}x_speed": row.agree_speed[speed] for speed in SPEEDS}
             for name, estimate in named.items():
                 values |= dict(zip((name, f"{name}_low", f"{name}_high"), _parts(estimate), strict=True))
             rows.append(values)

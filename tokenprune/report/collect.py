@@ -1,6 +1,6 @@
 """Everything that a folder of runs holds, read once; what is damaged or unfinished is named and left out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,11 +87,22 @@ def collect(
 
 
 def chosen(
-    runs_dir: Path, names: Sequence[str] | None, sites: Sequence[str] | None, methods: Sequence[str] | None
+    runs_dir: Path,
+    names: Sequence[str] | None,
+    sites: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    beside: Collection[str],
 ) -> tuple[list[TrainedStudy], list[str]]:
-    """Studies of the runs with the curves that were asked for, as `collect` has them; and what cannot be used."""
+    """Studies of the runs with the curves that were asked for, as `collect` has them; and what cannot be used.
+
+    beside: methods that stand beside those asked for, where they were measured.
+    """
     runs, problems = _named(runs_dir, names)
-    return studies(_shown(runs, [str(Schedule.parse(site)) for site in sites] if sites else None, methods)), problems
+    at = [str(Schedule.parse(site)) for site in sites] if sites else None
+    if methods is not None:
+        measured = {prune.method for run in runs for _, prune in run.prunes}
+        methods = [*methods, *(measured & set(beside))]
+    return studies(_shown(runs, at, methods)), problems
 
 
 def _named(runs_dir: Path, names: Sequence[str] | None) -> tuple[list[RunData], list[str]]:

@@ -41,16 +41,13 @@ def compare(
 ) -> MethodsReport:
     """Write methods.csv, methods.json and two figures for each group of depths into `out`.
 
-    runs: folder names; sites, methods: of prunes; None for all. Raises TokenpruneError where nothing can be compared or
-    `out` cannot be written, UsageError for an unknown run, site or method.
+    runs: folder names; sites, methods: of prunes; None for all. The floors and the oracle stand beside them. Raises
+    TokenpruneError where nothing can be compared or `out` cannot be written, UsageError for an unknown run, site or
+    method.
     """
-    found, problems = chosen(runs_dir, runs, sites, methods)
+    found, problems = chosen(runs_dir, runs, sites, methods, beside=(*FLOORS, CEILING))
     if not found:
         raise TokenpruneError(f"{runs_dir}: no finished run to compare methods on")
-    if methods is not None:  # the floors and the oracle stand beside them
-        every, _ = chosen(runs_dir, runs, sites, None)
-        measured = {prune.method for study in every for run in study.runs for _, prune in run.prunes}
-        found, _ = chosen(runs_dir, runs, sites, [*methods, *(measured & {*FLOORS, CEILING})])
     groups = comparison_groups(found, least=2)
     if not groups:
         raise TokenpruneError(
