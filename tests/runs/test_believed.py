@@ -201,13 +201,18 @@ def test_a_run_whose_recipe_was_changed_is_not_pruned(tmp_path):
         run.check_recipe()
 
 
-def test_a_curve_of_another_model_is_named_by_its_unpruned_accuracy(tmp_path):
-    run, other = (make_run(tmp_path, seed=seed, accuracy=0.5 + 0.2 * seed, methods=CURVES) for seed in range(2))
+def give_curves_of(other: RunFolder, run: RunFolder) -> None:
+    """The run's curves are those of another, under its own name."""
     for path, _ in run.prunes():
         shutil.rmtree(path)
     for path, _ in other.prunes():
         shutil.copytree(path, run.curves / path.name)
         rewrite(run.curves / path.name / "result.json", lambda tree: tree.update(run=run.name))
+
+
+def test_a_curve_of_another_model_is_named_by_its_unpruned_accuracy(tmp_path):
+    run, other = (make_run(tmp_path, seed=seed, accuracy=0.5 + 0.2 * seed, methods=CURVES) for seed in range(2))
+    give_curves_of(other, run)
     found, problems = read_runs(tmp_path)
     assert [len(each.prunes) for each in found] == [0, 2]
     assert sum("right without pruning, where the run has" in line for line in problems) == 2
@@ -264,10 +269,6 @@ def test_a_model_trained_with_a_pruner_may_be_another_without(tmp_path):
     """Its test accuracy is with the pruner, so the unpruned one is no sign of damage."""
     run = make_run(tmp_path, accuracy=0.9, overrides=("pruner.name=random", "pruner.keep_ratio=0.5"), methods=CURVES)
     other = make_run(tmp_path / "other", accuracy=0.5, methods=CURVES)
-    for path, _ in run.prunes():
-        shutil.rmtree(path)
-    for path, _ in other.prunes():
-        shutil.copytree(path, run.curves / path.name)
-        rewrite(run.curves / path.name / "result.json", lambda tree: tree.update(run=run.name))
+    give_curves_of(other, run)
     found, problems = read_runs(tmp_path)
     assert (len(found[0].prunes), problems) == (len(CURVES), [])

@@ -1,5 +1,6 @@
 """Every method's pruned forward pass against its FLOP-ideal, and the batch from which pruning pays."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from tokenprune.cost import Passed
 from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.recipe import Schedule
 
-#: Goals: of methods that drop tokens, and of those that weigh them.
+#: Least shares of the ideal that are promised: for methods that drop tokens, and for those that weigh them.
 GOAL, WEIGHED = 0.9, 0.85
 
 
@@ -29,29 +30,26 @@ def forwards(names: Sequence[str], depth: int, keep: float, rounds: int, batch: 
     relevance = torch.rand(batch, sizes.patches, device=device)
     index = torch.arange(batch, device=device)
     info = BatchInfo(relevance, index % 10, index)
-    runs = {}
-    ideals, own = {}, {}
+    runs, ideals, goals = {}, {}, {}
     with torch.inference_mode():
         for name in names:
             torch.manual_seed(0)
-            model = SparseViT(vit, pruners.create(name), schedule, keep).to(device).eval()
+            pruner = pruners.create(name)
+            model = SparseViT(vit, pruner, schedule, keep).to(device).eval()
             trace = model.run(images, keep, info)
             (state,), (asked,) = trace.states, trace.asked
-            left = (state.weights > 0).sum(1).tolist()
-            flops = [cost.measured(sizes, [Passed(schedule.cursors[0], n, asked)]).flops for n in set(left)]
-            share = dict(zip(set(left), flops, strict=True))
-            ideals[name] = cost.flops(sizes).flops / (sum(share[n] for n in left) / len(left))
-            own[name] = "weighed" if state.weight is not None else "dropped"
+            left = Counter((state.weights > 0).sum(1).tolist())
+            flops = {n: cost.measured(sizes, [Passed(schedule.cursors[0], n, asked)]).flops for n in left}
+            ideals[name] = cost.flops(sizes).flops * batch / sum(count * flops[n] for n, count in left.items())
+            goals[name] = None if pruner.costly else GOAL if state.weight is None else WEIGHED
             runs[name] = lambda model=model: model(images, keep, info)
         seconds = interleaved({"unpruned": lambda: bare(images), **runs}, rounds, 1)
     found = []
     for name in names:
         reached = seconds["unpruned"] / seconds[name]
         what = f"depth {depth}, {schedule}, fp32, batch {batch}: {reached:.2f}x of an ideal {ideals[name]:.2f}x"
-        goal = WEIGHED if own[name] == "weighed" else GOAL
-        target = None if pruners.create(name).costly else goal
         both = {"unpruned": seconds["unpruned"], "pruned": seconds[name]}
-        found.append(Ratio(f"methods/{name}/keep-{keep:g}", what, reached / ideals[name], both, target))
+        found.append(Ratio(f"methods/{name}/keep-{keep:g}", what, reached / ideals[name], both, goals[name]))
     return found
 
 

@@ -50,8 +50,8 @@ class Table:
     caption: what the numbers are. notes: what a reader must know of them. parts: whether the first column's value,
     where it changes, begins a new part. more: further tables on the same. family, where: the verdicts that it belongs
     to, by their family and their site or variant; None for all. anchor: its id on the page. detail: whether it is for
-    the page alone. every: whether a terminal shows every row, however many there are. brief: what a
-    terminal shows instead.
+    the page alone. every: whether a terminal shows every row, however many there are. brief: what
+    a terminal shows instead.
     """
 
     title: str

@@ -116,9 +116,7 @@ class MethodDraw:
         self.model = model
         self.pruner: Pruner = model.pruner
         self.seed = seed
-        self.points = [
-            PointAccumulator(each, draw, scores=self) for each in keep if model.counts(each)[-1] < model.patches
-        ]
+        self.points = [PointAccumulator(each, draw, scores=self) for each in keep]
         # A subclass with its own reduce does more than rank (it may fuse what it drops).
         ranks = isinstance(self.pruner, ScorePruner) and type(self.pruner).reduce is ScorePruner.reduce
         self.ranking = cast(ScorePruner, self.pruner) if ranks else None
@@ -153,7 +151,8 @@ def _draws(
 ) -> list[MethodDraw]:
     """The draws of one method: a single one unless its pruner is stochastic."""
     pruner = pruners.create(method, **options)
-    removing = [each for each in plan.keep if removes(plan, vit.patch_embed.num_patches, each)]
+    patches = vit.patch_embed.num_patches
+    removing = [each for each in ordered(plan, patches) if removes(plan, patches, each)]
     # A pruner whose parameters are made for counts has them for one `keep` alone.
     model = SparseViT(vit, pruner, plan.schedule, removing[0] if removing else 1.0)
     if fill is not None:
@@ -161,8 +160,7 @@ def _draws(
     pruner.to(next(vit.parameters()).device).eval()
     model.training = False  # of the model alone, which comes back as it was
     draws = range(plan.seeds) if pruner.stochastic else [None]
-    keep = ordered(plan, model.patches)
-    return [MethodDraw(model, keep, draw, _draw_seed(seed, draw or 0)) for draw in draws]
+    return [MethodDraw(model, removing, draw, _draw_seed(seed, draw or 0)) for draw in draws]
 
 
 def removes(plan: CurvePlan, patches: int, keep: Keep) -> bool:

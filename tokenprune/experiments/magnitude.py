@@ -38,14 +38,17 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
 
 
 def _few(group: Curves) -> Curves:
-    """With the three that all is compared with alone, where there are too many to tell apart: I9 has them all."""
+    """At most the curves that can be told apart; of more, magnitude, random and the oracle, and a note."""
     if max(len(panel.lines) for panel in group.panels) <= _MOST:
         return group
     panels = (
         replace(panel, lines=tuple(line for line in panel.lines if line.name in _FIRST) or panel.lines[:_MOST])
         for panel in group.panels
     )
-    return replace(group, panels=tuple(panels))
+    left_out = (
+        f"Of {len(group.lines)} curves {', '.join(_FIRST)} are drawn; all are in the table and in the figures of I9"
+    )
+    return replace(group, panels=tuple(panels), notes=(*group.notes, left_out))
 
 
 def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:

@@ -162,7 +162,7 @@ class SparseViT(nn.Module):
             state, cursor = self.advance(state, cursor, site), site
             with timed():
                 if i == 0 and ranked is not None and keep < state.count:
-                    state = select(state, ranked.score, min(keep, state.count))
+                    state = select(state, ranked.score, keep)
                     asked.append(ranked.asked)
                 else:
                     signals = self.signals(state, site, info)

@@ -96,7 +96,7 @@ def prepare(
         )
     model = SparseViT(vit, pruner, schedule, recipe.pruner.keep).to(device)
     model.schedule.check(model.depth, model.class_pooled)
-    notes.append(_slow(recipe, pruner))
+    notes.append(_hardly_learns(recipe, pruner))
     if pruner is not None and pruner.fixed and (recipe.pruner.anneal_epochs or recipe.pruner.anneal_from):
         raise UsageError(f"pruner.anneal_epochs: pruner {recipe.pruner.name!r} is made for one number of tokens")
     if pruner is not None and pruner.fixed and recipe.train.patch_dropout:
@@ -129,7 +129,7 @@ def _teacher(path: str, recipe: Recipe, dataset: Dataset) -> tuple[VisionTransfo
     return vit.eval().requires_grad_(False), trained_otherwise(weights, read, recipe, dataset)
 
 
-def _slow(recipe: Recipe, pruner: Pruner | None) -> str | None:
+def _hardly_learns(recipe: Recipe, pruner: Pruner | None) -> str | None:
     """A warning where the model itself hardly learns and starts from nothing."""
     if (
         pruner is None

@@ -257,9 +257,6 @@ class Pruner(nn.Module):
     stochastic: the choice is a draw, so that evaluation repeats it with several seeds.
     adaptive: images may keep different numbers of tokens, those that an image lacks being padding of weight 0. In
         evaluation padding is cut off, and images of like numbers run together.
-    exact: what stays is exactly what was asked for, where it is not adaptive; otherwise it may be less, but always the
-        same of the same number.
-    learned: it has parameters, and is nothing without training.
     costly: its own work (clustering, page rank) takes too long for the tokens that it saves to pay on small models.
     uses_teacher: a `loss` of its own uses a teacher where there is one.
     fixed: its parameters are made for the counts that it was trained with.
@@ -268,8 +265,6 @@ class Pruner(nn.Module):
 
     stochastic: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
-    exact: ClassVar[bool] = True
-    learned: ClassVar[bool] = False
     costly: ClassVar[bool] = False
     uses_teacher: ClassVar[bool] = True
     fixed: ClassVar[bool] = False

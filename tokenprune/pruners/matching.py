@@ -35,6 +35,13 @@ def between(
     return cosine(rows(metric, sides[0]), rows(metric, sides[1]))
 
 
+def pairs(
+    similarity: Float[Tensor, "b n n"], sides: tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]]
+) -> Float[Tensor, "b a m"]:
+    """The part of a matrix over all tokens that is of one side's with the other's."""
+    return rows(similarity, sides[0]).gather(2, sides[1][:, None].expand(-1, sides[0].shape[1], -1))
+
+
 def best_edges(
     similarity: Float[Tensor, "b a m"], r: int, rising: bool = True
 ) -> tuple[Int[Tensor, "b a-r"], Int[Tensor, "b r"], Int[Tensor, "b r"]]:

@@ -20,7 +20,6 @@ class MixturePruner(Pruner):
     mixtures count for one patch each.
     """
 
-    learned = True
     fixed = True
     name: ClassVar[str]
 

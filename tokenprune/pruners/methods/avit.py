@@ -42,7 +42,6 @@ class AViT(Pruner):
     """Adaptive computation time for each token."""
 
     adaptive = True
-    learned = True
     uses_teacher = False
     log_prior: Tensor
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 class Cropr(ScorePruner):
     """A query a site, and the classifier that teaches it."""
 
-    learned = True
     uses_teacher = False
 
     def __init__(self, rejoin: bool = False) -> None:

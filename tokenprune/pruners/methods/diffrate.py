@@ -45,7 +45,6 @@ class DiffRate(Pruner):
     what it costs.
     """
 
-    learned = True
     uses_teacher = False
     model_rate = 0.0
 

@@ -12,7 +12,6 @@ fewer may stay than were asked for: of 8 x 8, keep 32 leaves 5 x 6 = 30.
 """
 
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,8 +26,6 @@ from tokenprune.pruners.registry import register
 @register("downsample")
 class Downsample(Pruner):
     """Averages by area."""
-
-    exact: ClassVar[bool] = False
 
     def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
         self.grid, self.first = shape.grid, sites[0]

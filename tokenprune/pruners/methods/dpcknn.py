@@ -39,11 +39,10 @@ class DPCKNN(Pruner):
         super().__init__()
         self.neighbours = options.whole("dpcknn", "neighbours", neighbours, 1)
         self.weights = options.one_of("dpcknn", "weights", weights, ("equal", "learned"))
-        self.learned = self.weights == "learned"  # type: ignore[misc]
         self.importance = nn.ModuleDict()
 
     def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
-        if self.learned:
+        if self.weights == "learned":
             self.importance = nn.ModuleDict({str(site): nn.Linear(shape.dim, 1) for site in sites})
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
@@ -54,7 +53,7 @@ class DPCKNN(Pruner):
             centres = self.peaks(distance, signals.uniform()).argsort(dim=1, descending=True, stable=True)
             into = assigned(distance, centres[:, :keep].sort(dim=1).values)
         weight = state.weights
-        if self.learned:
+        if self.weights == "learned":
             score = self.importance[str(signals.site)](state.patches)[:, :, 0].to(distance.dtype)
             weight = weight * (score - score.amax(dim=1, keepdim=True).detach()).exp()  # the scale of all cancels
         return state.holding(averaged(state.patches, weight, into, keep), into)

@@ -40,8 +40,6 @@ class DTEM(ToMe):
     is trained.
     """
 
-    learned = True
-
     def __init__(
         self,
         features: int = 64,

@@ -55,8 +55,6 @@ class Predictor(nn.Module):
 class DynamicViT(ScorePruner):
     """The tokens that a predictor gives the largest keep probability."""
 
-    learned = True
-
     def __init__(self, ratio: float = 2.0, distill: float = 0.5, tokens: float = 0.5, model_rate: float = 0.01) -> None:
         super().__init__()
         self.ratio = number("dynamicvit", "ratio", ratio)

@@ -53,7 +53,6 @@ class IARED2(Pruner):
     """Tokens that an interpreter gives more than one half."""
 
     adaptive = True
-    learned = True
     uses_teacher = False
 
     def __init__(self, penalty: float = 0.5, policy: float = 1.0) -> None:

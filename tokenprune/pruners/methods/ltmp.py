@@ -41,7 +41,6 @@ class LTMP(Pruner):
     """Bipartite matching above one threshold, received attention above another."""
 
     adaptive = True
-    learned = True
     uses_teacher = False
     target: Tensor
 

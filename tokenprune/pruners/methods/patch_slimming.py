@@ -42,7 +42,6 @@ class PatchSlimming(ScorePruner):
     gather: batches of training that scores are gathered in.
     """
 
-    learned = True
     uses_teacher = False
     total: Tensor
     seen: Tensor

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tokenprune.pruners import options
 from tokenprune.pruners.base import Shape, Signals, TokenState
-from tokenprune.pruners.matching import MergePruner, alternate, best_edges, cosine, early, in_place
+from tokenprune.pruners.matching import MergePruner, alternate, best_edges, cosine, early, in_place, pairs
 from tokenprune.pruners.registry import register
 
 
@@ -47,6 +47,5 @@ class PiToMe(MergePruner):
         if not early(signals, self.depth):
             order = order[:, : 2 * r]
         first, second = alternate(order)
-        edges = similarity.gather(1, first[:, :, None].expand(-1, -1, n))
-        _, gone, partner = best_edges(edges.gather(2, second[:, None].expand(-1, first.shape[1], -1)), r)
+        _, gone, partner = best_edges(pairs(similarity, (first, second)), r)
         return in_place(n, first.gather(1, gone), second.gather(1, partner)), n - r

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from tokenprune.pruners import options
-from tokenprune.pruners.base import Pruner, Signals, TokenState, rows
-from tokenprune.pruners.matching import alternate, cosine
+from tokenprune.pruners.base import Pruner, Signals, TokenState
+from tokenprune.pruners.matching import alternate, cosine, pairs
 from tokenprune.pruners.registry import register
 
 
@@ -49,7 +49,6 @@ class VisPruner(Pruner):
         while rest.shape[1] > number:
             first, second = alternate(rest)
             gone = min(self.each, rest.shape[1] - number, first.shape[1])
-            between = rows(similarity, first).gather(2, second[:, None].expand(-1, first.shape[1], -1))
-            order = between.amax(dim=2).argsort(dim=1, descending=True, stable=True)
+            order = pairs(similarity, (first, second)).amax(dim=2).argsort(dim=1, descending=True, stable=True)
             rest = torch.cat([first.gather(1, order[:, gone:]), second], dim=1)
         return rest
