@@ -42,5 +42,6 @@ def compare(
         print((out / "methods.csv").read_text(encoding="utf-8"), end="")
     else:
         show.tables([table.terminal() for table in found.tables])
-        print("In brackets: 95 % intervals, paired by seed and image. All columns: methods.csv.")
+        print("In brackets: 95 % intervals, paired by seed and image. No area: the method")
+        print("costs too much to come near the least FLOPs of others. All: methods.csv.")
     print(f"written: {', '.join(str(out / name) for name in found.files)}", file=sys.stderr)
