@@ -26,7 +26,7 @@ def loss(scores: Tensor, value: Tensor, samples: Tensor, labels: Tensor, power: 
 def gradients(
     scores: Tensor, value: Tensor, samples: Tensor, labels: Tensor, power: int, linear: float
 ) -> tuple[Tensor, Tensor]:
-    """Of A, its diagonal left out, and of v, by autograd."""
+    """Gradients of the loss in A, its diagonal left out, and in v, by autograd."""
     scores, value = scores.clone().requires_grad_(), value.clone().requires_grad_()
     by_scores, by_value = torch.autograd.grad(loss(scores, value, samples, labels, power, linear), (scores, value))
     return by_scores - torch.diag(torch.diag(by_scores)), by_value

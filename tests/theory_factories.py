@@ -127,7 +127,7 @@ def studies(*results):
 
 
 def study(*results):
-    """Of results that differ by their seed alone."""
+    """The one study of results that differ by their seed alone."""
     (found,) = studies(*results)
     return found
 

@@ -99,7 +99,7 @@ def test_longer_training_at_large_n_is_not_taken_for_more_images() -> None:
 
 
 def test_p_is_students_t_of_the_interval_and_not_a_share_of_draws() -> None:
-    """Of three seeds one in 27 draws is of a single seed, so that shares know nothing between 1 / draws and .05."""
+    """One draw of three seeds in 27 has a single seed, so that shares say nothing between 1 / draws and .05."""
     rng, below = np.random.default_rng(9), 0
     n, alpha = np.tile([256.0, 1024, 4000], 3), np.repeat([0.66, 0.8, 0.97], 3)
     for _ in range(150):

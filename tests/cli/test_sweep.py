@@ -142,7 +142,7 @@ def is_there(pid: int) -> bool:
 
 @pytest.mark.parametrize("launcher_alone", [False, True])
 def test_after_sigkill_resume_ends_with_the_same_weights(launcher_alone, capsys):
-    """Of everything, or of the launcher alone, whose worker then stops by itself."""
+    """Everything is killed, or the launcher alone, whose worker then stops by itself."""
     write_sweep(Path(), LONG)
     launched = Launched("sweep", "mine.yaml", "--runs-dir", "a", "--workers", "1")
     launched.when_saved("a").kill(launcher_alone=launcher_alone)

@@ -220,7 +220,7 @@ def test_learned_weights_of_clusters() -> None:
 
 
 def test_learned_weights_of_clusters_learn() -> None:
-    """Of each image one token tells the class, among others that mislead: the layer learns which to weigh."""
+    """One token of each image tells its class, others mislead: the layer learns which to weigh."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(200) % 2
     tokens = 0.1 * torch.randn(200, 16, 12, generator=generator)

@@ -131,5 +131,5 @@ def test_every_patch_lives_in_one_token_or_none() -> None:
 
 @given(thousandths=st.integers(1, 1000), n=st.integers(1, 1000))
 def test_kept_is_the_exact_ceiling(thousandths: int, n: int) -> None:
-    """Of the ratio as written in decimal, which the binary product may miss by an ulp."""
+    """The ceiling is that of the ratio as written in decimal, which the binary product may miss by an ulp."""
     assert kept(thousandths / 1000, n) == math.ceil(Fraction(thousandths, 1000) * n)

@@ -81,7 +81,7 @@ def test_fixed_patterns(method: str, order: float, tokens: int, keep: int, weigh
 
 
 def test_fixed_patterns_are_a_diamond_a_disc_and_a_square() -> None:
-    """Of 5 x 7 patches, 13 stay: one in five directions differs by norm."""
+    """Drawn on a grid of 5 x 7 patches, of which 13, 21 and 9 stay."""
     state = TokenState(torch.zeros(1, 35, 1), 0, torch.arange(35)[None])
     pictures = {}
     for method, keep in (("l1", 13), ("l2", 21), ("linf", 9)):
@@ -119,7 +119,7 @@ def test_divprune(tokens: int, keep: int, seed: int) -> None:
 
 
 def test_divprune_takes_copies_when_nothing_else_is_left() -> None:
-    """Of four different tokens, four times each: first all four, then copies, none twice."""
+    """Four different tokens, four times each: first all four stay, then copies, none twice."""
     sparse = model("divprune")
     state = entering(sparse)
     state = replace(state, tokens=torch.cat([state.tokens[:, :1], state.patches[:, :4].repeat(1, 4, 1)], dim=1))
@@ -228,7 +228,7 @@ def test_frequency_at_a_second_site_takes_dc_tokens_into_dc_tokens(later: int) -
 
 
 def test_the_area_that_a_coarser_grid_covers() -> None:
-    """Of 8 x 8, as documented; where it divides the grid, plain average pooling."""
+    """As documented for 8 x 8 patches; where it divides the grid, plain average pooling."""
     left = {most: coarser((8, 8), most) for most in (58, 45, 32, 20, 16, 7, 2, 1)}
     assert list(left.values()) == [(7, 8), (6, 7), (5, 6), (4, 5), (4, 4), (2, 3), (1, 2), (1, 1)]
     x = torch.randn(1, 3, 8, 12, dtype=torch.float64)

@@ -289,7 +289,7 @@ def test_a_claim_of_several_rows_says_in_short_where_it_holds() -> None:
 
 
 def test_what_only_its_own_interval_decides_has_a_mark_of_its_own() -> None:
-    """Of a claim of direction and of one with a margin, .005, on both sides of the threshold and across it."""
+    """A claim of direction and one with a margin, .005; on both sides of the threshold and across it."""
     effects = {1: (0.02, 0.03, 0.04), 2: (-0.02, -0.03, -0.04), 4: (-0.05, 0.0, 0.05)}
     for claim, off in (("magnitude-beats-random", 0.0), ("oracle-at-least-magnitude", -0.005)):
         assert CLAIM[claim].support == (off, None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,16 @@ class Condition(NamedTuple):
         epochs = "1 epoch" if self.finetune_epochs == 1 else f"{self.finetune_epochs} epochs"
         tuned = f", {epochs} of fine-tuning" if self.finetune_epochs else ""
         return f"site {self.site}{tuned}"
+
+    @classmethod
+    def of(cls, prune: PruneResult) -> "Condition":
+        return cls(prune.written_site, prune.finetune_epochs, prune.count)
+
+
+def curve_name(method: str, options: Mapping[str, Any]) -> str:
+    """The method, with options where it was given any."""
+    given = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{method} ({given})" if given else method
 
 
 @dataclass(frozen=True)
@@ -286,7 +296,7 @@ def curves_of(run: RunData) -> _Curves:
     points = {}
     evidence: dict[tuple[Condition, str, str], list[str]] = {}
     for path, prune in run.prunes:
-        condition = Condition(prune.written_site, prune.finetune_epochs, prune.count)
+        condition = Condition.of(prune)
         key = condition, prune.method, json.dumps(prune.options, sort_keys=True)
         removing = [(point, path, prune, row) for row, point in enumerate(prune.points) if point.realised[-1] < 1]
         points.setdefault(key, {}).update(

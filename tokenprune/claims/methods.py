@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenprune.claims.accuracy import Condition, Points, compare, curves_of, paired
+from tokenprune.claims.accuracy import Condition, Points, compare, curve_name, curves_of, paired
 from tokenprune.claims.claim import Finding
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.study import TrainedStudy
@@ -164,10 +164,9 @@ def _row(
         for curve in own.values()
         if curve.agreement is not None and (weights := curve.weights(low)) is not None
     ]
-    named = ", ".join(f"{name}={value}" for name, value in sorted(json.loads(options).items()))
     return MethodSummary(
         method=method,
-        name=f"{method} ({named})" if named else method,
+        name=curve_name(method, json.loads(options)),
         seeds=len(own),
         area=_estimate(areas[key], _weighted(own, low)),
         rank=fmean(ranks[key]) if ranks.get(key) else None,

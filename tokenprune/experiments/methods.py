@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from tokenprune.claims import Claim, Verdict
-from tokenprune.claims.accuracy import Condition
+from tokenprune.claims.accuracy import Condition, curve_name
 from tokenprune.claims.estimate import Estimate
 from tokenprune.claims.methods import (
     CEILING,
@@ -228,18 +228,16 @@ def curve_figure(group: Sequence[Comparison]) -> Drawing:
 def _line(found: Comparison, row: MethodSummary) -> tuple[list[float], list[Interval | None]]:
     """MFLOPs and accuracy of a method's points, over seeds."""
     runs = [
-        [point for _, prune in run.prunes if _is(found, row, prune) for point in prune.points]
+        [
+            point
+            for _, prune in run.prunes
+            if Condition.of(prune) == found.condition and curve_name(prune.method, prune.options) == row.name
+            for point in prune.points
+        ]
         for run in found.study.runs
     ]
     shown = marks([points for points in runs if points], found.condition.images)
     return [mark.flops / 1e6 for mark in shown], [mark.accuracy for mark in shown]
-
-
-def _is(found: Comparison, row: MethodSummary, prune: Any) -> bool:
-    condition = (prune.written_site, prune.finetune_epochs, prune.count)
-    options = ", ".join(f"{name}={value}" for name, value in sorted(prune.options.items()))
-    name = f"{prune.method} ({options})" if options else prune.method
-    return condition == tuple(found.condition) and name == row.name
 
 
 def _parts(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:

@@ -13,11 +13,12 @@ from jaxtyping import Bool, Int, UInt8
 
 from tokenprune import files
 from tokenprune.claims import RunData
+from tokenprune.claims.accuracy import curve_name
 from tokenprune.drawing import plots
 from tokenprune.drawing.style import GREEN, RED, Drawing, render, slug
 from tokenprune.drawing.table import thinned
 from tokenprune.errors import TokenpruneError
-from tokenprune.experiments.series import Conditions, Curves, by_method, curve_name
+from tokenprune.experiments.series import Conditions, Curves, by_method
 from tokenprune.runs import PruneResult
 
 EXAMPLES = "examples.npz"  # in a prune's folder
@@ -89,7 +90,7 @@ def _read(path: Path, prune: PruneResult) -> Examples:
     try:
         arrays = files.read_arrays(path)
         wanted = [arrays[name] for name in ("images", "labels", "kept", "predictions")]
-        found = Examples(curve_name(prune), rows, *wanted)
+        found = Examples(curve_name(prune.method, prune.options), rows, *wanted)
         if [array.ndim for array in wanted] != [4, 1, 3, 2]:
             raise ValueError("arrays of other shapes")
         if not len(prune.points) == len(found.kept) == len(found.predictions):

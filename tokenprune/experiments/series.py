@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from tokenprune.claims import RunData
+from tokenprune.claims.accuracy import curve_name
 from tokenprune.claims.images import mark_of
 from tokenprune.drawing.numbers import Interval, over_seeds
 from tokenprune.drawing.style import slug
@@ -29,7 +30,7 @@ class Measured:
 
     @property
     def line(self) -> str:
-        return curve_name(self.prune)
+        return curve_name(self.prune.method, self.prune.options)
 
 
 @dataclass(frozen=True, order=True)
@@ -121,12 +122,6 @@ def measured(runs: Iterable[RunData]) -> list[Measured]:
         for path, prune in run.prunes
         for point in prune.points
     ]
-
-
-def curve_name(prune: PruneResult) -> str:
-    """The method, with options where it was given any."""
-    options = ", ".join(f"{key}={value}" for key, value in sorted(prune.options.items()))
-    return f"{prune.method} ({options})" if options else prune.method
 
 
 def by_method(name: str) -> tuple[int, str]:

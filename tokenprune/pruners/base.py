@@ -311,6 +311,12 @@ class ScorePruner(Pruner):
         return select(state, score, keep)
 
 
+def parted(score: Float[Tensor, "b n"], keep: int) -> tuple[Int[Tensor, "b k"], Int[Tensor, "b n-k"]]:
+    """The `keep` tokens of highest score, of equals the first, in image order; and the others by falling score."""
+    order = score.argsort(dim=1, descending=True, stable=True)
+    return order[:, :keep].sort(dim=1).values, order[:, keep:]
+
+
 def select(state: TokenState, score: Float[Tensor, "b n"], keep: int) -> TokenState:
     """The `keep` patch tokens of highest score, in image order."""
     return state.take(score.topk(keep, dim=1, sorted=False).indices.sort(dim=1).values)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from tokenprune.pruners.base import TokenState
@@ -73,8 +73,8 @@ def remaining(state: TokenState, stay: Bool[Tensor, "b n"], columns: int | None 
     return replace(taken, owner=taken.owner.where(alive, -1), weight=taken.weights * there)
 
 
-def noted(state: TokenState, **columns: Float[Tensor, " b"]) -> TokenState:
-    """The state with one more column of these numbers in its memory, where a column is what a site noted."""
+def noted(state: TokenState, **columns: Shaped[Tensor, "b ..."]) -> TokenState:
+    """The state with one more column, along dimension 1, of these numbers in its memory: a column is a site's."""
     rows = {name: column[:, None] for name, column in columns.items()}
     for name in rows.keys() & state.memory.keys():
         rows[name] = torch.cat([state.memory[name], rows[name]], dim=1)

@@ -86,9 +86,14 @@ def in_place(count: int, gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> 
     return place.scatter(1, gone, place.gather(1, home))
 
 
-def alternating(state: TokenState) -> tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]]:
-    """Two sides of the patch tokens, as ToMe has them: all tokens alternate, prefix tokens included."""
-    order = torch.arange(state.count, device=state.tokens.device).expand(len(state.tokens), -1)
+def alternating(state: TokenState, part: int | None = None) -> tuple[Int[Tensor, "b a"], Int[Tensor, "b m"]]:
+    """Two sides of the patch tokens, as ToMe has them: all tokens alternate, prefix tokens included.
+
+    part: of the first so many patch tokens; None for all.
+    """
+    order = torch.arange(state.count if part is None else part, device=state.tokens.device).expand(
+        len(state.tokens), -1
+    )
     return alternate(order, state.prefix % 2)
 
 

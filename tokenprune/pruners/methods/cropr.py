@@ -16,7 +16,7 @@ teacher's are compared with, but go through no block any more: the fusion itself
 does not change.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokenprune.pruners import options
-from tokenprune.pruners.base import ScorePruner, Shape, Signals, Taught, TokenState, precise, rows
+from tokenprune.pruners.base import ScorePruner, Shape, Signals, Taught, TokenState, parted, precise, rows
+from tokenprune.pruners.gates import noted
 from tokenprune.pruners.registry import register
 
 if TYPE_CHECKING:
@@ -41,10 +42,8 @@ class Cropr(ScorePruner):
     def __init__(self, rejoin: bool = False) -> None:
         super().__init__()
         self.rejoin = options.flag("cropr", "rejoin", rejoin)
-        self._answers: list[Tensor] = []  # of a training step, a classifier each
 
     def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
-        self._first = sites[0]
         deviation = shape.dim**-0.5
         self.query = nn.ParameterDict(
             {str(site): nn.Parameter(nn.init.trunc_normal_(torch.empty(shape.dim), std=deviation)) for site in sites}
@@ -56,31 +55,38 @@ class Cropr(ScorePruner):
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         if self.training:
-            self._ask(state.patches.detach(), signals.site)
+            x = state.patches.detach()
+            state = noted(state, answers=self.teacher[str(signals.site)](x, self._scored(x, signals.site)))
         if keep == state.count:
             return state
         with torch.no_grad():
-            order = self.score(state, signals).argsort(dim=1, descending=True, stable=True)
-        stay, gone = order[:, :keep].sort(dim=1).values, order[:, keep:]
-        return _set_aside(state, stay, gone) if self.rejoin else state.take(stay)
-
-    def _ask(self, x: Tensor, site: int) -> None:
-        if site == self._first:
-            self._answers = []
-        self._answers.append(self.teacher[str(site)](x, self._scored(x, site)))
+            stay, gone = parted(self.score(state, signals), keep)
+        kept = state.take(stay)
+        return replace(kept, memory=_set_aside(state, gone)) if self.rejoin else kept
 
     def _scored(self, x: Tensor, site: int) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # in bf16 many would score alike
             return precise(x) @ self.query[str(site)]
 
     def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> Tensor | None:
-        answers, self._answers = self._answers, []
-        if not answers:
-            return None
-        return torch.stack([batch.cross_entropy(precise(answer)) for answer in answers]).sum()
+        answers = trace.states[-1].memory["answers"]
+        return torch.stack([batch.cross_entropy(precise(answer)) for answer in answers.unbind(1)]).sum()
 
     def finish(self, state: TokenState) -> TokenState:
-        return state if not isinstance(state, _Waiting) else state.rejoined()
+        """All tokens, in image order."""
+        if "aside" not in state.memory:
+            return state
+        aside, patch = state.memory["aside"], state.memory["patch"]
+        number = torch.arange(patch.shape[1], device=patch.device).expand_as(patch)
+        together = replace(
+            state,
+            tokens=torch.cat([state.tokens, aside.to(state.tokens.dtype)], dim=1),
+            owner=state.owner.scatter(1, patch, state.count + number),
+            weight=None if state.weight is None else F.pad(state.weight, (0, number.shape[1]), value=1.0),
+            entered=None,
+            carried={},
+        )
+        return together.take(together.position.argsort(dim=1, stable=True))
 
 
 class _Classifier(nn.Module):
@@ -97,34 +103,8 @@ class _Classifier(nn.Module):
         return self.head(mixed + self.mlp(mixed))
 
 
-@dataclass(frozen=True)
-class _Waiting(TokenState):
-    """A state with tokens set aside, [b m c], and the patch [b m] of each: `replace` carries both from site to site."""
-
-    aside: Tensor | None = None
-    patch: Tensor | None = None
-
-    def rejoined(self) -> TokenState:
-        """All tokens, in image order."""
-        assert self.aside is not None
-        assert self.patch is not None
-        number = torch.arange(self.patch.shape[1], device=self.patch.device).expand_as(self.patch)
-        together = TokenState(
-            tokens=torch.cat([self.tokens, self.aside.to(self.tokens.dtype)], dim=1),
-            prefix=self.prefix,
-            owner=self.owner.scatter(1, self.patch, self.count + number),
-            weight=None if self.weight is None else F.pad(self.weight, (0, number.shape[1]), value=1.0),
-            embedded=self.embedded,
-        )
-        return together.take(together.position.argsort(dim=1, stable=True))
-
-
-def _set_aside(state: TokenState, stay: Tensor, gone: Tensor) -> _Waiting:
-    """The tokens that stay, with those that go, and those that went before."""
-    aside, patch = rows(state.patches, gone), state.position.gather(1, gone)
-    if isinstance(state, _Waiting) and state.aside is not None and state.patch is not None:
-        aside, patch = torch.cat([state.aside, aside], dim=1), torch.cat([state.patch, patch], dim=1)
-    kept = state.take(stay)
-    if isinstance(kept, _Waiting):
-        return replace(kept, aside=aside, patch=patch)
-    return _Waiting(**{each.name: getattr(kept, each.name) for each in fields(kept)}, aside=aside, patch=patch)
+def _set_aside(state: TokenState, gone: Tensor) -> dict[str, Tensor]:
+    """The memory with the tokens that go, [b m c], and the patch [b m] of each, after those that went before."""
+    found = {"aside": rows(state.patches, gone), "patch": state.position.gather(1, gone)}
+    before = state.memory
+    return {**before, **{name: torch.cat([before[name], x], 1) if name in before else x for name, x in found.items()}}

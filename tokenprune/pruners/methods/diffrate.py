@@ -8,16 +8,16 @@ in every block. The rest: plain means of what merges, whose weights add up; what
 A site has two learned numbers of tokens, left after cutting and after merging: expectations, rounded up, of a softmax
 over 1, 2, ..., all. In training no token leaves: a closed one weighs 1e-6, straight-through to the probability that
 the number exceeds its rank, and the loss is CE + 5 (GFLOPs - target)^2. The target is what the counts of training
-cost. There the unpruned model counts for `gflops`: 4.6, the DeiT-S that the factor
-suits, so that small models feel it too; null is the model's own, as in the paper. The model's weights do not move:
-start from a trained one. `train.learning_rate` is that of the rates, .01 in the published code.
+cost. FLOPs are scaled so that the unpruned model has `gflops`: 4.6, as the DeiT-S that the factor was chosen for has,
+because the term would be next to nothing for a small model; null is the model's own, as in the paper. The model's
+weights do not move: start from a trained one. `train.learning_rate` is that of the rates, .01 in the published code.
 
 `counts: given` leaves as many tokens as the ratio asked for says, at each site; what is learned is which part of those
 that go is cut, and which merged (all merged where the learned numbers remove nothing). `counts: learned`, the paper's,
 leaves the learned numbers, whatever ratio is asked for: more than it at some sites, fewer at others.
 
-The published code multiplies the weight of what merges by its similarity, and stops the gradient of a number that
-removes nothing at its site, and knows every fourth number; here weights add up and the gradient stays.
+The published code multiplies the weight of what merges by its similarity, stops the gradient of a number that removes
+nothing at its site, and has every fourth number only; here weights add up, the gradient stays, and any number will do.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from tokenprune.pruners import options
-from tokenprune.pruners.base import Pruner, Shape, Signals, Taught, TokenState, averaged, rows
+from tokenprune.pruners.base import Pruner, Shape, Signals, Taught, TokenState, averaged, parted, precise, rows
 from tokenprune.pruners.gates import gate, straight_through
 from tokenprune.pruners.matching import cosine, homes
 from tokenprune.pruners.registry import register
@@ -101,7 +101,7 @@ class DiffRate(Pruner):
         into = home.where(goes, torch.arange(n, device=home.device).expand_as(home))
         mean = averaged(x, torch.ones_like(state.weights), into, n)
         tokens = torch.cat([state.tokens[:, : state.prefix], x.where(goes[:, :, None], mean)], dim=1)
-        weight = state.weights.to(torch.promote_types(x.dtype, torch.float32))
+        weight = precise(state.weights)
         weight = weight.where(goes, torch.zeros_like(weight).scatter_add(1, into, weight))
         weight = weight * gate((rank < middle) | (rank >= first), _exceeds(self.cut[str(site)])[rank])
         weight = weight * gate(~goes, _exceeds(self.merge[str(site)])[rank])
@@ -129,8 +129,7 @@ def _exceeds(logits: Tensor) -> Tensor:
 
 def _reduced(state: TokenState, score: Tensor, keep: int, merged: Tensor) -> TokenState:
     """The `keep` tokens of highest score with the next `merged` ones merged into them; the rest is gone."""
-    order = score.argsort(dim=1, descending=True, stable=True)
-    stay, gone = order[:, :keep].sort(dim=1).values, order[:, keep:]
+    stay, gone = parted(score, keep)
     home = cosine(rows(state.patches, gone), rows(state.patches, stay)).argmax(dim=2)
     into = homes(stay, gone, home)
     joins = (torch.arange(gone.shape[1], device=gone.device) < merged).expand_as(gone)

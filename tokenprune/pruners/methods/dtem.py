@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tokenprune.pruners import options
 from tokenprune.pruners.base import Shape, Signals, TokenState, precise, rows
 from tokenprune.pruners.gates import CLOSED, straight_through
-from tokenprune.pruners.matching import alternate, cosine
+from tokenprune.pruners.matching import alternating, between
 from tokenprune.pruners.methods.tome import ToMe
 from tokenprune.pruners.registry import register
 
@@ -81,9 +81,8 @@ class DTEM(ToMe):
 
     def _softly(self, state: TokenState, metric: Tensor, part: int, r: int) -> tuple[TokenState, Tensor]:
         """The state with r of its first `part` tokens merged, softly, and its metric: the heaviest of these first."""
-        order = torch.arange(part, device=metric.device).expand(len(metric), -1)
-        first, second = alternate(order, state.prefix % 2)
-        share = self.edges(cosine(rows(metric, first), rows(metric, second)), r)
+        first, second = sides = alternating(state, part)
+        share = self.edges(between(metric, sides), r)
         given, own = (state.weights.to(share.dtype).gather(1, side) for side in (first, second))
         mass = share * given[:, :, None]
         total = own + mass.sum(dim=1)

@@ -12,7 +12,8 @@ one; that is `keep` one token larger. Any number may leave at once; where one to
 import torch
 from torch import Tensor
 
-from tokenprune.pruners.base import Pruner, Signals, TokenState
+from tokenprune.pruners.base import Pruner, Signals, TokenState, parted
+from tokenprune.pruners.matching import homes
 from tokenprune.pruners.registry import register
 
 
@@ -24,10 +25,8 @@ class EViT(Pruner):
         if keep == state.count:
             return state
         score = signals.attention()
-        order = score.detach().argsort(dim=1, descending=True, stable=True)
-        stay = order[:, : keep - 1].sort(dim=1).values
-        into = torch.full_like(order, keep - 1)
-        into.scatter_(1, stay, torch.arange(keep - 1, device=order.device).expand_as(stay))
+        stay, gone = parted(score.detach(), keep - 1)
+        into = homes(stay, gone, torch.full_like(gone, keep - 1))
         out = (into == keep - 1)[:, :, None]
         fused = (state.patches * score[:, :, None].to(state.tokens.dtype) * out).sum(dim=1, keepdim=True)
         patches = torch.cat([state.take(stay).patches, fused], dim=1)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tokenprune.pruners import options
-from tokenprune.pruners.base import Pruner, Shape, Signals, TokenState, rows
+from tokenprune.pruners.base import Pruner, Shape, Signals, TokenState, parted, rows
 from tokenprune.pruners.matching import cosine
 from tokenprune.pruners.registry import register
 
@@ -52,29 +52,29 @@ class GTP(Pruner):
             maps = signals.attention_maps()[:, :, :, state.prefix :]
             itself = maps[:, :, state.prefix :].diagonal(dim1=2, dim2=3).amax(dim=1)
             score = itself * maps.sum(dim=2).amax(dim=1)
-            order = score.argsort(dim=1, descending=True, stable=True)
-            stay, gone = order[:, :keep].sort(dim=1).values, order[:, keep:]
-            position = state.position
-            to, of = position.gather(1, stay), position.gather(1, gone)
-            weight = rows(self.edges(state), to).gather(2, of[:, None].expand(-1, keep, -1))
+            stay, gone = parted(score, keep)
+            to, of = state.position.gather(1, stay), state.position.gather(1, gone)
+            edges = state.memory["edges"] if "edges" in state.memory else self.edges(state)
+            weight = rows(edges, to).gather(2, of[:, None].expand(-1, keep, -1))
         taken = state.take(stay)
         passed = weight.to(state.tokens.dtype) @ rows(state.patches, gone)
         sizes = state.weights.to(weight.dtype)
         grown = sizes.gather(1, stay) + self.alpha * (weight * sizes.gather(1, gone)[:, None]).sum(dim=2)
         patches = (taken.patches + self.alpha * passed).to(state.tokens.dtype)
-        return replace(taken, tokens=torch.cat([state.tokens[:, : state.prefix], patches], dim=1), weight=grown)
+        tokens = torch.cat([state.tokens[:, : state.prefix], patches], dim=1)
+        return replace(taken, tokens=tokens, weight=grown, memory={**state.memory, "edges": edges})
 
     def edges(self, state: TokenState) -> Tensor:
         """W of all patches of each image, [b t t], from giver (column) to receiver (row)."""
         assert state.embedded is not None
-        joined = self.near.expand(len(state.tokens), -1, -1)
+        joined = self.near[None]
         if self.graph != "spatial":
             likeness = cosine(state.embedded, state.embedded)
             itself = torch.eye(likeness.shape[1], dtype=torch.bool, device=likeness.device)
             order = likeness.masked_fill(itself, -torch.inf).argsort(dim=2, descending=True, stable=True)
             most = order[:, :, : min(self.neighbours, likeness.shape[1] - 1)]
-            like = torch.zeros_like(joined).scatter_(2, most, True)
+            like = torch.zeros_like(likeness, dtype=torch.bool).scatter_(2, most, True)
             joined = like if self.graph == "semantic" else like | joined
         weight = joined.to(torch.promote_types(state.tokens.dtype, torch.float32))
         degree = weight.sum(dim=2).clamp(min=1).rsqrt()
-        return weight * degree[:, :, None] * degree[:, None]
+        return (weight * degree[:, :, None] * degree[:, None]).expand(len(state.tokens), -1, -1)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from tokenprune.pruners.base import Pruner, Shape, Signals, Taught, TokenState, precise
 from tokenprune.pruners.gates import above, gate_weight, noted, opened, remaining
-from tokenprune.pruners.matching import cosine, metric_of_keys
+from tokenprune.pruners.matching import alternating, between, metric_of_keys
 from tokenprune.pruners.options import number
 from tokenprune.pruners.registry import register
 
@@ -91,15 +91,13 @@ class LTMP(Pruner):
         gates = precise(torch.ones_like(state.weights))
         if state.count == 1:
             return into, gates
-        start = state.prefix % 2  # prefix tokens alternate too
-        first, second = slice(start, None, 2), slice(1 - start, None, 2)
-        metric = metric_of_keys(signals)
-        similarity = precise(cosine(metric[:, first], metric[:, second]))
-        both = present[:, first, None] & present[:, None, second]
+        first, second = sides = alternating(state)
+        similarity = between(metric_of_keys(signals), sides)
+        both = present.gather(1, first)[:, :, None] & present.gather(1, second)[:, None]
         most, partner = similarity.masked_fill(~both, -2.0).max(dim=2)
         merge = opened((most - threshold) / self.temperature) * (most > -2)
-        home = torch.where(merge > 0.5, into[:, second].gather(1, partner), into[:, first])
-        return into.slice_scatter(home, 1, start, None, 2), gates.slice_scatter(1 - merge, 1, start, None, 2)
+        home = torch.where(merge > 0.5, second.gather(1, partner), first)
+        return into.scatter(1, first, home), gates.scatter(1, first, (1 - merge).to(gates.dtype))
 
     def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> Tensor | None:
         memory = trace.states[-1].memory

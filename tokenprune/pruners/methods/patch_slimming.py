@@ -28,6 +28,7 @@ from torch import Tensor
 
 from tokenprune.pruners import options
 from tokenprune.pruners.base import ScorePruner, Shape, Signals, Taught, TokenState
+from tokenprune.pruners.gates import noted
 from tokenprune.pruners.registry import register
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ class PatchSlimming(ScorePruner):
     def __init__(self, gather: int = 100) -> None:
         super().__init__()
         self.gather = options.whole("patch_slimming", "gather", gather, 1)
-        self._maps: list[tuple[Tensor, Tensor, Tensor]] = []  # of a step: attention, tokens that entered, places
         self._batches = 0  # as the buffer says, where asking for it would wait for the device
 
     def setup(self, shape: Shape, sites: tuple[int, ...]) -> None:
@@ -62,31 +62,28 @@ class PatchSlimming(ScorePruner):
         self.register_buffer("batches", torch.tensor(0))
 
     def score(self, state: TokenState, signals: Signals) -> Tensor:
-        return -self.rank[self._sites.index(signals.site)][state.position].to(state.tokens.dtype)
+        return -self.rank[self._sites.index(signals.site)][state.position].float()  # whole numbers that bf16 has not
 
     def reduce(self, state: TokenState, keep: int, signals: Signals) -> TokenState:
         if not self.training or self._batches >= self.gather:
             return super().reduce(state, keep, signals)
-        if signals.site == self._sites[0]:
-            self._maps = []
         entered = state.tokens if state.entered is None else state.entered
         with torch.no_grad():
-            self._maps.append((signals.attention_maps().detach(), entered.detach().abs(), state.position))
-        return state
+            return noted(state, maps=signals.attention_maps(), entered=entered.abs(), place=state.position)
 
     @torch.no_grad()
     def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> None:
         """No term of its own: what the step has shown is added to the scores."""
-        maps, self._maps = self._maps, []
-        if not maps:
+        seen = trace.states[-1].memory
+        if not seen:
             return
         self._batches += 1
         self.batches += 1
-        size, prefix = maps[-1][0].shape[-1], trace.states[-1].prefix
-        path = torch.eye(size, device=self.total.device, dtype=maps[-1][0].dtype)[None]
+        maps, prefix = seen["maps"], trace.states[-1].prefix
+        path = torch.eye(maps.shape[-1], device=maps.device, dtype=maps.dtype)[None]
         path = path[:, :1] if self._shape.class_token else path
-        for i in reversed(range(len(maps))):
-            attention, entered, place = maps[i]
+        for i in reversed(range(maps.shape[1])):
+            attention, entered, place = maps[:, i], seen["entered"][:, i], seen["place"][:, i]
             mixed = (attention @ entered[:, None].to(attention.dtype)).norm(dim=3)
             score = ((path[:, None] @ attention).norm(dim=2) * mixed).square().sum(dim=1)[:, prefix:]
             score = score / score.sum(dim=1, keepdim=True)
