@@ -8,59 +8,52 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tokenprune=${TOKENPRUNE:-.venv/bin/tokenprune} python=${PYTHON:-.venv/bin/python}
-runs=${1:-runs-evidence}
+runs=${1:-runs-evidence} list=
 # Large pages, and none given back to the system between steps: fewer page faults.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4000000000:glibc.malloc.top_pad=268435456}
 
-search=docs/results/recipes/search.jsonl.gz
-samples=docs/results/samples/main.jsonl.gz
-
-unpack() { # PACKED FOLDER: so that the sweep counts packed cells as finished
-    mkdir -p "$2"
-    [ ! -f "$1" ] || $tokenprune pack "$1" "$2" >/dev/null
-}
-
-validation() { # FOLDER: the images that the search of recipes is measured on
-    mkdir -p "$1"
-    [ -f "$1/validation.npz" ] || $python scripts/hold_out.py "${TOKENPRUNE_DATA:-.data}/cifar10.npz" "$1/validation.npz"
-    echo "data.source=$1/validation.npz"
-}
-
 if [ "$runs" = list ]; then
-    scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
-    left() { # PACKED SWEEP [OPTIONS]
-        local packed=$1 sweep=$2
-        shift 2
-        unpack "$packed" "$scratch/$sweep"
-        $tokenprune sweep "$sweep" --runs-dir "$scratch/$sweep" --dry-run "$@" | tail -n 2 | sed 's/^/  /'
-    }
-    echo "Recipes for small ViTs (docs/results/recipes; 29 cells, about twenty minutes of one core each):"
-    left "$search" recipes --set "$(validation "$scratch/recipes")"
-    echo "Samples over alpha_* (docs/results/samples; 420 cells, about eleven hours of two cores in all):"
-    left "$samples" samples-picture
-    echo "Published diagrams (docs/results/theory-match; ten minutes of two cores):"
-    if [ -f docs/results/theory-match/runs.jsonl.gz ]; then echo "  finished"; else echo "  not begun: ./scripts/theory_match.sh"; fi
-    exit
+    list=yes runs=$(mktemp -d)
+    trap 'rm -rf "$runs"' EXIT
 fi
 
-go() { # PACKED SWEEP [OPTIONS]: go on with a sweep, and pack what is finished every HOUR seconds
-    local packed=$1 name=$2 sweep
-    shift 2
-    unpack "$packed" "$runs/$name"
-    $tokenprune sweep "$name" --runs-dir "$runs/$name" --resume "$@" &
-    sweep=$!
-    trap 'kill -INT "$sweep" 2>/dev/null || true' INT TERM
-    while kill -0 "$sweep" 2>/dev/null; do
-        for ((second = 0; second < ${HOUR:-3600}; second += 5)); do
-            sleep 5 || true
-            kill -0 "$sweep" 2>/dev/null || break
-        done
-        $tokenprune pack "$runs/$name" "$packed" || true # nothing is finished yet
-    done
-    wait "$sweep"
+held_out() { # the images that recipes are chosen on
+    mkdir -p "$runs"
+    [ -f "$runs/validation.npz" ] || $python scripts/hold_out.py "${TOKENPRUNE_DATA:-.data}/cifar10.npz" "$runs/validation.npz"
+    echo "data.source=$runs/validation.npz"
 }
 
-[ -f docs/results/theory-match/runs.jsonl.gz ] || ./scripts/theory_match.sh "$runs/match"
-go "$search" recipes --set "$(validation "$runs/recipes")"
-go "$samples" samples-picture
+sweep() { # PACKED COST SWEEP [OPTIONS]: go on with a sweep from docs/results/PACKED.jsonl.gz
+    local packed=docs/results/$1.jsonl.gz cost=$2 name=$3 running
+    local folder=$runs/$name
+    shift 3
+    mkdir -p "$folder"
+    [ ! -f "$packed" ] || $tokenprune pack "$packed" "$folder" >/dev/null
+    if [ -n "$list" ]; then
+        echo "$name ($packed; $cost):"
+        $tokenprune sweep "$name" --runs-dir "$folder" --dry-run "$@" | tail -n 2 | sed 's/^/  /'
+        return
+    fi
+    $tokenprune sweep "$name" --runs-dir "$folder" --resume "$@" &
+    running=$!
+    trap 'kill -INT "$running" 2>/dev/null || true' INT TERM
+    while kill -0 "$running" 2>/dev/null; do
+        for ((second = 0; second < ${HOUR:-3600}; second += 5)); do
+            sleep 5 || true
+            kill -0 "$running" 2>/dev/null || break
+        done
+        $tokenprune pack "$folder" "$packed" || true # nothing is finished yet
+    done
+    wait "$running"
+}
+
+if [ -n "$list" ]; then
+    echo "Published diagrams (docs/results/theory-match; ten minutes of two cores):"
+    if [ -f docs/results/theory-match/runs.jsonl.gz ]; then echo "  finished"; else echo "  not begun: ./scripts/theory_match.sh"; fi
+elif [ ! -f docs/results/theory-match/runs.jsonl.gz ]; then
+    ./scripts/theory_match.sh "$runs/match"
+fi
+sweep recipes/search "five hours of two cores" recipes --set "$(held_out)"
+sweep recipes/composite "an hour of two cores" recipes-composite --set "$(held_out)"
+sweep trained/runs "eight hours of two cores" trained
+sweep samples/main "eleven hours of two cores" samples-picture
