@@ -59,6 +59,22 @@ def test_dropped_patches_are_embedded_and_no_more_in_the_epochs_they_are_dropped
     assert half == 3 * few * 60 + whole
 
 
+def test_images_are_small_in_the_epochs_they_are_shrunk_in():
+    """Two epochs of 8 x 8 images cost what training on such images costs; patch dropout may end at another epoch."""
+    size = "train.image_size=8"
+    small = training_flops(parse_recipe(TINY, "tiny", ["data.patterns.image_size=8"]))
+    whole = training_flops(parse_recipe(TINY, "tiny"))
+    assert training_flops(parse_recipe(TINY, "tiny", [size])) == small
+    half = training_flops(parse_recipe(TINY, "tiny", [size, "train.image_size_epochs=0.5"]))
+    assert half == pytest.approx(small / 4 + 3 * whole / 4)
+    both = training_flops(parse_recipe(TINY, "tiny", [size, "train.image_size_epochs=1", "train.patch_dropout=0.5"]))
+    dropped = [
+        training_flops(parse_recipe(TINY, "tiny", ["train.patch_dropout=0.5", *more]))
+        for more in ([], ["data.patterns.image_size=8"])
+    ]
+    assert both == pytest.approx(sum(dropped) / 2)
+
+
 def test_a_pruner_in_training_saves_what_it_removes():
     def flops(*overrides):
         return training_flops(parse_recipe(TINY, "tiny", overrides))

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from timm.models import VisionTransformer
 from torch.nn import functional as F
 
 from tokenprune import data, models
+from tokenprune.errors import UsageError
 from tokenprune.models import SparseViT
+from tokenprune.pipeline.prepare import prepare
 from tokenprune.recipe import Recipe, Schedule, parse_recipe
 from tokenprune.runs import Epoch
 from tokenprune.training import Checkpoint, Diverged, Job, Reporter, keep_ratio, train
@@ -115,6 +118,41 @@ def test_patch_dropout_leaves_patches_out_in_the_epochs_it_is_for_and_never_in_t
         train(job(tmp_path, *dropped), StopAt(4, signal.SIGINT))
     resumed = train(job(tmp_path, *dropped), Reporter(), resume=True)
     assert torch.equal(weights(resumed.model), weights(straight.model))
+
+
+def test_small_images_in_the_epochs_they_are_for_are_what_timm_sees_at_that_size(tmp_path) -> None:
+    """A step is one of timm's own model of any size on images shrunk by torch; later ones are of whole images."""
+    work = job(
+        tmp_path,
+        "model={depth: 2, dim: 12, heads: 3}",
+        "train={epochs: 3, batch_size: 96, precision: fp32, image_size: 8, image_size_epochs: 1}",
+    )
+    reference = VisionTransformer(
+        img_size=16, patch_size=4, num_classes=3, embed_dim=12, depth=2, num_heads=3, dynamic_img_size=True
+    )
+    reference.load_state_dict(work.model.vit.state_dict())
+    batch = next(iter(data.train_batches(work.dataset, work.recipe.train.augment, 96, 4, 0, 0)))
+    images = F.interpolate(batch.images, size=(8, 8), mode="bilinear", antialias=True)
+    expected = F.cross_entropy(reference(images), batch.labels)
+    seen: list[tuple[bool, int]] = []
+    work.model.vit.blocks[0].register_forward_hook(lambda block, x, y: seen.append((block.training, x[0].shape[1])))
+    trained = train(work, Reporter())
+    assert trained.epochs[1].train_loss == pytest.approx(expected.item(), abs=1e-5)
+    assert [count for training, count in seen if training] == [5, 17, 17]
+    assert {count for training, count in seen if not training} == {17}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("train.image_size=16", "found 16, must be less than the 16 pixels"),
+        ("train.image_size=6", "multiple of the model's patches of 4"),
+        ("pruner.name=random", "only without a pruner"),
+    ],
+)
+def test_small_images_that_cannot_be_are_refused(tmp_path, change, says) -> None:
+    with pytest.raises(UsageError, match=rf"^train\.image_size: .*{says}"):
+        prepare(parse_recipe(TINY, "tiny", ["train.image_size=8", "pruner.keep_ratio=0.5", change]), None)
 
 
 def test_learning_rate_warms_up_and_ends_on_the_cosine(tmp_path) -> None:

@@ -4,7 +4,7 @@ from tokenprune.models.attention import set_attention
 from tokenprune.models.checkpoint import Weights, load_pruner, load_weights, mean_and_std
 from tokenprune.models.signals import BatchInfo
 from tokenprune.models.sparse import Ranked, SparseViT, Trace
-from tokenprune.models.vit import architecture_of, build
+from tokenprune.models.vit import architecture_of, build, take_smaller_images
 
 __all__ = [
     "BatchInfo",
@@ -18,4 +18,5 @@ __all__ = [
     "load_weights",
     "mean_and_std",
     "set_attention",
+    "take_smaller_images",
 ]

@@ -3,6 +3,7 @@
 from typing import cast
 
 import timm
+from timm.layers import Format
 from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
@@ -49,6 +50,14 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
             f"model: patches of {patch_size} pixels do not tile images of {image_size} x {image_size} pixels"
         )
     return vit
+
+
+def take_smaller_images(vit: VisionTransformer) -> None:
+    """Let the model take smaller images too, position embeddings resampled, as if built with `dynamic_img_size`."""
+    vit.dynamic_img_size = True  # type: ignore[misc]  # final for TorchScript alone
+    vit.patch_embed.strict_img_size = False
+    vit.patch_embed.flatten = False
+    vit.patch_embed.output_fmt = Format.NHWC
 
 
 def architecture_of(vit: VisionTransformer) -> Architecture:

@@ -101,6 +101,15 @@ def prepare(
         raise UsageError(f"pruner.anneal_epochs: pruner {recipe.pruner.name!r} is made for one number of tokens")
     if pruner is not None and pruner.fixed and recipe.train.patch_dropout:
         raise UsageError(f"train.patch_dropout: pruner {recipe.pruner.name!r} is made for one number of tokens")
+    if (small := recipe.train.image_size) is not None:
+        side = dataset.train.images.shape[-1]
+        if pruner is not None:
+            raise UsageError("train.image_size: only without a pruner")
+        if small >= side or small % model.patch_size:
+            raise UsageError(
+                f"train.image_size: found {small}, must be less than the {side} pixels of these images "
+                f"and a multiple of the model's patches of {model.patch_size}"
+            )
     teacher = None
     if pruner is not None and recipe.train.teacher is not None:
         if not pruner.uses_teacher or type(pruner).loss is Pruner.loss:

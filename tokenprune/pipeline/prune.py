@@ -235,7 +235,7 @@ def _teacher(trained: Prepared, pruner: Pruner | None) -> VisionTransformer | No
 
 
 def _finetuning(recipe: Recipe, method: str, keep: Keep, site: str, epochs: int) -> Recipe:
-    """The run's own training, shorter, at a tenth of its rate, on all patches; no warm-up, average or annealing."""
+    """The run's own training, shorter, at a tenth of its rate, on whole images; no warm-up, average or annealing."""
     rate = recipe.train.learning_rate / 10
     train = recipe.train.model_copy(
         update={
@@ -245,6 +245,7 @@ def _finetuning(recipe: Recipe, method: str, keep: Keep, site: str, epochs: int)
             "warmup_epochs": 0.0,
             "ema_decay": None,
             "patch_dropout": 0.0,
+            "image_size": None,
         }
     )
     stays = (

@@ -166,6 +166,18 @@ class Train(Section):
     patch_dropout_epochs: float | None = Field(
         None, ge=0, description="epochs that begin with it; all tokens after them; null: all", json_schema_extra=YOUNGER
     )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        description="side in pixels to which training images are shrunk, without a pruner; null: their own",
+        json_schema_extra=YOUNGER,
+    )
+    image_size_epochs: float | None = Field(
+        None,
+        ge=0,
+        description="epochs that begin with it; whole images after them; null: all",
+        json_schema_extra=YOUNGER,
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 where the hardware multiplies it fast, else fp32"
     )
@@ -180,8 +192,10 @@ class Train(Section):
     def _consistent(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
-        if self.patch_dropout_epochs is not None and self.patch_dropout_epochs > self.epochs:
-            raise ValueError(f"patch_dropout_epochs: {self.patch_dropout_epochs:g} is more than epochs {self.epochs}")
+        for name in ("patch_dropout_epochs", "image_size_epochs"):
+            asked = getattr(self, name)
+            if asked is not None and asked > self.epochs:
+                raise ValueError(f"{name}: {asked:g} is more than epochs {self.epochs}")
         return self
 
 

@@ -1,5 +1,6 @@
 """Which cells of a sweep are left to run, and their cost. Nothing here imports torch, unless a timm model is named."""
 
+import itertools
 import zipfile
 from dataclasses import replace
 from functools import lru_cache
@@ -64,17 +65,25 @@ def training_flops(recipe: Recipe, data_dir: Path | None = None) -> float | None
     """3 x forward x images x epochs, a backward pass counting as two forward ones; None if the images are not known.
 
     Forward passes are those of the pruner that the model is trained with, at its final ratio, on the patches that
-    `train.patch_dropout` leaves.
+    `train.patch_dropout` leaves of images shrunk to `train.image_size`.
     """
     known = _images(recipe, data_dir)
     if known is None:
         return None
     (count, side, classes), train = known, recipe.train
-    whole = _architecture(recipe, side, classes)
-    few = replace(whole, patches=max(1, int(whole.patches * (1 - train.patch_dropout))))
-    after = 0.0 if train.patch_dropout_epochs is None else train.epochs - train.patch_dropout_epochs
-    dropped = _forward(recipe, few) + whole.embedding - few.embedding  # all patches are embedded
-    return 3.0 * count * (_forward(recipe, whole) * after + dropped * (train.epochs - after))
+    dropping = _at_most(train.epochs, train.patch_dropout_epochs) if train.patch_dropout else 0.0
+    small = _at_most(train.epochs, train.image_size_epochs) if train.image_size else 0.0
+    forward = 0.0
+    for start, stop in itertools.pairwise(sorted({0.0, dropping, small, float(train.epochs)})):
+        whole = _architecture(recipe, train.image_size if train.image_size and start < small else side, classes)
+        share = 1 - train.patch_dropout if start < dropping else 1.0
+        few = replace(whole, patches=max(1, int(whole.patches * share)))
+        forward += (stop - start) * (_forward(recipe, few) + whole.embedding - few.embedding)  # all are embedded
+    return 3.0 * count * forward
+
+
+def _at_most(epochs: int, asked: float | None) -> float:
+    return float(epochs) if asked is None else asked
 
 
 def _forward(recipe: Recipe, architecture: cost.Architecture) -> int:

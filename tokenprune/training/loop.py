@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.layers import PatchDropout
 from timm.models import VisionTransformer
 from timm.optim import create_optimizer_v2
@@ -23,7 +24,7 @@ from tokenprune import hardware
 from tokenprune.data import Batch, Dataset, steps_per_epoch, test_batches, train_batches
 from tokenprune.errors import TokenpruneError
 from tokenprune.hardware import Precision
-from tokenprune.models import BatchInfo, SparseViT
+from tokenprune.models import BatchInfo, SparseViT, take_smaller_images
 from tokenprune.pruners.base import Taught
 from tokenprune.recipe import Keep, Recipe, eased, share_of
 from tokenprune.runs import Epoch
@@ -145,6 +146,8 @@ class Learner:
             options["betas"] = (0.9, spec.beta2)
         if spec.patch_dropout:
             job.model.vit.patch_drop = PatchDropout(spec.patch_dropout, num_prefix_tokens=job.model.prefix)
+        if spec.image_size is not None:
+            take_smaller_images(job.model.vit)
         if job.model.pruner is not None and job.model.pruner.model_rate == 0:
             job.model.vit.requires_grad_(False)  # neither its gradients nor their norm are of use
         self.optimizer = create_optimizer_v2(
@@ -174,6 +177,10 @@ class Learner:
         self.mixes = bool(spec.augment.mixup or spec.augment.cutmix)
         self.last: Scores | None = None
 
+    def _begins(self, epochs: float | None) -> bool:
+        """Whether this epoch is one of the first so many; None: all."""
+        return epochs is None or self.epoch < epochs
+
     def step(self, batch: Batch, keep: Keep = 1.0) -> None:
         """One optimiser step."""
         job, spec = self.job, self.job.recipe.train
@@ -182,14 +189,16 @@ class Learner:
         self.schedule.step_update(self.steps + 1)  # at update 0 the warm-up's rate would be 0
         self.model.train()
         if spec.patch_dropout:
-            until = spec.epochs if spec.patch_dropout_epochs is None else spec.patch_dropout_epochs
-            self.model.vit.patch_drop.prob = spec.patch_dropout if self.epoch < until else 0.0
+            self.model.vit.patch_drop.prob = spec.patch_dropout if self._begins(spec.patch_dropout_epochs) else 0.0
+        images = batch.images
+        if spec.image_size is not None and self._begins(spec.image_size_epochs):
+            images = F.interpolate(images, size=(spec.image_size, spec.image_size), mode="bilinear", antialias=True)
         # Pruning draws anew each epoch, as augmentation does.
         info = None
         if self.model.pruner is not None:
             info = BatchInfo(batch.relevance, batch.labels, batch.index, seed=(seed << 16) + self.epoch)
         with self._autocast():
-            trace = self.run(batch.images, keep, info)
+            trace = self.run(images, keep, info)
         logits = trace.logits
         loss = batch.cross_entropy(logits.float(), spec.label_smoothing)
         if (pruner := self.model.pruner) is not None:
