@@ -23,14 +23,13 @@ held_out() { # the images that recipes are chosen on
     echo "data.source=$runs/validation.npz"
 }
 
-sweep() { # PACKED COST SWEEP [OPTIONS]: go on with a sweep from docs/results/PACKED.jsonl.gz
-    local packed=docs/results/$1.jsonl.gz cost=$2 name=$3 running
-    local folder=$runs/$name
+sweep() { # PACKED COST SWEEP [OPTIONS]: go on with a sweep from docs/results/PACKED.jsonl.gz, which sweeps may share
+    local packed=docs/results/$1.jsonl.gz folder=$runs/$1 cost=$2 name=$3 running
     shift 3
     mkdir -p "$folder"
     [ ! -f "$packed" ] || $tokenprune pack "$packed" "$folder" >/dev/null
     if [ -n "$list" ]; then
-        echo "$name ($packed; $cost):"
+        echo "$name ($packed; $cost in all):"
         $tokenprune sweep "$name" --runs-dir "$folder" --dry-run "$@" | tail -n 2 | sed 's/^/  /'
         return
     fi
@@ -53,7 +52,12 @@ if [ -n "$list" ]; then
 elif [ ! -f docs/results/theory-match/runs.jsonl.gz ]; then
     ./scripts/theory_match.sh "$runs/match"
 fi
-sweep recipes/search "five hours of two cores" recipes --set "$(held_out)"
-sweep recipes/composite "an hour of two cores" recipes-composite --set "$(held_out)"
-sweep trained/runs "eight hours of two cores" trained
-sweep samples/main "eleven hours of two cores" samples-picture
+# In hours of two cores, of Intel's with AMX at 300 training images a second and core (depth 6, dim 128).
+sweep recipes/search "3 h" recipes --set "$(held_out)"
+sweep recipes/composite "1.5 h" recipes-composite --set "$(held_out)"
+sweep trained/runs "6 h" trained
+sweep trained/runs "5 h" sparsify --scale trained
+sweep recipes/muon "4 h" recipes-muon --set "$(held_out)"
+sweep trained/runs "2 h" spurious --scale trained
+sweep trained/runs "3.5 h" noise --scale trained
+sweep samples/main "11 h" samples-picture

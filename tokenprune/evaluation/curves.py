@@ -1,6 +1,6 @@
 """One pass over the test images for all methods, draws and ratios; shared blocks are computed once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from jaxtyping import Int64, UInt8
 from timm.models import VisionTransformer
 
 from tokenprune import hardware, pruners
@@ -19,6 +20,8 @@ from tokenprune.models import BatchInfo, Ranked, SparseViT, architecture_of, set
 from tokenprune.models.attention import attention_of, blocks_of
 from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
 from tokenprune.recipe import Keep, RemovedPerSite, Schedule, counts
+
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -50,30 +53,62 @@ def prune_curves(
     baseline: np.ndarray | None = None,
     fill: Callable[[str, Pruner], None] | None = None,
 ) -> list[Curve]:
-    """A curve per method on the test images, every token removed by gather.
+    """A curve per method on the test images of a data set, with a few of these as examples.
+
+    progress: called with images done and their total. The rest, and errors, as of `curves_of`.
+    """
+    test = dataset.to(device).test
+    examples = varied(test.labels.cpu().numpy(), plan.examples)
+    return curves_of(
+        vit.to(device),
+        test_batches(dataset.to(device), plan.batch_size, SparseViT(vit).patch_size),
+        plan,
+        run=run,
+        seed=seed,
+        device=device,
+        progress=None if progress is None else lambda done: progress(done, len(test)),
+        baseline=baseline,
+        fill=fill,
+        examples=examples,
+        pictures=test.images[torch.from_numpy(examples).to(device)].cpu().numpy(),
+    )
+
+
+def curves_of(
+    vit: VisionTransformer,
+    batches: Iterable[Batch],
+    plan: CurvePlan,
+    *,
+    run: str,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+    baseline: np.ndarray | None = None,
+    fill: Callable[[str, Pruner], None] | None = None,
+    examples: Int64[np.ndarray, " e"] = _NONE,
+    pictures: UInt8[np.ndarray, "e 3 h h"] | None = None,
+) -> list[Curve]:
+    """A curve per method on batches of images on `device`, where `vit` is; every token removed by gather.
 
     Blocks before the first site run once for all; a ranking serves all ratios; a ratio that keeps every token is the
     unpruned model, which runs once. Speed is measured in the same pass, a point's time being that of the blocks
     before the site, its scores, and the blocks after. `seed` is the run's and decides all draws.
-    progress: called with images done and their total. baseline: classes predicted by the model to compare with, where
-    that is not this one unpruned (a fine-tuned model is compared with the one it started from). fill: loads the trained
-    parameters of the pruner of that name.
+    progress: called with images done. baseline: classes predicted by the model to compare with, where that is not this
+    one unpruned (a fine-tuned model is compared with the one it started from). fill: loads the trained parameters of
+    the pruner of that name. examples: which images, by their number, are kept for the mosaic, as `pictures`.
 
     Raises UsageError for an unknown pruner, a site that the model lacks or does not read, and a `keep` that does not
     fit the sites or the pruner's parameters.
     """
-    vit.to(device)
-    dataset = dataset.to(device)
     bare = SparseViT(vit)
     plan.schedule.check(bare.depth, bare.class_pooled)
     methods = [_draws(vit, plan, method, options, seed, fill) for method, options in plan.methods]
-    total = len(dataset.test)
-    examples = varied(dataset.test.labels.cpu().numpy(), plan.examples)
-    unpruned, clock, relevant, done = PointAccumulator(1.0, None), Clock(device, plan.batch_size), [], 0
+    unpruned, clock, done = PointAccumulator(1.0, None), Clock(device, plan.batch_size), 0
+    labels, relevant = [], []
     first = plan.schedule.cursors[0]
 
     with _inference(vit, plan.precision, device):
-        for batch in test_batches(dataset, plan.batch_size, bare.patch_size):
+        for batch in batches:
             clock.batch(len(batch.labels))
             shown = [int(i) - done for i in examples if done <= i < done + len(batch.labels)]
             with clock.part("shared"):
@@ -85,9 +120,10 @@ def prune_curves(
                 draw.visit(state, batch, clock, shown)
             if batch.relevance is not None:
                 relevant.append(batch.relevance.sum(dtype=hardware.widest(device)))
+            labels.append(batch.labels)
             done += len(batch.labels)
             if progress is not None:
-                progress(done, total)
+                progress(done)
 
     measured = EvaluationPass(
         run=run,
@@ -95,8 +131,9 @@ def prune_curves(
         precision=plan.precision,
         device=hardware.device_name(device),
         architecture=architecture_of(vit),
-        test=dataset.test,
+        labels=torch.cat(labels).cpu().numpy(),
         examples=examples,
+        pictures=pictures,
         unpruned=unpruned,
         baseline=unpruned.answers() if baseline is None else baseline,
         relevant=float(sum(relevant)) if relevant else None,

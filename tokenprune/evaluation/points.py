@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tokenprune import cost, files
-from tokenprune.data import ImageSet
 from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation.accumulator import PointAccumulator
 from tokenprune.evaluation.timing import Clock
@@ -63,8 +62,9 @@ def load_curve(folder: Path) -> Curve:
 class EvaluationPass:
     """Values that all curves of one pass share.
 
-    test: the images measured on. relevant: their label-relevant area, in tokens. examples: index of those to look at.
-    baseline: classes predicted by the model that all points are compared with.
+    labels: true classes of the images measured on. relevant: their label-relevant area, in tokens. examples: index of
+    those to look at, and `pictures`, uint8 [e, 3, h, h]. baseline: classes predicted by the model that all points are
+    compared with.
     """
 
     run: str
@@ -72,8 +72,9 @@ class EvaluationPass:
     precision: Precision
     device: str
     architecture: cost.Architecture
-    test: ImageSet
+    labels: np.ndarray
     examples: np.ndarray
+    pictures: np.ndarray | None
     unpruned: PointAccumulator
     baseline: np.ndarray
     relevant: float | None
@@ -84,8 +85,7 @@ def to_curve(
     measured: EvaluationPass, method: str, options: dict[str, Any], points: Sequence[tuple[Keep, PointAccumulator]]
 ) -> Curve:
     """The curve of one method from its points with their keep ratios."""
-    labels = measured.test.labels.cpu().numpy()
-    baseline = measured.baseline
+    labels, baseline = measured.labels, measured.baseline
     answers = np.stack([point.answers() for _, point in points])
     correct = int((baseline == labels).sum())
     site, scores = measured.schedule.recorded
@@ -202,11 +202,10 @@ def _examples(
     measured: EvaluationPass, labels: np.ndarray, answers: np.ndarray, points: Sequence[tuple[Keep, PointAccumulator]]
 ) -> dict[str, np.ndarray] | None:
     chosen = measured.examples
-    if len(chosen) == 0:
+    if len(chosen) == 0 or measured.pictures is None:
         return None
-    images: np.ndarray = measured.test.images.cpu().numpy()[chosen].transpose(0, 2, 3, 1)
     return {
-        "images": images,
+        "images": measured.pictures.transpose(0, 2, 3, 1),
         "labels": labels[chosen],
         "index": chosen,
         "kept": np.stack([point.shown() for _, point in points]),

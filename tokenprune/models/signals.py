@@ -220,4 +220,4 @@ def _over_queries(map_: Float[Tensor, "b *h s s"], bias: Float[Tensor, "b s"] | 
     if bias is None:
         return map_.mean(dim=-2)
     share = bias.softmax(dim=1)
-    return (share.view(len(share), *(1,) * (map_.ndim - 2), -1) @ map_)[..., 0, :]
+    return (share.view(share.shape[0], *(1,) * (map_.ndim - 2), -1) @ map_)[..., 0, :]

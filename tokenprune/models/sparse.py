@@ -131,16 +131,18 @@ class SparseViT(nn.Module):
         """Logits with ceil(keep * n) of the n patch tokens that enter each site kept there."""
         return self.run(images, keep, info).logits
 
-    def run(self, images: Float[Tensor, "b 3 y x"], keep: Keep = 1.0, info: BatchInfo | None = None) -> Trace:
-        """As `forward`, with what was present after each site."""
+    def run(
+        self, images: Float[Tensor, "b 3 y x"], keep: Keep = 1.0, info: BatchInfo | None = None, whole: bool = False
+    ) -> Trace:
+        """As `forward`, with what was present after each site. whole: all tokens as features in training too."""
         state = self.embed(images)
         if self.pruner is None:
             if keep != 1:
                 raise ValueError(f"keep {keep} needs a pruner: this SparseViT was made without")
-            return self._finished(self._through(state, 0))
+            return self._finished(self._through(state, 0, whole))
         # Where patches were dropped at the input, the ratios are of those that are left.
         left = counts(keep, state.count, len(self.schedule.cursors))
-        return self.complete(state, 0, list(zip(self.schedule.cursors, left, strict=True)), info)
+        return self.complete(state, 0, list(zip(self.schedule.cursors, left, strict=True)), info, whole=whole)
 
     def complete(
         self,
@@ -150,10 +152,12 @@ class SparseViT(nn.Module):
         info: BatchInfo | None = None,
         ranked: Ranked | None = None,
         timed: Callable[[], AbstractContextManager[None]] = nullcontext,
+        whole: bool = False,
     ) -> Trace:
         """From a state at `cursor` to the logits, through sites with the patch tokens that stay at each.
 
-        ranked: the ranking at the first of them. timed: entered around each piece of the pruner's own work.
+        ranked: the ranking at the first of them. timed: entered around each piece of the pruner's own work. whole: as
+        in `run`.
 
         Images that an adaptive pruner leaves with like numbers of tokens run together, in evaluation.
         """
@@ -178,15 +182,15 @@ class SparseViT(nn.Module):
                     for rows in groups
                 ]
                 return _joined(states, asked, rest, groups)
-        return self._finished(pruner.finish(self._through(state, cursor)), states, asked)
+        return self._finished(pruner.finish(self._through(state, cursor, whole)), states, asked)
 
-    def _through(self, state: TokenState, cursor: int) -> TokenState:
+    def _through(self, state: TokenState, cursor: int, whole: bool) -> TokenState:
         """From `cursor` through the last block. In training of the prefix tokens alone, where nothing reads others."""
         own, last = self.pruner, blocks_of(self.vit)[-1]
         reads = own is not None and (type(own).loss, type(own).finish) != (Pruner.loss, Pruner.finish)
         gated = getattr(attention_of(last), "gate", None) is not None
         before = 2 * self.depth - 2
-        if not (self.vit.training and self.class_pooled) or reads or gated or cursor > before:
+        if whole or not (self.vit.training and self.class_pooled) or reads or gated or cursor > before:
             return self.advance(state, cursor, 2 * self.depth)
         state = self.advance(state, cursor, before)
         tokens = prefix_alone(last, state.tokens, self.prefix, log_weight(state))
@@ -206,7 +210,7 @@ class SparseViT(nn.Module):
         tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
         embedded = tokens[:, self.prefix :]
         count = embedded.shape[1]
-        owner = torch.arange(count, device=tokens.device).expand(len(tokens), count)
+        owner = torch.arange(count, device=tokens.device).expand(tokens.shape[0], count)
         if isinstance(vit.patch_drop, PatchDropout) and vit.training and vit.patch_drop.prob:
             tokens, owner = _drop_patches(vit.patch_drop, tokens, self.prefix)
         return TokenState(tokens, self.prefix, owner, embedded=embedded)
@@ -370,7 +374,7 @@ def _drop_patches(
     order = dropped[:, :, -1].argsort(dim=1)
     dropped = dropped.gather(1, order[:, :, None].expand_as(dropped))
     position = dropped[:, prefix:, -1].long() - prefix
-    owner = position.new_full((len(tokens), tokens.shape[1] - prefix), -1)
+    owner = position.new_full((tokens.shape[0], tokens.shape[1] - prefix), -1)
     token = torch.arange(position.shape[1], device=owner.device).expand_as(position)
     return dropped[:, :, :-1].to(tokens.dtype), owner.scatter_(1, position, token)
 

@@ -91,7 +91,7 @@ class TokenState:
     @property
     def weights(self) -> Float[Tensor, "b n"]:
         """`weight`, of ones where it is None."""
-        return self.tokens.new_ones(len(self.tokens), self.count) if self.weight is None else self.weight
+        return self.tokens.new_ones(self.tokens.shape[0], self.count) if self.weight is None else self.weight
 
     @property
     def count(self) -> int:
@@ -108,19 +108,19 @@ class TokenState:
         """The first patch that lives in each token, -1 where none does."""
         patches = self.owner.shape[1]
         patch = torch.arange(patches, device=self.owner.device).expand_as(self.owner)
-        first = patch.new_full((len(patch), self.count + 1), patches).scatter_reduce(1, self._bin, patch, "amin")
+        first = patch.new_full((patch.shape[0], self.count + 1), patches).scatter_reduce(1, self._bin, patch, "amin")
         return first[:, :-1].where(first[:, :-1] < patches, -1)
 
     def mean_of(self, patches: Float[Tensor, "b t"]) -> Float[Tensor, "b n"]:
         """Mean, over the patches that live in each token, of a number per patch; 0 where none does."""
-        total = patches.new_zeros(len(patches), self.count + 1)
+        total = patches.new_zeros(patches.shape[0], self.count + 1)
         number = total.scatter_add(1, self._bin, torch.ones_like(patches))
         return (total.scatter_add(1, self._bin, patches) / number.clamp(min=1))[:, :-1]
 
     def take(self, index: Int[Tensor, "b k"]) -> "TokenState":
         """The same images with only the patch tokens at `index`: a gather, no mask."""
         patches = rows(self.patches, index)
-        place = index.new_full((len(index), self.count + 1), -1)
+        place = index.new_full((index.shape[0], self.count + 1), -1)
         place = place.scatter_(1, index, torch.arange(index.shape[1], device=index.device).expand_as(index))
         return replace(
             self,
@@ -168,7 +168,7 @@ class TokenState:
         """
         own = self.weights.to(self.tokens.dtype)
         merged = averaged(self.patches, own if weight is None else weight, into, count)
-        return self.holding(merged, into, own.new_zeros(len(own), count).scatter_add(1, into, own))
+        return self.holding(merged, into, own.new_zeros(own.shape[0], count).scatter_add(1, into, own))
 
     @property
     def _bin(self) -> Int[Tensor, "b t"]:
@@ -191,8 +191,8 @@ def averaged(
 ) -> Float[Tensor, "b k c"]:
     """Means by weight of the rows that become one of `count`: row j becomes part of row into[j]; 0 where none does."""
     weight = weight.to(x.dtype)
-    total = x.new_zeros(len(x), count).scatter_add(1, into, weight).clamp(min=torch.finfo(x.dtype).tiny)
-    sums = x.new_zeros(len(x), count, x.shape[2])
+    total = x.new_zeros(x.shape[0], count).scatter_add(1, into, weight).clamp(min=torch.finfo(x.dtype).tiny)
+    sums = x.new_zeros(x.shape[0], count, x.shape[2])
     return sums.scatter_add(1, into[:, :, None].expand_as(x), x * weight[:, :, None]) / total[:, :, None]
 
 

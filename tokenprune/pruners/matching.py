@@ -74,14 +74,14 @@ def matched(
 
 def homes(stay: Int[Tensor, "b k"], gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> Int[Tensor, "b k+r"]:
     """For each token, which of the k that stay it becomes part of (`TokenState.merge`); k is in the order of `stay`."""
-    into = stay.new_empty(len(stay), stay.shape[1] + gone.shape[1])
+    into = stay.new_empty(stay.shape[0], stay.shape[1] + gone.shape[1])
     into.scatter_(1, stay, torch.arange(stay.shape[1], device=stay.device).expand_as(stay))
     return into.scatter_(1, gone, home)
 
 
 def in_place(count: int, gone: Int[Tensor, "b r"], home: Int[Tensor, "b r"]) -> Int[Tensor, "b n"]:
     """As `homes`, where those that stay keep the order that they have among all. home: as tokens of `count`."""
-    stays = gone.new_ones(len(gone), count).scatter_(1, gone, 0)
+    stays = gone.new_ones(gone.shape[0], count).scatter_(1, gone, 0)
     place = stays.cumsum(dim=1) - 1
     return place.scatter(1, gone, place.gather(1, home))
 
@@ -92,7 +92,7 @@ def alternating(state: TokenState, part: int | None = None) -> tuple[Int[Tensor,
     part: of the first so many patch tokens; None for all.
     """
     order = torch.arange(state.count if part is None else part, device=state.tokens.device).expand(
-        len(state.tokens), -1
+        state.tokens.shape[0], -1
     )
     return alternate(order, state.prefix % 2)
 

@@ -136,5 +136,5 @@ def _reduced(state: TokenState, score: Tensor, keep: int, merged: Tensor) -> Tok
     present = torch.ones_like(into, dtype=torch.bool).scatter(1, gone, joins)
     mean = averaged(state.patches, present, into, keep)
     weight = state.weights * present
-    weight = weight.new_zeros(len(weight), keep).scatter_add(1, into, weight)
+    weight = weight.new_zeros(weight.shape[0], keep).scatter_add(1, into, weight)
     return state.holding(mean, into.where(present, -1), weight)

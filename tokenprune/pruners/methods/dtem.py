@@ -98,7 +98,7 @@ class DTEM(ToMe):
             return torch.cat([rows(torch.cat([a, b.to(x.dtype)], dim=1), heavy), x[:, part:]], dim=1)
 
         place = torch.cat([first, second], dim=1).gather(1, heavy)
-        others = torch.arange(part, state.count, device=metric.device).expand(len(metric), -1)
+        others = torch.arange(part, state.count, device=metric.device).expand(metric.shape[0], -1)
         moved = state.take(torch.cat([place, others], dim=1))
         tokens = torch.cat([state.tokens[:, : state.prefix], merged(state.patches)], dim=1)
         weight = torch.cat([weight.gather(1, heavy), state.weights[:, part:].to(weight.dtype)], dim=1)

@@ -70,7 +70,7 @@ class Frequency(Pruner):
             score = score.masked_fill(state.carried[NAME] > 0, -torch.inf)
         rank = score.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         window = cell_of_patch(self.grid, (side, side), rank.device)[state.position.clamp(min=0)]
-        last = rank.new_full((len(rank), side**2), -1).scatter_reduce(1, window, rank, "amax")
+        last = rank.new_full((rank.shape[0], side**2), -1).scatter_reduce(1, window, rank, "amax")
         # The first m by rank stay: with the windows that others are in they are m to keep, and never one too many.
         stay = torch.arange(state.count, device=rank.device)
         together = stay + (last[:, None] >= stay[:, None]).sum(dim=2)

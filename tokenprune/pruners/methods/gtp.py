@@ -77,4 +77,4 @@ class GTP(Pruner):
             joined = like if self.graph == "semantic" else like | joined
         weight = joined.to(torch.promote_types(state.tokens.dtype, torch.float32))
         degree = weight.sum(dim=2).clamp(min=1).rsqrt()
-        return (weight * degree[:, :, None] * degree[:, None]).expand(len(state.tokens), -1, -1)
+        return (weight * degree[:, :, None] * degree[:, None]).expand(state.tokens.shape[0], -1, -1)

@@ -49,7 +49,7 @@ class MCTF(Pruner):
                 into = self.match(state, attention, r)
             count = state.count - r
             state = state.merge(into, count, attention * state.weights)
-            attention = attention.new_zeros(len(attention), count).scatter_add(1, into, attention)
+            attention = attention.new_zeros(attention.shape[0], count).scatter_add(1, into, attention)
         return state
 
     def match(self, state: TokenState, attention: Tensor, r: int) -> Tensor:

@@ -43,7 +43,7 @@ class ToFu(ToMe):
     def join(self, state: TokenState, into: Tensor, count: int, signals: Signals) -> TokenState:
         merged = state.merge(into, count)
         norms = state.patches.norm(dim=2)
-        largest = norms.new_zeros(len(norms), count).scatter_reduce(1, into, norms, "amax")
+        largest = norms.new_zeros(norms.shape[0], count).scatter_reduce(1, into, norms, "amax")
         mean = merged.patches.norm(dim=2).clamp(min=torch.finfo(norms.dtype).tiny)
         scaled = merged.patches * (largest / mean)[:, :, None]
         return state.holding(scaled, into, merged.weight)
