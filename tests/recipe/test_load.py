@@ -41,7 +41,7 @@ def test_every_number_survives_being_written_and_read(value):
     ("text", "line"),
     [
         ("train: {epochs: abc}", "r.yaml: train.epochs: found 'abc', must be a valid integer"),
-        ("train: {epochs: 0}", "r.yaml: train.epochs: found 0, must be greater than or equal to 1"),
+        ("train: {epochs: -1}", "r.yaml: train.epochs: found -1, must be greater than or equal to 0"),
         ("train: {epochs: true}", "r.yaml: train.epochs: found true, must be a valid integer"),
         ("train: {learning_rate: .nan}", "r.yaml: train.learning_rate: found nan, must be a finite number"),
         ("train: {learning_rate: 1e999}", "r.yaml: train.learning_rate: found inf, must be a finite number"),
@@ -88,7 +88,7 @@ def test_yaml_cannot_run_code(tmp_path):
 
 
 def test_all_errors_come_at_once():
-    found = problems("train: {epochs: 0, epochs: 1, lerning_rate: 1}\nmodel: {depth: x}", "run.sed=3", "nonsense")
+    found = problems("train: {epochs: -1, epochs: 1, lerning_rate: 1}\nmodel: {depth: x}", "run.sed=3", "nonsense")
     places = ("given twice", "--set 'nonsense'", "train.lerning_rate", "model.depth", "run.sed")
     assert len(found) == len(places)
     assert all(any(place in line for line in found) for place in places)

@@ -18,7 +18,7 @@ def concentration(study: TrainedStudy) -> list[Finding]:
     for run in study.runs:
         known = {epoch.epoch: epoch.attention_on_relevant for epoch in run.epochs}
         first, last = known.get(0), known.get(run.result.epochs)
-        if first and last:
+        if first and last and run.result.epochs:  # nothing was trained in a run that was adopted
             shifts[run.result.seed] = [after - before for before, after in zip(first, last, strict=True)]
             starts.append(fmean(first))
             evidence.append(run.folder.name)

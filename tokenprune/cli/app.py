@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import tokenprune
+from tokenprune.cli.adopt import adopt
 from tokenprune.cli.bench import bench
 from tokenprune.cli.compare import compare
 from tokenprune.cli.cp import cp
@@ -33,7 +34,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: tokenprune train --recipe quickstart; tokenprune prune; tokenprune report",
 )
-for verb in (train, prune, compare, measure, sweep, theory, report, explain, ls, pack, cp, validate, download, bench):
+for verb in (
+    train,
+    adopt,
+    prune,
+    compare,
+    measure,
+    sweep,
+    theory,
+    report,
+    explain,
+    ls,
+    pack,
+    cp,
+    validate,
+    download,
+    bench,
+):
     app.command()(verb)
 
 INTERRUPTED = 130

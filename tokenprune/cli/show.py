@@ -117,8 +117,9 @@ def train(run: "RunFolder", *, as_json: bool) -> None:
             "accuracy": f"{result.test_accuracy:.2%} ({result.test_correct} of {result.test_count} test images)",
             "loss": f"{result.test_loss:.4f}",
             "trained": (
-                f"{counted(result.epochs, 'epoch')} in {result.seconds:.0f} s, {result.precision} on {result.device}"
-            ),
+                f"{counted(result.epochs, 'epoch')} in {result.seconds:.0f} s" if result.epochs else "elsewhere"
+            )
+            + f", {result.precision} on {result.device}",
             **({"note": result.data.note} if result.data.note else {}),
         }
     )

@@ -87,6 +87,11 @@ def prepare(
     read, notes = None, [_untaught(dataset)]
     if (first := weights or recipe.model.checkpoint) is not None:
         read = models.load_weights(vit, first, None if weights else recipe.model.checkpoint_key)
+        if recipe.train.epochs == 0 and recipe.model.head == "checkpoint" and read.initialised:
+            raise UsageError(
+                f"{read.file}: its classifier is not one of the {len(dataset.classes)} classes of these images; "
+                "model.head=linear (`tokenprune adopt --head linear`) trains one"
+            )
         notes += [str(read), trained_otherwise(Path(first), read, recipe, dataset)]
     pruner, schedule = None, None
     if recipe.pruner.removes:

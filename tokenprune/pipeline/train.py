@@ -13,6 +13,7 @@ from tokenprune import cost, data, files, hardware, models, runs, training
 from tokenprune.data import Dataset
 from tokenprune.errors import TokenpruneError, counted
 from tokenprune.models import SparseViT
+from tokenprune.pipeline.head import fit_head
 from tokenprune.pipeline.normalise import check_normalised
 from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare
 from tokenprune.recipe import Loaded, Recipe, dump_recipe, pretraining_of, run_of
@@ -88,6 +89,8 @@ def _train(
     _describe(here, loaded, prepared, first)
     for note in prepared.notes:
         reporter.message(note)
+    if recipe.model.head == "linear":
+        reporter.message(fit_head(prepared))
     with here.watched() as progress, _Recorder(here, recipe, reporter, progress) as recorder:
         checkpoint = Checkpoint(here.resume, run=here.name.removeprefix(f"{loaded.name}-"))
         job = Job(

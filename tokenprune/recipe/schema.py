@@ -50,6 +50,11 @@ class Model(Section):
         description="key of that file which holds them; null: averaged ones, or the only ones, as timm reads it",
         json_schema_extra=YOUNGER,
     )
+    head: Literal["checkpoint", "linear"] = Field(
+        "checkpoint",
+        description="with train.epochs 0: the checkpoint's own classifier, or a linear one on its frozen features",
+        json_schema_extra=YOUNGER,
+    )
 
     @field_validator("name")
     @classmethod
@@ -145,7 +150,9 @@ class Augment(Section):
 class Train(Section):
     """How the model learns."""
 
-    epochs: int = Field(10, ge=1, description="passes over the training images")
+    epochs: int = Field(
+        10, ge=0, description="passes over the training images; 0 scores the weights of model.checkpoint as they are"
+    )
     batch_size: int = Field(128, ge=1, description="images per step")
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="adamw, or muon for matrices (adamw for the rest)")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
@@ -190,7 +197,7 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.warmup_epochs > self.epochs:
+        if self.warmup_epochs > self.epochs > 0:
             raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than epochs {self.epochs}")
         for name in ("patch_dropout_epochs", "image_size_epochs"):
             asked = getattr(self, name)
@@ -323,6 +330,12 @@ class Recipe(Section):
             problems.append("train.teacher: teaches a pruner; there is none (pruner.name, pruner.keep_ratio below 1)")
         if self.data.normalise == "model" and self.model.name is None:
             problems.append("data.normalise: model is for a timm model by name (model.name)")
+        if self.train.epochs == 0 and self.model.checkpoint is None:
+            problems.append("train.epochs: 0 trains nothing, and model.checkpoint has no weights to score")
+        if self.train.epochs == 0 and self.pruner.removes:
+            problems.append("pruner.name: with train.epochs 0 none is trained; `tokenprune prune` removes tokens")
+        if self.train.epochs and self.model.head != "checkpoint":
+            problems.append("model.head: linear is for train.epochs 0; training has a classifier of its own")
         if self.start.source is not None and self.model.checkpoint is not None:
             problems.append("start.source: model.checkpoint says already what the weights start from; leave one null")
         try:
@@ -360,7 +373,7 @@ class Recipe(Section):
             normalise=self.data.normalise,
             patterns=self.data.patterns,
         )
-        warmup = round(self.train.warmup_epochs * start.epochs / self.train.epochs, 6)
+        warmup = round(self.train.warmup_epochs * start.epochs / max(1, self.train.epochs), 6)
         train = self.train.model_copy(update={"epochs": start.epochs, "warmup_epochs": warmup, "teacher": None})
         model = self.model.model_copy(update={"checkpoint": None, "checkpoint_key": None})
         run = self.run if start.seed is None else self.run.model_copy(update={"seed": start.seed})

@@ -118,7 +118,7 @@ class TrainResult(Result):
         None  # label-relevant share of the test tokens that this pruner keeps: their alpha_*
     )
     start: str | None = None  # the pretraining, in a word or two (`Start.label`); null: from scratch
-    epochs: Some
+    epochs: Count
     test_count: Some
     test_correct: Count
     test_accuracy: Share

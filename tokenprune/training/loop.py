@@ -88,7 +88,8 @@ def train(job: Job, reporter: Reporter, resume: bool = False) -> Outcome:
     saved = job.checkpoint.load(job.device) if resume and job.checkpoint else None
     if saved:
         learner.restore(saved)
-    reporter.start(per_epoch * spec.epochs, learner.steps)
+    if spec.epochs:
+        reporter.start(per_epoch * spec.epochs, learner.steps)
 
     with _interruptible() as interrupted:
         if not learner.epochs:

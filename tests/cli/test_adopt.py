@@ -1,0 +1,139 @@
+"""A model trained elsewhere as a run: scored as torch scores it, given a classifier, pruned; what cannot be adopted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from run_command import run
+
+from tokenprune.pipeline.head import logistic
+from tokenprune.runs import RunFolder, all_runs
+
+NAME, MEAN, STD = "vit_tiny_patch16_224", 0.5, 0.5  # as timm's table says for this model
+MODEL = ["--model", NAME]
+
+
+@pytest.fixture(autouse=True)
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    """Four tokens an image; the class is its colour."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 90), ("test", 24)):
+        labels = np.arange(count) % 3
+        pixels = rng.integers(0, 120, (count, 32, 32, 3))
+        pixels[np.arange(count), :, :, labels] += 100
+        arrays |= {f"{part}_images": pixels.astype(np.uint8), f"{part}_labels": labels}
+    np.savez("mine.npz", classes=np.array(["red", "green", "blue"]), **arrays)
+    return arrays
+
+
+def checkpoint(classes: int) -> torch.nn.Module:
+    torch.manual_seed(classes)
+    vit = timm.create_model(NAME, img_size=32, num_classes=classes)
+    torch.save({"state_dict": {f"module.{name}": value for name, value in vit.state_dict().items()}}, "model.pt")
+    return vit.eval()
+
+
+def only_run() -> RunFolder:
+    (found,) = all_runs(Path("runs"))
+    return found
+
+
+def adopt(capsys, *more: str):
+    return run(capsys, "adopt", *MODEL, "--checkpoint", "model.pt", "--images", "mine.npz", *more)
+
+
+def test_a_checkpoint_is_a_run_that_prune_and_report_take(capsys, images) -> None:
+    vit = checkpoint(3)
+    ended = adopt(capsys, "--set", "train.precision=fp32", "--json")
+    assert ended.status == 0
+    result = only_run().result()
+    pixels = (torch.from_numpy(images["test_images"]).permute(0, 3, 1, 2) / 255 - MEAN) / STD
+    labels = torch.from_numpy(images["test_labels"])
+    with torch.no_grad():
+        logits = vit(pixels)
+    assert result.test_correct == (logits.argmax(1) == labels).sum()
+    assert result.test_loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert (result.epochs, result.model.name, json.loads(ended.out)["run"]) == (0, NAME, only_run().name)
+    assert only_run().name.startswith(f"{NAME}-")
+
+    assert run(capsys, "prune", "--method", "tome", "--keep", "1,0.5", "--site", "before:4", "--quiet").status == 0
+    ((_, curve),) = only_run().prunes()
+    assert curve.points[0].accuracy == result.test_accuracy
+    assert run(capsys, "report").status == 0
+
+    again = adopt(capsys, "--set", "train.precision=fp32")
+    assert (again.status, "is finished" in again.err) == (0, True)
+
+
+def test_a_backbone_gets_a_linear_classifier(capsys, images) -> None:
+    checkpoint(0)
+    refused = adopt(capsys)
+    assert refused.status == 2
+    assert refused.err.splitlines()[-1].startswith("error: model.pt: its classifier is not one of the 3 classes")
+    ended = adopt(capsys, "--head", "linear")
+    assert ended.status == 0
+    assert "linear classifier on the features of 90 training images, penalty " in ended.err
+    assert only_run().result().test_accuracy > 0.9
+    frozen = dict(timm.create_model(NAME, img_size=32, num_classes=0).named_parameters())
+    assert frozen  # all but the classifier is the checkpoint's
+    saved = torch.load("model.pt", weights_only=True)["state_dict"]
+    from safetensors.torch import load_file
+
+    weights = load_file(only_run().weights)
+    assert {name for name in weights if f"module.{name}" not in saved} == {"head.weight", "head.bias"}
+    assert all(torch.equal(weights[name.removeprefix("module.")], value) for name, value in saved.items())
+
+
+def test_logistic_regression_is_at_its_optimum() -> None:
+    """The gradient of the penalised loss is 0 there, by finite differences in float64; and the loss is convex."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(4, (60,), generator=generator)
+    weight, bias = logistic(x, labels, 4, penalty=0.01)
+
+    def loss(weight: torch.Tensor, bias: torch.Tensor) -> float:
+        return (F.cross_entropy(x @ weight.T + bias, labels) + 0.005 * weight.square().sum()).item()
+
+    for part, changed in ((weight, lambda step: (weight + step, bias)), (bias, lambda step: (weight, bias + step))):
+        for i in range(part.numel()):
+            step = torch.zeros_like(part).flatten()
+            step[i] = 1e-4
+            up, down = changed(step.view_as(part)), changed(-step.view_as(part))
+            assert abs(loss(*up) - loss(*down)) / 2e-4 < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--head", "tree"], "model.head: found 'tree', must be 'checkpoint' or 'linear'"),
+        (["--model", "resnet18"], "timm's 'resnet18' is not a plain Vision Transformer"),
+        (["--checkpoint", "nothing.pt"], "nothing.pt: cannot read the checkpoint"),
+        (["--images", "nothing.npz"], "nothing.npz: no such file"),
+        (["--images", "cifr10"], "unknown data set 'cifr10': did you mean cifar10?"),
+        (["--model", "vit_small_patch16_224"], "model.pt: "),
+        (
+            ["--set", "pruner.name=tome", "--set", "pruner.keep_ratio=0.5"],
+            "pruner.name=tome: with train.epochs 0 none is trained",
+        ),
+        (["--set", "train.epochs=2", "--head", "linear"], "model.head: linear is for train.epochs 0"),
+        (["--set", "data.train_size=3", "--head", "linear"], "linear takes some training images of every class"),
+    ],
+)
+def test_what_cannot_be_adopted_is_said_in_a_line(capsys, words, says) -> None:
+    checkpoint(3)
+    ended = adopt(capsys, "--quiet", *words)
+    assert ended.status in (1, 2)
+    errors = [line for line in ended.err.splitlines() if line.startswith("error:")]
+    assert any(says in line for line in errors), ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_training_no_epoch_needs_weights(capsys) -> None:
+    ended = run(capsys, "train", "--recipe", "quickstart", "--set", "train.epochs=0")
+    assert (ended.status, "model.checkpoint has no weights to score" in ended.err) == (2, True)

@@ -1,0 +1,62 @@
+"""`tokenprune adopt`: a model trained elsewhere becomes a finished run."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokenprune.cli.interrupt import loading
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, as_options, overrides
+
+
+def adopt(
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="A timm model by name.")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="FILE", help="Its weights, a local file.")],
+    images: Annotated[str, typer.Option("--images", metavar="WHERE", help="A data set by name, or an .npz.")],
+    head: Annotated[
+        str,
+        typer.Option(
+            "--head", metavar="KIND", help="The checkpoint's classifier, or `linear`: one trained on frozen features."
+        ),
+    ] = "checkpoint",
+    settings: Set = None,
+    device: Device = None,
+    runs_dir: RunsDir = Path("runs"),
+    data_dir: DataDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Score again what is a finished run.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a run of a model trained elsewhere.
+
+    `prune`, `compare` and `report` then work on it. Nothing is trained but, with --head linear, a classifier. Pixels are normalised as timm's model of that name was
+    trained with, unless --set data.normalise=... says otherwise.
+
+    Example: tokenprune adopt --model vit_tiny_patch16_224 --checkpoint mine.safetensors --images mine.npz
+    """
+    with loading(quiet, unchecked=True):
+        import yaml
+
+        from tokenprune.cli import show
+        from tokenprune.recipe import Loaded, Recipe, parse_recipe
+
+    given = {
+        "data": {"source": images, "normalise": "model"},
+        "model": {"name": model, "checkpoint": str(checkpoint), "head": head},
+        "train": {"epochs": 0},
+    }
+    text, changes = yaml.safe_dump(given, sort_keys=False), overrides(settings, device=device)
+    with as_options(device=device):
+        recipe = parse_recipe(text, "adopt", changes, Recipe)
+    loaded = Loaded(recipe, re.sub(r"[^\w-]", "-", model), text, tuple(changes))
+
+    with loading(quiet):
+        from tokenprune import pipeline  # torch: only once the recipe is checked
+        from tokenprune.cli.progress import progress
+
+    with progress(quiet) as reporter:
+        run = pipeline.train_run(
+            loaded, runs_dir=runs_dir, data_dir=data_dir, resume=True, force=force, reporter=reporter
+        )
+    show.train(run, as_json=as_json)
