@@ -30,8 +30,8 @@ def adopt(
 ) -> None:
     """Make a run of a model trained elsewhere.
 
-    `prune`, `compare` and `report` then work on it. Nothing is trained but, with --head linear, a classifier. Pixels are normalised as timm's model of that name was
-    trained with, unless --set data.normalise=... says otherwise.
+    `prune`, `compare` and `report` then work on it. Nothing is trained but, with --head linear, a classifier. Pixels
+    are normalised as timm's model of that name was trained with, unless --set data.normalise=... says otherwise.
 
     Example: tokenprune adopt --model vit_tiny_patch16_224 --checkpoint mine.safetensors --images mine.npz
     """
