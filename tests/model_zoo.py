@@ -3,6 +3,7 @@
 import torch
 from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
 
 from tokenprune.data import Batch
 from tokenprune.models import build
@@ -21,7 +22,24 @@ _RECIPES = {
     "average pooling, registers": {"class_token": False, "registers": 2},
     "dropout, drop path": {"dropout": 0.3, "drop_path": 0.3},
 }
-NAMES = (*_RECIPES, "distilled", "registers without position", "norm before blocks", "no bias of queries")
+_EVA = {"depth": 3, "embed_dim": 16, "num_heads": 2, "use_rot_pos_emb": True, "use_abs_pos_emb": False}
+#: As EVA-02 and DINOv3 (codes shared by heads and blocks), ROPE ViTs (codes of each block and head), and what is left.
+_ROTARY = {
+    "rotary": {"qkv_fused": False, "swiglu_mlp": True, "scale_mlp": True, "init_values": 0.1, "use_abs_pos_emb": True},
+    "rotary, mixed": {"attn_type": "rope", "rope_type": "mixed", "qk_norm": True, "num_reg_tokens": 2},
+    "rotary, halves": {"rope_type": "dinov3", "rope_rotate_half": True, "num_reg_tokens": 3, "class_token": False},
+    "rotary, shared keys": {"attn_type": "rope", "qkv_fused": False, "num_kv_heads": 1},
+    "rotary, attention pooling": {"attn_type": "rope", "global_pool": "map"},
+}
+NAMES = (
+    *_RECIPES,
+    "distilled",
+    "registers without position",
+    "norm before blocks",
+    "no bias of queries",
+    "attention pooling",
+    *_ROTARY,
+)
 
 
 def make(name: str, seed: int = 0) -> VisionTransformer:
@@ -34,6 +52,11 @@ def make(name: str, seed: int = 0) -> VisionTransformer:
         vit = VisionTransformer(**_TIMM, reg_tokens=4, no_embed_class=True)
     elif name == "norm before blocks":
         vit = VisionTransformer(**_TIMM, pre_norm=True)
+    elif name == "attention pooling":
+        vit = VisionTransformer(**_TIMM, global_pool="map", class_token=False)
+    elif name in _ROTARY:
+        pool = {"global_pool": "avg" if "class_token" in _ROTARY[name] else "token"}
+        vit = Eva(**(_TIMM | _EVA | pool | _ROTARY[name]))
     else:
         vit = VisionTransformer(**_TIMM, qkv_bias=False)
     generator = torch.Generator().manual_seed(seed)

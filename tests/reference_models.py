@@ -3,27 +3,69 @@
 import math
 
 import torch
+from timm.models.eva import Eva
 from torch import Tensor
 
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
-def attention_map(attn, x: Tensor, alive: Tensor) -> Tensor:
-    """[b, h, s, s] softmax attention; columns of dead tokens are masked with -inf."""
+def projections(attn, x: Tensor) -> list[Tensor]:
+    """Queries, keys and values [b, s, h, d], before any norm; heads that share keys have copies of them."""
+    if attn.qkv is None:
+        found = [layer(x).unflatten(2, (-1, attn.head_dim)) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)]
+        return [part.repeat_interleave(attn.num_heads // part.shape[2], dim=2) for part in found]
+    flat = attn.qkv(x)
+    if getattr(attn, "q_bias", None) is not None:
+        flat = flat + torch.cat([attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias])
+    return list(flat.unflatten(2, (3, attn.num_heads, attn.head_dim)).unbind(2))
+
+
+def turned(x: Tensor, rope: Tensor, halves: bool) -> Tensor:
+    """[b, t, d] with each pair of channels turned by its patch's angle: neighbours, or a channel of either half."""
+    sin, cos = rope.to(x.dtype).chunk(2, dim=-1)
+    out, d = torch.empty_like(x), x.shape[2]
+    for i in range(d // 2):
+        first, second = (i, i + d // 2) if halves else (2 * i, 2 * i + 1)
+        out[:, :, first] = x[:, :, first] * cos[:, first] - x[:, :, second] * sin[:, first]
+        out[:, :, second] = x[:, :, second] * cos[:, second] + x[:, :, first] * sin[:, second]
+    return out
+
+
+def attention_map(attn, x: Tensor, alive: Tensor, rope: Tensor | None = None) -> Tensor:
+    """[b, h, s, s] softmax attention, columns of dead tokens masked with -inf. rope: of every patch, [(h), t, 2 d]."""
     b, s, _ = x.shape
-    q, k, _ = attn.qkv(x).view(b, s, 3, attn.num_heads, attn.head_dim).unbind(2)
+    q, k, _ = projections(attn, x)
     maps = torch.empty(b, attn.num_heads, s, s, dtype=x.dtype)
     for head in range(attn.num_heads):
         query, key = attn.q_norm(q[:, :, head]), attn.k_norm(k[:, :, head])
+        if rope is not None:
+            own, p = rope[head] if rope.ndim == 3 else rope, attn.num_prefix_tokens
+            query, key = (
+                torch.cat([part[:, :p], turned(part[:, p:], own, attn.rotate_half)], dim=1) for part in (query, key)
+            )
         logits = query @ key.transpose(1, 2) / math.sqrt(attn.head_dim)
         maps[:, head] = logits.masked_fill(~alive[:, None], -torch.inf).softmax(-1)
     return maps
 
 
-def attend(attn, x: Tensor, alive: Tensor) -> Tensor:
-    b, s, _ = x.shape
-    v = attn.qkv(x).view(b, s, 3, attn.num_heads, attn.head_dim)[:, :, 2].transpose(1, 2)
-    return attn.proj((attention_map(attn, x, alive) @ v).transpose(1, 2).reshape(b, s, -1))
+def embedded(vit, images: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+    """Tokens before block 0, and the rotary codes of every patch for each block."""
+    found = vit._pos_embed(vit.patch_embed(images))
+    x, rope = found if isinstance(found, tuple) else (found, None)
+    own = [rope[i] if rope is not None and rope.ndim == 4 else rope for i in range(len(vit.blocks))]
+    return vit.norm_pre(x), own
+
+
+def asked(alive: Tensor, rope: Tensor | None) -> dict[str, Tensor]:
+    """Keyword arguments of timm's own attention: dead tokens are masked, codes as they are."""
+    return {"attn_mask": alive[:, None, None]} | ({} if rope is None else {"rope": rope})
+
+
+def scaled(block, half: int, x: Tensor) -> Tensor:
+    if hasattr(block, f"ls{half}"):
+        return getattr(block, f"ls{half}")(x)
+    gamma = getattr(block, f"gamma_{half}")
+    return x if gamma is None else gamma * x
 
 
 def patch_scores(vit, map_: Tensor, alive: Tensor) -> Tensor:
@@ -40,7 +82,7 @@ def masked_forward(
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits and, after each site, which patches live [b, t]; scores None means attention, else [b, t] by patch."""
     p = vit.num_prefix_tokens
-    x = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+    x, codes = embedded(vit, images)
     alive = torch.ones(x.shape[:2], dtype=torch.bool)
     counts, history = list(counts), []
 
@@ -51,22 +93,25 @@ def masked_forward(
         alive[:, p:] = torch.zeros_like(alive[:, p:]).scatter(1, keep, True)
         history.append(alive[:, p:].clone())
 
-    for i, block in enumerate(vit.blocks):
+    for i, (block, rope) in enumerate(zip(vit.blocks, codes, strict=True)):
         y = block.norm1(x)
-        map_ = attention_map(block.attn, y, alive)
+        map_ = attention_map(block.attn, y, alive, rope)
         before = alive.clone()
         if moment == "before" and i in blocks:
             kill(map_)
             before = alive.clone()
-        x = x + block.ls1(attend(block.attn, y, before))
+        x = x + scaled(block, 1, block.attn(y, **asked(before, rope)))
         if moment == "after" and i in blocks:
             kill(map_)
-        x = x + block.ls2(block.mlp(block.norm2(x)))
+        x = x + scaled(block, 2, block.mlp(block.norm2(x)))
     x = vit.norm(x)
     if hasattr(vit, "head_dist"):
         return (vit.head(x[:, 0]) + vit.head_dist(x[:, 1])) / 2, history
     if vit.global_pool == "token":
         pooled = x[:, 0]
+    elif vit.attn_pool is not None:
+        first = 0 if isinstance(vit, Eva) else p
+        pooled = vit.attn_pool(x[:, first:], attn_mask=alive[:, None, None, first:])
     else:
         living = alive[:, p:, None]
         pooled = (x[:, p:] * living).sum(1) / living.sum(1)

@@ -44,8 +44,25 @@ def named(name: str) -> VisionTransformer:
         distilled,
         lambda: named("vit_tiny_patch16_224"),
         lambda: named("vit_giant_patch14_reg4_dinov2"),
+        lambda: named("vit_small_patch16_dinov3"),
+        lambda: named("eva02_tiny_patch14_224"),
+        lambda: named("vit_pe_core_tiny_patch16_384"),
+        lambda: named("vit_base_patch16_siglip_224"),
+        lambda: named("vit_tiny_r_s16_p8_224"),
     ],
-    ids=["plain", "depth 1", "registers", "distilled", "ViT-Ti", "gated MLP"],
+    ids=[
+        "plain",
+        "depth 1",
+        "registers",
+        "distilled",
+        "ViT-Ti",
+        "gated MLP",
+        "DINOv3",
+        "EVA-02",
+        "PE",
+        "SigLIP",
+        "hybrid",
+    ],
 )
 def test_the_bare_model(make) -> None:
     vit = make()

@@ -18,7 +18,10 @@ class Architecture:
     Methods count one image with a number of patch tokens, and the prefix.
 
     prefix: class, distillation and register tokens. mlp_hidden: inputs of an MLP's second layer. mlp_gated: its first
-    layer also makes as many gates (SwiGLU). classifiers: 2 in a distilled DeiT.
+    layer also makes as many gates (SwiGLU). qk_norm: keys go through a norm or a rotary code, or are shared by heads.
+    classifiers: 2 in a distilled DeiT. stem: FLOPs of a convolutional patch embedding (hybrid), 0 for a plain one.
+    pool_hidden: inputs of the second layer of an attention pool's MLP, 0 for other pooling; pool_prefix: prefix tokens
+    that it reads.
     """
 
     depth: int
@@ -34,14 +37,22 @@ class Architecture:
     qk_norm: bool = False
     mlp_gated: bool = False
     classifiers: int = 1
+    stem: int = 0
+    pool_hidden: int = 0
+    pool_prefix: int = 0
 
     @property
     def embedding(self) -> int:
-        return 2 * self.patches * self.dim * self.channels * self.patch_size**2
+        return self.stem or 2 * self.patches * self.dim * self.channels * self.patch_size**2
 
-    @property
-    def head(self) -> int:
-        return 2 * self.dim * self.classes * self.classifiers
+    def head(self, patches: int) -> int:
+        """Attention pooling, if any, by one query over so many patch tokens; the classifier."""
+        classifier = 2 * self.dim * self.classes * self.classifiers
+        if not self.pool_hidden:
+            return classifier
+        tokens = patches + self.pool_prefix
+        pool = 2 * self.dim**2 + 2 * tokens * self.dim**2 + 2 * tokens * self.dim + 2 * self.dim * self.pool_hidden
+        return classifier + 2 * pool
 
     def projections(self, patches: int) -> int:
         """A block's queries, keys, values and output."""
@@ -101,7 +112,7 @@ def flops(
 
 def measured(architecture: Architecture, passed: Sequence[Passed], input_scores: InputScores | None = None) -> Cost:
     """The forward pass of one image that passed these sites. input_scores: at site `input` only."""
-    total, scoring, seen, n = architecture.embedding + architecture.head, 0, 0, architecture.patches
+    total, scoring, seen, n = architecture.embedding, 0, 0, architecture.patches
     sites = {site.cursor: site for site in passed}
     for cursor in range(2 * architecture.depth):
         if (site := sites.get(cursor)) is not None:
@@ -112,6 +123,7 @@ def measured(architecture: Architecture, passed: Sequence[Passed], input_scores:
             total += architecture.mlp(n)
         else:
             total += architecture.attention(n)
+    total += architecture.head(n)
     return Cost(total + scoring, scoring, seen / (architecture.patches * architecture.depth))
 
 
@@ -155,5 +167,5 @@ def _input_pass(a: Architecture, one: int, input_scores: InputScores) -> int:
 def _gradient(a: Architecture, cursor: int, n: int) -> int:
     """The rest of the network forward, and backward to the tokens: once per weight product, twice per map product."""
     blocks = range((cursor + 1) // 2, a.depth)
-    linear = len(blocks) * a.projections(n) + (a.depth - cursor // 2) * a.mlp(n) + a.head
+    linear = len(blocks) * a.projections(n) + (a.depth - cursor // 2) * a.mlp(n) + a.head(n)
     return 2 * linear + 3 * len(blocks) * a.maps(n)

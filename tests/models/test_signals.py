@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from model_zoo import NAMES, images, make
-from reference_models import attention_map, patch_scores, splitmix64, uniform
+from reference_models import asked, attention_map, embedded, patch_scores, splitmix64, uniform
 from scipy import stats
 
 from tokenprune.models import BatchInfo, SparseViT
@@ -17,10 +17,10 @@ from tokenprune.recipe import Schedule
 def maps(vit, x: torch.Tensor) -> list[torch.Tensor]:
     """[b, h, s, s] of every block of the unpruned model, in float64."""
     alive = torch.ones(len(x), vit.num_prefix_tokens + 16, dtype=torch.bool)
-    tokens, found = vit.norm_pre(vit._pos_embed(vit.patch_embed(x))), []
-    for block in vit.blocks:
-        found.append(attention_map(block.attn, block.norm1(tokens), alive))
-        tokens = block(tokens)
+    (tokens, codes), found = embedded(vit, x), []
+    for block, rope in zip(vit.blocks, codes, strict=True):
+        found.append(attention_map(block.attn, block.norm1(tokens), alive, rope))
+        tokens = block(tokens, **asked(alive, rope))
     return found
 
 

@@ -9,6 +9,7 @@ from model_zoo import CLASSES, NAMES, images, make
 from reference_models import masked_forward
 from timm.layers import DropPath
 from timm.models import VisionTransformer
+from timm.models.eva import Eva
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import nn
 
@@ -55,7 +56,7 @@ def test_gather_equals_masking(name: str, moment: str) -> None:
 def test_after_the_last_attention_only_pooling_over_patches_reads_them(name: str) -> None:
     vit, x = make(name), images()
     model = SparseViT(vit, create("magnitude"), Schedule("after", (len(vit.blocks) - 1,)))
-    assert torch.allclose(model(x, 0.5), vit(x), atol=1e-5) == model.class_pooled == (vit.cls_token is not None)
+    assert torch.allclose(model(x, 0.5), vit(x), atol=1e-5) == model.class_pooled == (vit.global_pool == "token")
 
 
 @pytest.mark.parametrize("name", ["plain", "average pooling, registers"])
@@ -174,8 +175,14 @@ def test_weights_of_tokens(name: str, fused: bool) -> None:
         twice = torch.cat([torch.arange(T), torch.tensor([3, 11])]).expand(4, T + 2)
         double = replace(state, weight=ones.index_fill(1, torch.tensor([3, 11]), 2.0))
         torch.testing.assert_close(
-            _from(model, double, cursor), _from(model, state.take(twice), cursor), atol=1e-5, rtol=1e-5
+            _from(model, double, cursor), _from(model, _with_twins(state, twice), cursor), atol=1e-5, rtol=1e-5
         )
+
+
+def _with_twins(state: TokenState, index: torch.Tensor) -> TokenState:
+    """The patch tokens at `index`, some of them twice, each with its own rotary code."""
+    taken = state.take(index.expand(4, -1))
+    return replace(taken, whole=True, rotary=None if state.rotary is None else state.rotary[..., index[0], :])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,7 +191,7 @@ def test_scores_of_a_token_of_weight_two_are_those_of_two_tokens(name: str) -> N
     model = SparseViT(vit)
     for cursor in range(2 * model.depth):
         state = model.embed(x)
-        twin = model.advance(state.take(torch.cat([torch.arange(T), torch.tensor([5])]).expand(4, T + 1)), 0, cursor)
+        twin = model.advance(_with_twins(state, torch.cat([torch.arange(T), torch.tensor([5])])[None]), 0, cursor)
         one = model.advance(replace(state, weight=torch.ones(4, T).index_fill(1, torch.tensor([5]), 2.0)), 0, cursor)
         for signal in ("attention", "received_attention"):
             apart = getattr(model.signals(twin, cursor), signal)()
@@ -206,7 +213,7 @@ def test_unequal_weights_are_pooled_by_average_alone() -> None:
     vit = make("average pooling")
     vit.global_pool = "max"
     model = SparseViT(vit)
-    with pytest.raises(ValueError, match="pooled by average, not by 'max'"):
+    with pytest.raises(ValueError, match="pooled by average or attention, not by 'max'"):
         model.head(replace(model.embed(images()), weight=torch.ones(4, T)))
 
 
@@ -285,16 +292,27 @@ class Custom(VisionTransformer):
     pass
 
 
+class Watched(timm.layers.Attention):
+    pass
+
+
+def pooled_by_position() -> VisionTransformer:
+    vit = VisionTransformer(**_SMALL, global_pool="map", class_token=False)
+    vit.attn_pool.pos_embed = torch.nn.Parameter(torch.zeros(16, 16))
+    return vit
+
+
 @pytest.mark.parametrize(
     ("make_model", "named"),
     [
-        (lambda: timm.create_model("eva02_tiny_patch14_224"), "Eva with rotary position code"),
+        (lambda: timm.create_model("vit_relpos_small_patch16_224"), "VisionTransformerRelPos"),
+        (lambda: Eva(**_SMALL, use_post_norm=True), "EvaBlockPostNorm"),
         (lambda: timm.create_model("resnet18"), "ResNet"),
         (lambda: Custom(**_SMALL), "Custom"),
-        (lambda: VisionTransformer(**_SMALL, global_pool="map"), "attention pooling"),
+        (pooled_by_position, "attention pooling has position embeddings"),
         (lambda: VisionTransformer(**_SMALL, block_fn=ResPostBlock), "ResPostBlock"),
         (lambda: VisionTransformer(**_SMALL, block_fn=ParallelScalingBlock), "ParallelScalingBlock"),
-        (lambda: VisionTransformer(**_SMALL, attn_layer=timm.layers.AttentionRope), "AttentionRope"),
+        (lambda: VisionTransformer(**_SMALL, attn_layer=Watched), "Watched"),
         (lambda: VisionTransformer(**_SMALL, embed_layer=Stem), "Stem"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -322,12 +340,13 @@ def test_in_training_the_last_block_is_spared_what_nothing_reads(name: str, prun
         model = SparseViT(vit, create("tome") if pruned else None, Schedule.parse("before:0"))
         vit.training = True
         if whole:
-            model._through = lambda state, cursor, model=model: model.advance(state, cursor, 2 * model.depth)
+            model._through = lambda state, cursor, whole, model=model: model.advance(state, cursor, 2 * model.depth)
         trace = model.run(images().double(), 0.5 if pruned else 1.0, info)
         logits = trace.logits
         (logits * torch.arange(1, 6)).square().sum().backward()
         found[whole] = logits, {key: value.grad for key, value in vit.named_parameters()}
-        assert whole or not model.class_pooled or trace.features.shape[1] == model.prefix
+        spared = model.class_pooled and not name.startswith("rotary")
+        assert whole or not spared or trace.features.shape[1] == model.prefix
     torch.testing.assert_close(found[False][0], found[True][0], rtol=1e-9, atol=1e-9)
     for key, grad in found[True][1].items():
         other = found[False][1][key]

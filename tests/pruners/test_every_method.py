@@ -85,6 +85,16 @@ def test_an_images_answer_does_not_depend_on_its_batch(method: str, site: str) -
         same(run(model, [i]).logits[0], together[i])
 
 
+@pytest.mark.parametrize("name", ["rotary", "rotary, mixed", "rotary, attention pooling", "attention pooling"])
+@pytest.mark.parametrize("method", BUILT_IN)
+def test_it_runs_on_models_with_rotary_codes_and_attention_pooling(method: str, name: str) -> None:
+    model = model_with(method, "before:1", name)
+    together = run(model)
+    assert together.states[0].count <= 8
+    for i in range(COUNT):
+        same(run(model, [i]).logits[0], together.logits[i])
+
+
 @pytest.mark.parametrize("method", BUILT_IN)
 def test_weights_of_one_change_nothing(method: str) -> None:
     model = model_with(method, "after:1")

@@ -4,12 +4,12 @@ Shapes: b images, n patch tokens present, s = p + n all tokens, h heads, d chann
 l blocks.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from timm.layers import Attention
+from timm.layers import Attention, apply_rot_embed_cat
 from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -24,6 +24,41 @@ def blocks_of(vit: VisionTransformer) -> list[Block]:
 
 def attention_of(block: Block) -> Attention:
     return cast(Attention, block.attn)
+
+
+def attend(block: Block, x: Float[Tensor, "b s c"], **asked: Any) -> Float[Tensor, "b s c"]:
+    """The first half of a block. asked: keyword arguments of its attention."""
+    return x + block.drop_path1(_scaled(block, 1, block.attn(block.norm1(x), **asked)))
+
+
+def feed(block: Block, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b s c"]:
+    """The second half of a block: its MLP."""
+    return x + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(x))))
+
+
+def _scaled(block: Block, half: int, x: Tensor) -> Tensor:
+    """LayerScale: a module in timm's Block, a parameter or None in its EvaBlock."""
+    if isinstance(block, Block):
+        return cast(Tensor, getattr(block, f"ls{half}")(x))
+    gamma = getattr(block, f"gamma_{half}")
+    return x if gamma is None else gamma * x
+
+
+def places(state: TokenState) -> Int[Tensor, "b n"] | None:
+    """The patch whose rotary code each token has: the first that lives in it. None where tokens are the patches."""
+    if state.rotary is None or (state.whole and state.count == state.owner.shape[1]):
+        return None
+    return state.position.clamp(min=0)  # of padding any will do
+
+
+def codes(state: TokenState, block: int, places: Int[Tensor, "b n"] | None) -> dict[str, Tensor]:
+    """The rotary codes of the tokens in a block, as the keyword argument of timm's attention; empty without any."""
+    if state.rotary is None:
+        return {}
+    table = state.rotary[block] if state.rotary.ndim == 4 else state.rotary
+    if places is not None:
+        table = table[:, places].transpose(0, 1) if table.ndim == 3 else table[places][:, None]
+    return {"rope": table}
 
 
 def log_weight(state: TokenState) -> Float[Tensor, "b s"] | None:
@@ -41,44 +76,51 @@ def log_weight(state: TokenState) -> Float[Tensor, "b s"] | None:
 
 
 def class_row(
-    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None, rope: Tensor | None = None
 ) -> Float[Tensor, "b s"]:
-    """Attention of token 0 to all tokens, mean over heads, at least in float32. bias: `log_weight`."""
-    return class_rows(attn, x, bias).mean(dim=1)
+    """Attention of token 0 to all tokens, mean over heads, at least in float32. bias: `log_weight`. rope: `codes`."""
+    return class_rows(attn, x, bias, rope).mean(dim=1)
 
 
 def class_rows(
-    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None, rope: Tensor | None = None
 ) -> Float[Tensor, "b h s"]:
     """`class_row`, head by head.
 
-    Without a key norm the key projection is folded into the query, (W_q x_0 + b_q) W_k: s tokens then cost s h c
-    multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the softmax.
+    Without a norm or rotary code of the keys, their projection is folded into the query, (W_q x_0 + b_q) W_k: s tokens
+    then cost s h c multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the
+    softmax. Token 0 is a prefix token, which has no rotary code.
     """
     query = attn.q_norm(_heads(attn, x[:, :1], 0))
-    if isinstance(attn.k_norm, nn.Identity):
-        key_weight = attn.qkv.weight.view(3, attn.num_heads, attn.head_dim, -1)[1]
+    if folds(attn, rope):
+        key_weight = _projection(attn, 1)[0].unflatten(0, (attn.num_heads, attn.head_dim))
         logits = torch.einsum("bhd,hdc->bhc", query[:, :, 0], key_weight) @ x.transpose(1, 2)
     else:
-        logits = (query @ attn.k_norm(_heads(attn, x, 1)).transpose(2, 3))[:, :, 0]
+        logits = (query @ _rotated(attn, attn.k_norm(_heads(attn, x, 1)), rope).transpose(2, 3))[:, :, 0]
     logits = precise(logits) * attn.scale
     return (logits if bias is None else logits + bias[:, None]).softmax(dim=-1)
 
 
 def full_map(
-    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None, rope: Tensor | None = None
 ) -> Float[Tensor, "b s s"]:
-    """Attention of each token (row) to each token (column), mean over heads, in float32 or more. bias: `log_weight`."""
-    return full_maps(attn, x, bias).mean(dim=1)
+    """Attention of each token (row) to each token (column), mean over heads, in float32 or more. As `class_row`."""
+    return full_maps(attn, x, bias, rope).mean(dim=1)
 
 
 def full_maps(
-    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None
+    attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None, rope: Tensor | None = None
 ) -> Float[Tensor, "b h s s"]:
     """`full_map`, head by head."""
-    query, key = attn.q_norm(_heads(attn, x, 0)), attn.k_norm(_heads(attn, x, 1))
+    query = _rotated(attn, attn.q_norm(_heads(attn, x, 0)), rope)
+    key = _rotated(attn, attn.k_norm(_heads(attn, x, 1)), rope)
     logits = precise(query @ key.transpose(2, 3)) * attn.scale
     return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
+
+
+def folds(attn: Attention, rope: Tensor | None = None) -> bool:
+    """Whether queries and keys are linear in the tokens, so that key weights can be folded into queries."""
+    return isinstance(attn.k_norm, nn.Identity) and rope is None and _groups(attn) == 1
 
 
 def prefix_alone(
@@ -88,34 +130,33 @@ def prefix_alone(
 
     Without a key norm the key weights are folded into the queries, and the value weights are applied to the weighted
     mean of the tokens: p h s c multiply-adds twice instead of s c c. The key bias cancels in the softmax. bias:
-    `log_weight`.
+    `log_weight`. Not for rotary codes or gated attention.
     """
     attn, y = attention_of(block), block.norm1(x)
     query = attn.q_norm(_heads(attn, y[:, :prefix], 0)) * attn.scale
-    folds = isinstance(attn.k_norm, nn.Identity)
-    _, key_weight, value_weight = attn.qkv.weight.view(3, attn.num_heads, attn.head_dim, -1)
-    if folds:
-        folded = torch.einsum("bhpd,hdc->bhpc", query, key_weight).flatten(1, 2)
+    (key_weight, _), (value_weight, value_bias) = _projection(attn, 1), _projection(attn, 2)
+    per_head = (attn.num_heads, attn.head_dim)
+    if folds(attn):
+        folded = torch.einsum("bhpd,hdc->bhpc", query, key_weight.unflatten(0, per_head)).flatten(1, 2)
         logits = (folded @ y.transpose(1, 2)).unflatten(1, (attn.num_heads, prefix))
     else:
         logits = query @ attn.k_norm(_heads(attn, y, 1)).transpose(2, 3)
     logits = logits if bias is None else logits + bias[:, None, None]
     share = attn.attn_drop(logits.softmax(dim=-1))
-    if folds:
+    if folds(attn):
         mixed = (share.flatten(1, 2) @ y).unflatten(1, (attn.num_heads, prefix))
-        out = torch.einsum("bhpc,hdc->bhpd", mixed, value_weight)
-        if attn.qkv.bias is not None:
-            own = attn.qkv.bias.view(3, attn.num_heads, 1, attn.head_dim)[2]
+        out = torch.einsum("bhpc,hdc->bhpd", mixed, value_weight.unflatten(0, per_head))
+        if value_bias is not None:
+            own = value_bias.view(1, attn.num_heads, 1, attn.head_dim)
             out = out + share.sum(dim=-1, keepdim=True) * own  # 1 without dropout
     else:
         out = share @ _heads(attn, y, 2)
     out = attn.proj_drop(attn.proj(attn.norm(out.transpose(1, 2).flatten(2))))
-    x = x[:, :prefix] + block.drop_path1(block.ls1(out))
-    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+    return feed(block, x[:, :prefix] + block.drop_path1(_scaled(block, 1, out)))
 
 
 def keys(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:
-    """Keys after any key norm."""
+    """Keys after any key norm, without a rotary code: what a token is, not where."""
     return attn.k_norm(_heads(attn, x, 1))
 
 
@@ -124,12 +165,35 @@ def values(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d
 
 
 def _heads(attn: Attention, x: Float[Tensor, "b s c"], part: int) -> Float[Tensor, "b h s d"]:
-    """Queries (part 0), keys (1) or values (2), before any norm."""
+    """Queries (part 0), keys (1) or values (2), before any norm and rotary code."""
+    found = F.linear(x, *_projection(attn, part)).unflatten(2, (-1, attn.head_dim)).transpose(1, 2)
+    return found.repeat_interleave(_groups(attn), dim=1) if part else found
+
+
+def _projection(attn: Attention, part: int) -> tuple[Float[Tensor, "w c"], Float[Tensor, " w"] | None]:
+    """Weight and bias of the queries, keys or values: of one layer, or of one each (timm's Eva)."""
+    if attn.qkv is None:
+        layer = (attn.q_proj, attn.k_proj, attn.v_proj)[part]
+        return layer.weight, layer.bias
     width = attn.num_heads * attn.head_dim
     rows = slice(part * width, (part + 1) * width)
-    bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
-    flat = F.linear(x, attn.qkv.weight[rows], bias)
-    return flat.unflatten(2, (attn.num_heads, attn.head_dim)).transpose(1, 2)
+    if attn.qkv.bias is None:  # EvaAttention has biases beside the layer, none of keys
+        return attn.qkv.weight[rows], getattr(attn, ("q_bias", "k_bias", "v_bias")[part], None)
+    return attn.qkv.weight[rows], attn.qkv.bias[rows]
+
+
+def _groups(attn: Attention) -> int:
+    """Query heads that share a head of keys and values."""
+    return getattr(attn, "num_kv_groups", 1)
+
+
+def _rotated(attn: Attention, x: Float[Tensor, "b h s d"], rope: Tensor | None) -> Float[Tensor, "b h s d"]:
+    """Queries or keys with the rotary codes of their tokens; prefix tokens have none."""
+    if rope is None:
+        return x
+    prefix = attn.num_prefix_tokens
+    turned = apply_rot_embed_cat(x[:, :, prefix:], rope, half=getattr(attn, "rotate_half", False))
+    return torch.cat([x[:, :, :prefix], turned], dim=2).type_as(x)
 
 
 def set_attention(vit: VisionTransformer, fused: bool) -> None:

@@ -86,24 +86,27 @@ class SiteSignals:
     def class_attention(self) -> Float[Tensor, "b n"]:
         if self._vit.cls_token is None:
             raise ValueError("class_attention: the model has no class token; received_attention works without")
-        row = attention.class_row(self._attn, self._attended(), attention.log_weight(self._state))
+        row = attention.class_row(self._attn, self._attended(), attention.log_weight(self._state), self._rope())
         return row[:, self._state.prefix :]
 
     @once
     def received_attention(self) -> Float[Tensor, "b n"]:
         bias = attention.log_weight(self._state)
-        return _over_queries(attention.full_map(self._attn, self._attended(), bias), bias)[:, self._state.prefix :]
+        map_ = attention.full_map(self._attn, self._attended(), bias, self._rope())
+        return _over_queries(map_, bias)[:, self._state.prefix :]
 
     @once
     def attention_by_head(self) -> Float[Tensor, "b h n"]:
         bias = attention.log_weight(self._state)
         if self._vit.cls_token is not None:
-            return attention.class_rows(self._attn, self._attended(), bias)[:, :, self._state.prefix :]
-        return _over_queries(attention.full_maps(self._attn, self._attended(), bias), bias)[:, :, self._state.prefix :]
+            rows = attention.class_rows(self._attn, self._attended(), bias, self._rope())
+        else:
+            rows = _over_queries(attention.full_maps(self._attn, self._attended(), bias, self._rope()), bias)
+        return rows[:, :, self._state.prefix :]
 
     @once
     def attention_maps(self) -> Float[Tensor, "b h s s"]:
-        return attention.full_maps(self._attn, self._attended(), attention.log_weight(self._state))
+        return attention.full_maps(self._attn, self._attended(), attention.log_weight(self._state), self._rope())
 
     @once
     def keys(self) -> Float[Tensor, "b h n d"]:
@@ -125,6 +128,10 @@ class SiteSignals:
         if self._info.index is None:
             raise ValueError("uniform: a random draw needs BatchInfo(index=...), each image's number in its set")
         return attention.uniform(self._info.seed, self._info.index, self.site, self._state.position)
+
+    def _rope(self) -> Tensor | None:
+        """The rotary codes of the tokens present, of a model that has any."""
+        return attention.codes(self._state, self.site // 2, attention.places(self._state)).get("rope")
 
     @once
     def _attended(self) -> Float[Tensor, "b s c"]:
@@ -208,7 +215,8 @@ class InputSignals(SiteSignals):
         for i, block in enumerate(attention.blocks_of(self._vit)):
             state = self._advance(state, max(0, 2 * i - 2), 2 * i)
             attn, bias = attention.attention_of(block), attention.log_weight(state)
-            map_ = attention.full_map(attn, block.norm1(state.tokens), bias)
+            rope = attention.codes(state, i, attention.places(state)).get("rope")
+            map_ = attention.full_map(attn, block.norm1(state.tokens), bias, rope)
             step = 0.5 * (map_ + torch.eye(map_.shape[1], device=map_.device))
             product = step if product is None else step @ product
         assert product is not None

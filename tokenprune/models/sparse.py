@@ -12,15 +12,17 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from timm.layers import Attention, PatchDropout, PatchEmbed
+from timm.layers import Attention, AttentionRope, PatchDropout, PatchEmbed
 from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
-from tokenprune.models.attention import attention_of, blocks_of, log_weight, prefix_alone
+from tokenprune.models.attention import attend, attention_of, blocks_of, codes, feed, log_weight, places, prefix_alone
 from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState, select
 from tokenprune.recipe import Keep, Schedule, counts
@@ -95,7 +97,7 @@ class SparseViT(nn.Module):
 
     @property
     def patch_size(self) -> int:
-        return self.vit.patch_embed.patch_size[0]
+        return patch_size_of(self.vit)
 
     @property
     def shape(self) -> Shape:
@@ -188,7 +190,7 @@ class SparseViT(nn.Module):
         """From `cursor` through the last block. In training of the prefix tokens alone, where nothing reads others."""
         own, last = self.pruner, blocks_of(self.vit)[-1]
         reads = own is not None and (type(own).loss, type(own).finish) != (Pruner.loss, Pruner.finish)
-        gated = getattr(attention_of(last), "gate", None) is not None
+        gated = getattr(attention_of(last), "gate", None) is not None or state.rotary is not None
         before = 2 * self.depth - 2
         if whole or not (self.vit.training and self.class_pooled) or reads or gated or cursor > before:
             return self.advance(state, cursor, 2 * self.depth)
@@ -207,13 +209,16 @@ class SparseViT(nn.Module):
     def embed(self, images: Float[Tensor, "b 3 y x"]) -> TokenState:
         """Tokens as they enter block 0."""
         vit = self.vit
-        tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+        placed = vit._pos_embed(vit.patch_embed(images))
+        tokens, rotary = placed if isinstance(placed, tuple) else (placed, None)
+        tokens = vit.norm_pre(tokens)
         embedded = tokens[:, self.prefix :]
         count = embedded.shape[1]
         owner = torch.arange(count, device=tokens.device).expand(tokens.shape[0], count)
-        if isinstance(vit.patch_drop, PatchDropout) and vit.training and vit.patch_drop.prob:
+        drops = isinstance(vit.patch_drop, PatchDropout) and vit.training and bool(vit.patch_drop.prob)
+        if drops:
             tokens, owner = _drop_patches(vit.patch_drop, tokens, self.prefix)
-        return TokenState(tokens, self.prefix, owner, embedded=embedded)
+        return TokenState(tokens, self.prefix, owner, embedded=embedded, rotary=rotary, whole=not drops)
 
     def features(self, images: Float[Tensor, "b 3 y x"], cursor: int) -> Float[Tensor, "b p+t c"]:
         """All tokens of the unpruned model at a cursor, prefix tokens first; 2 depth: before the final norm."""
@@ -230,10 +235,12 @@ class SparseViT(nn.Module):
         recompute = self.vit.grad_checkpointing and self.vit.training
         bias = log_weight(state)
         mask: dict[str, Any] = {} if bias is None else {"attn_mask": bias[:, None, None]}
+        where = places(state)
         while cursor < stop:
             block, attends = blocks[cursor // 2], cursor % 2 == 0
+            asked = mask | codes(state, cursor // 2, where) if attends else {}
             if attends and cursor + 1 < stop and cursor not in skip and cursor + 1 not in skip:
-                x = checkpoint(block, x, use_reentrant=False, **mask) if recompute else block(x, **mask)
+                x = checkpoint(block, x, use_reentrant=False, **asked) if recompute else block(x, **asked)
                 cursor += 2
                 continue
             if attends:
@@ -241,9 +248,9 @@ class SparseViT(nn.Module):
             if cursor in skip:
                 pass
             elif attends:
-                x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x), **mask)))
+                x = attend(block, x, **asked)
             else:
-                x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+                x = feed(block, x)
             cursor += 1
         return replace(state, tokens=x, entered=entered if stop % 2 else None)
 
@@ -252,13 +259,17 @@ class SparseViT(nn.Module):
         return self._classify(state, self.vit.norm(state.tokens))
 
     def _classify(self, state: TokenState, x: Float[Tensor, "b p+n c"]) -> Float[Tensor, "b classes"]:
-        if state.weight is not None and not self.class_pooled:
-            if self.vit.global_pool != "avg":
-                raise ValueError(f"tokens of unequal weight are pooled by average, not by {self.vit.global_pool!r}")
-            weight = F.pad(state.weight.to(x.dtype), (self.prefix, 0), value=1.0)
-            pooled = weight if self.vit.pool_include_prefix else weight[:, self.prefix :]
-            x = x * (weight / pooled.mean(dim=1, keepdim=True))[:, :, None]  # whose mean timm takes
-        return self.vit.forward_head(x)
+        vit, bias = self.vit, log_weight(state)
+        if bias is None or self.class_pooled:
+            return vit.forward_head(x)
+        first = 0 if pools_prefix(vit) else self.prefix
+        if vit.attn_pool is not None:
+            pooled = vit.attn_pool(x[:, first:], attn_mask=bias[:, None, None, first:])
+            return vit.head(vit.head_drop(vit.fc_norm(pooled)))
+        if vit.global_pool != "avg":
+            raise ValueError(f"tokens of unequal weight are pooled by average or attention, not by {vit.global_pool!r}")
+        weight = F.pad(state.weights.to(x.dtype), (self.prefix, 0), value=1.0)
+        return vit.forward_head(x * (weight / weight[:, first:].mean(dim=1, keepdim=True))[:, :, None])  # timm's mean
 
     def signals(self, state: TokenState, cursor: int, info: BatchInfo | None = None) -> SiteSignals:
         """The signals of a state at a site; each is computed when asked, once."""
@@ -379,22 +390,37 @@ def _drop_patches(
     return dropped[:, :, :-1].to(tokens.dtype), owner.scatter_(1, position, token)
 
 
+def patch_size_of(vit: VisionTransformer) -> int:
+    """Side of a patch token in pixels, also where convolutions come before the patches (hybrid)."""
+    embed = vit.patch_embed
+    return embed.patch_size[0] if type(embed) is PatchEmbed else embed.img_size[0] // embed.grid_size[0]
+
+
+def pools_prefix(vit: VisionTransformer) -> bool:
+    """Whether prefix tokens are pooled with the patch tokens; in timm's Eva its attention pool reads them all."""
+    if isinstance(vit, Eva):
+        return vit.attn_pool is not None
+    return bool(vit.pool_include_prefix)
+
+
 def refuse_unsupported(vit: nn.Module) -> None:
     """Raises UsageError, naming the part, for a model that SparseViT would not run faithfully."""
     name = type(vit).__name__
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled):
-        rotary = " with rotary position code" if getattr(vit, "rope", None) is not None else ""
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, Eva):
         raise UsageError(
-            f"cannot prune {name}{rotary}: only timm's VisionTransformer (and distilled DeiT) is supported"
+            f"cannot prune {name}: only timm's VisionTransformer (and distilled DeiT) and Eva (rotary codes) are taken"
         )
-    if getattr(vit, "attn_pool", None) is not None:
-        raise UsageError(f"cannot prune a model with attention pooling ({vit.global_pool!r}): use token or avg pooling")
-    if type(vit.patch_embed) is not PatchEmbed:
+    pool = getattr(vit, "attn_pool", None)
+    if pool is not None and pool.pos_embed is not None:
+        raise UsageError("cannot prune a model whose attention pooling has position embeddings of its own")
+    if type(vit.patch_embed) not in (PatchEmbed, HybridEmbed):
         raise UsageError(f"cannot prune a model with patch embedding {type(vit.patch_embed).__name__}: use PatchEmbed")
     for i, block in enumerate(cast(nn.Sequential, vit.blocks)):
-        if type(block) is not Block:
-            raise UsageError(f"cannot prune a model with {type(block).__name__} (block {i}): only timm's plain Block")
-        if type(block.attn) is not Attention:
+        if type(block) not in (Block, EvaBlock):
             raise UsageError(
-                f"cannot prune a model with {type(block.attn).__name__} (block {i}): only timm's plain Attention"
+                f"cannot prune a model with {type(block).__name__} (block {i}): only timm's plain Block and EvaBlock"
+            )
+        if type(block.attn) not in (Attention, EvaAttention, AttentionRope):
+            raise UsageError(
+                f"cannot prune a model with {type(block.attn).__name__} (block {i}): only timm's plain attention"
             )

@@ -1,18 +1,22 @@
 """Build timm Vision Transformers from a recipe. Nothing is ever downloaded."""
 
+import copy
 from typing import cast
 
 import timm
+import torch
 from timm.layers import Format
 from timm.models import VisionTransformer
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tokenprune.cost import Architecture
 from tokenprune.errors import UsageError
-from tokenprune.models.attention import attention_of, blocks_of
+from tokenprune.models.attention import attention_of, blocks_of, folds
 from tokenprune.models.mimetic import mimetic
-from tokenprune.models.sparse import refuse_unsupported
+from tokenprune.models.sparse import patch_size_of, pools_prefix, refuse_unsupported
 from tokenprune.recipe import Model
 
 
@@ -44,7 +48,7 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
         )
         if spec.init == "mimetic":
             mimetic(vit)
-    patch_size = vit.patch_embed.patch_size[0]
+    patch_size = patch_size_of(vit)
     if image_size % patch_size:
         raise UsageError(
             f"model: patches of {patch_size} pixels do not tile images of {image_size} x {image_size} pixels"
@@ -62,7 +66,7 @@ def take_smaller_images(vit: VisionTransformer) -> None:
 
 def architecture_of(vit: VisionTransformer) -> Architecture:
     """The sizes that decide the model's FLOPs."""
-    block = blocks_of(vit)[0]
+    block, pool = blocks_of(vit)[0], getattr(vit, "attn_pool", None)
     hidden = cast(nn.Linear, block.mlp.fc2).in_features
     first = sum(layer.out_features for layer in block.mlp.modules() if isinstance(layer, nn.Linear)) - vit.embed_dim
     return Architecture(
@@ -72,14 +76,25 @@ def architecture_of(vit: VisionTransformer) -> Architecture:
         mlp_hidden=hidden,
         patches=vit.patch_embed.num_patches,
         prefix=vit.num_prefix_tokens,
-        patch_size=vit.patch_embed.patch_size[0],
+        patch_size=patch_size_of(vit),
         classes=vit.num_classes,
         channels=vit.in_chans,
         class_token=vit.cls_token is not None,
-        qk_norm=not isinstance(attention_of(block).k_norm, nn.Identity),
+        qk_norm=not folds(attention_of(block)) or getattr(vit, "rope", None) is not None,
         mlp_gated=first == 2 * hidden,
         classifiers=2 if isinstance(vit, VisionTransformerDistilled) else 1,
+        stem=_stem(vit) if isinstance(vit.patch_embed, HybridEmbed) else 0,
+        pool_hidden=0 if pool is None else cast(nn.Linear, pool.mlp.fc2).in_features,
+        pool_prefix=vit.num_prefix_tokens if pool is not None and pools_prefix(vit) else 0,
     )
+
+
+def _stem(vit: VisionTransformer) -> int:
+    """FLOPs of a convolutional patch embedding, as torch counts them, for one image."""
+    stem = copy.deepcopy(vit.patch_embed).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        stem(torch.zeros(1, vit.in_chans, *vit.patch_embed.img_size, device="meta"))
+    return int(counter.get_total_flops())
 
 
 def _named(name: str, classes: int, image_size: int) -> VisionTransformer:

@@ -70,6 +70,8 @@ class TokenState:
         are merged, 0 for padding (as if it were not there), a share for a gate that is being learned. None: one each.
     entered: at an `after` site, the tokens that entered this block's attention; None elsewhere.
     embedded: the patch tokens as they entered block 0, one per patch of the image.
+    rotary: the rotary code of every patch of the image, of each block and head where these have codes of their own;
+        None for a model without. whole: the tokens are still the image's patches, one each, in their order.
     carried: numbers per patch token that a pruner wants to find again at its next site; they go where tokens go.
     memory: numbers per image that a pruner wants to find again at its next site, in `finish` or in `loss`.
     """
@@ -80,6 +82,8 @@ class TokenState:
     weight: Float[Tensor, "b n"] | None = None
     entered: Float[Tensor, "b p+n c"] | None = None
     embedded: Float[Tensor, "b t c"] | None = None
+    rotary: Float[Tensor, "*blocks t r"] | None = None
+    whole: bool = True
     carried: Mapping[str, Float[Tensor, "b n"]] = field(default_factory=dict)
     memory: Mapping[str, Float[Tensor, "b ..."]] = field(default_factory=dict)
 
@@ -128,6 +132,7 @@ class TokenState:
             owner=place.gather(1, self._bin),
             weight=None if self.weight is None else self.weight.gather(1, index),
             entered=None,
+            whole=False,
             carried={name: value.gather(1, index) for name, value in self.carried.items()},
         )
 
@@ -147,6 +152,7 @@ class TokenState:
             owner=F.pad(into, (0, 1), value=-1).gather(1, self._bin),
             weight=weight,
             entered=None,
+            whole=False,
             carried={},
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenprune.errors import nearest, shortened
 
 #: timm's modules whose models have plain blocks, as `models/sparse.py` runs them.
-FAMILIES = ("vision_transformer", "deit")
+FAMILIES = ("vision_transformer", "deit", "eva", "vision_transformer_hybrid")
 
 _REGISTERED = re.compile(r"^@register_model\s*\ndef (\w+)", re.MULTILINE)
 
