@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from run_command import run
 
 from tokenprune.pipeline.head import logistic
@@ -88,6 +89,25 @@ def test_a_backbone_gets_a_linear_classifier(capsys, images) -> None:
     weights = load_file(only_run().weights)
     assert {name for name in weights if f"module.{name}" not in saved} == {"head.weight", "head.bias"}
     assert all(torch.equal(weights[name.removeprefix("module.")], value) for name, value in saved.items())
+
+
+def test_a_folder_of_images_is_brought_to_the_models_size_as_timm_does_it(capsys) -> None:
+    checkpoint(0)
+    rng = np.random.default_rng(1)
+    for name, level in (("dark", 40), ("light", 200)):
+        for i in range(12):
+            Path("pets", name).mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(level - 40, level + 40, (50, 40 + i, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(Path("pets", name, f"{i}.png"))
+    Path("pets/dark/3.png").write_bytes(b"broken")
+    words = ["--checkpoint", "model.pt", "--images", "pets", "--head", "linear", "--image-size", "32"]
+    ended = run(capsys, "adopt", *MODEL, *words)
+    assert ended.status == 0
+    assert "warning: 1 image file cannot be read and left out: dark/3.png" in ended.err
+    recipe = only_run().resolved.read_text()
+    assert all(line in recipe for line in ("source: pets/", "image_size: 32", "crop: 0.9", "interpolation: bicubic"))
+    assert only_run().result().test_accuracy == 1
+    assert run(capsys, "prune", "--method", "tome", "--keep", "0.5", "--site", "before:4", "--quiet").status == 0
 
 
 def test_logistic_regression_is_at_its_optimum() -> None:

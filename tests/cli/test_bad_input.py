@@ -37,7 +37,7 @@ def files(folder: Path) -> dict[Path, bytes]:
         ("train --recipe shalow.yml", "shalow.yml: no such file; did you mean shallow? recipes that come with"),
         ("train --recipe .", "recipe '.' is a folder; name a YAML file in it"),
         ("train --recipe mine.yaml", "mine.yaml: train.epochs: found 'x', must be a valid integer"),
-        ("train --recipe quickstart --set train.epochs=0", "error: --set train.epochs=0: found 0, must be greater"),
+        ("train --recipe quickstart --set train.epochs=-1", "error: --set train.epochs=-1: found -1, must be greater"),
         (
             "train --recipe quickstart --set train.epoch=3",
             "error: --set train.epoch=3: unknown key: did you mean epochs? known here: ",

@@ -64,7 +64,7 @@ def test_every_number_survives_being_written_and_read(value):
         (
             "data: {source: cifar11}",
             "r.yaml: data.source: unknown data set 'cifar11': did you mean cifar10? "
-            "known: patterns, cifar10, cifar100, svhn, or a path to an .npz",
+            "known: patterns, cifar10, cifar100, svhn, a path to an .npz, or a folder of images",
         ),
         (
             "pruner: {name: magnitud}",

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,15 @@ from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, a
 def adopt(
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="A timm model by name.")],
     checkpoint: Annotated[Path, typer.Option("--checkpoint", metavar="FILE", help="Its weights, a local file.")],
-    images: Annotated[str, typer.Option("--images", metavar="WHERE", help="A data set by name, or an .npz.")],
+    images: Annotated[
+        str, typer.Option("--images", metavar="WHERE", help="A data set by name, an .npz, or a folder of images.")
+    ],
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size", metavar="N", help="Side that images of a folder are brought to (default: timm's)."
+        ),
+    ] = None,
     head: Annotated[
         str,
         typer.Option(
@@ -42,7 +50,7 @@ def adopt(
         from tokenprune.recipe import Loaded, Recipe, parse_recipe
 
     given = {
-        "data": {"source": images, "normalise": "model"},
+        "data": {"source": images, "normalise": "model", **_as_timm_evaluates(model, images, image_size)},
         "model": {"name": model, "checkpoint": str(checkpoint), "head": head},
         "train": {"epochs": 0},
     }
@@ -60,3 +68,16 @@ def adopt(
             loaded, runs_dir=runs_dir, data_dir=data_dir, resume=True, force=force, reporter=reporter
         )
     show.train(run, as_json=as_json)
+
+
+def _as_timm_evaluates(model: str, images: str, size: int | None) -> dict[str, Any]:
+    """Keys of `data` for a folder of images: size, crop and interpolation of timm's table for the model."""
+    if not Path(images).is_dir():
+        return {} if size is None else {"image_size": size}
+    from timm.models import get_pretrained_cfg, is_model
+
+    table = get_pretrained_cfg(model) if is_model(model.partition(".")[0]) else None
+    if table is None:
+        return {"image_size": size}
+    interpolation = table.interpolation if table.interpolation == "bilinear" else "bicubic"
+    return {"image_size": size or table.input_size[1], "crop": table.crop_pct, "interpolation": interpolation}

@@ -21,6 +21,7 @@ from tokenprune.data.archive import Arrays
 from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.recipe import Data
+from tokenprune.recipe.images import PHOTOGRAPHS
 
 #: CIFAR-100's coarse classes flowers, fruit_and_vegetables and trees, with their official labels.
 PLANTS = {
@@ -43,7 +44,6 @@ PLANTS = {
 #: CIFAR-100's large_natural_outdoor_scenes without `forest`, which is plants.
 SCENERY = {"cloud": 23, "mountain": 49, "plain": 60, "sea": 71}
 GROUPS = ("airplane, scenery", "airplane, plants", "bird, scenery", "bird, plants")
-PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 COMPOSITE, SPURIOUS = 20, 21  # random streams of data.seed
 ZOOM = 4  # a folder's photographs are enlarged at most so much
 CHUNK = 4000  # images resized at a time

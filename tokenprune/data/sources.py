@@ -5,6 +5,7 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from tokenprune.data import noise, patterns, scene
+from tokenprune.data import folders, noise, patterns, scene
 from tokenprune.data.archive import Arrays, read_npz
 from tokenprune.data.imageset import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, unknown
@@ -72,6 +73,10 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
             "official": None,
             "note": None,
         }
+    elif spec.is_folder:
+        chosen = _of_sizes(spec, folders.listed(spec))
+        train, test, unread = folders.read(spec, chosen)
+        classes, provenance = chosen.classes, _of_folder(spec, chosen) | unread
     else:
         arrays, provenance = read(spec.source, data_dir)
         train, test, classes = plain(arrays)
@@ -79,7 +84,8 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
         train, test, classes = without(spec.exclude, train, test, classes)
     if spec.scene == "spurious":
         train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
-    train, test = _subset(spec, "train", train), _subset(spec, "test", test)
+    if not spec.is_folder:  # of which only those were read
+        train, test = _subset(spec, "train", train), _subset(spec, "test", test)
     train, test, groups, behind = _staged(spec, train, test, data_dir, read)
     if spec.noise_tokens:
         train, test = noise.with_noise_tokens(spec, "train", train), noise.with_noise_tokens(spec, "test", test)
@@ -95,7 +101,10 @@ def provenance(spec: Data, data_dir: Path | None = None, read: Read = read) -> d
 
     Raises TokenpruneError if images are missing or damaged.
     """
-    found = {} if spec.source == "patterns" else read(spec.source, data_dir)[1]
+    if spec.is_folder:
+        found = _of_folder(spec, _of_sizes(spec, folders.listed(spec)))
+    else:
+        found = {} if spec.source == "patterns" else read(spec.source, data_dir)[1]
     return found | ({} if spec.scene == "plain" else _behind(spec, data_dir, read)[1])
 
 
@@ -161,13 +170,33 @@ def without(
 
 
 def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
+    index = _drawn(spec, part, images.labels)
+    return images if index is None else images.take(index)
+
+
+def _drawn(spec: Data, part: str, labels: Int[Tensor, " n"]) -> Int[Tensor, " size"] | None:
+    """Which images of a part are used; None for all of them."""
     size = spec.train_size if part == "train" else spec.test_size
     if size is None:
-        return images
-    if size > len(images):
+        return None
+    if size > len(labels):
         what = "training" if part == "train" else "test"
-        raise UsageError(f"data.{part}_size: {size:,} is more than the {len(images):,} {what} images of {spec.source}")
-    return images.take(balanced(images.labels, size, [SUBSET, spec.stream, part == "test"]))
+        raise UsageError(f"data.{part}_size: {size:,} is more than the {len(labels):,} {what} images of {spec.source}")
+    return balanced(labels, size, [SUBSET, spec.stream, part == "test"])
+
+
+def _of_sizes(spec: Data, found: folders.Listed) -> folders.Listed:
+    """The files of a folder that are used."""
+    parts = {}
+    for part, names in found.parts.items():
+        index = _drawn(spec, part, torch.tensor([label for _, label in names]))
+        parts[part] = names if index is None else [names[i] for i in index.tolist()]
+    return replace(found, parts=parts)
+
+
+def _of_folder(spec: Data, chosen: folders.Listed) -> dict[str, Any]:
+    name = Path(spec.source).name
+    return {"source": "folder", "path": name, "sha256": chosen.sha256, "official": None, "note": None}
 
 
 def _staged(

@@ -10,7 +10,7 @@ from timm.models import VisionTransformer
 
 from tokenprune import data, hardware, models, pruners
 from tokenprune.data import Dataset
-from tokenprune.errors import WARNING, TokenpruneError, UsageError
+from tokenprune.errors import WARNING, TokenpruneError, UsageError, counted
 from tokenprune.models import SparseViT, Weights
 from tokenprune.pipeline.normalise import check_normalised, normalised, trained_otherwise
 from tokenprune.pruners.base import Pruner
@@ -84,7 +84,7 @@ def prepare(
     vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
     models.set_attention(vit, fused=device.type == "cuda")
-    read, notes = None, [_untaught(dataset)]
+    read, notes = None, [_untaught(dataset), _unread(dataset)]
     if (first := weights or recipe.model.checkpoint) is not None:
         read = models.load_weights(vit, first, None if weights else recipe.model.checkpoint_key)
         if recipe.train.epochs == 0 and recipe.model.head == "checkpoint" and read.initialised:
@@ -164,6 +164,12 @@ def _untaught(dataset: Dataset) -> str | None:
     names = dataset.provenance.get("untaught", [])
     some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{WARNING}no training images of {some}" if names else None
+
+
+def _unread(dataset: Dataset) -> str | None:
+    names = dataset.provenance.get("unread", [])
+    some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{WARNING}{counted(len(names), 'image file')} cannot be read and left out: {some}" if names else None
 
 
 def prepare_run(

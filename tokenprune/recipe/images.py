@@ -1,5 +1,6 @@
 """The images of a recipe: sources, patterns made here, scenes, noise."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +17,11 @@ SOURCES = {
     "svhn": "99,289 house-number digits of 10 classes, 32 x 32",
 }
 NAMED_SOURCES = tuple(SOURCES)
+
+#: Files that are taken for images.
+PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+#: Names of the folder of test images beside `train`, in the order in which they are looked for.
+TEST_FOLDERS = ("test", "val", "validation")
 
 Channels = tuple[float, float, float]
 
@@ -54,7 +60,32 @@ class Data(Section):
     """Which images."""
 
     source: Named = Field(
-        "patterns", description="patterns (made here, no download), cifar10, cifar100, svhn, or a path to an .npz"
+        "patterns",
+        description="patterns (made here), cifar10, cifar100, svhn, a path to an .npz, or a folder of images",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="of a folder of images: side in pixels that all are brought to",
+        json_schema_extra=YOUNGER,
+    )
+    crop: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="of a folder: side of the square cut from an image's centre over its shorter side (crop_pct)",
+        json_schema_extra=YOUNGER,
+    )
+    interpolation: Literal["bicubic", "bilinear"] = Field(
+        "bicubic", description="of a folder: how images are resized", json_schema_extra=YOUNGER
+    )
+    held_out: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="of a folder without train and test: share of each class for tests, drawn by data.seed",
+        json_schema_extra=YOUNGER,
     )
     scene: Literal["plain", "composite", "spurious"] = Field(
         "plain",
@@ -116,17 +147,30 @@ class Data(Section):
             )
         return tuple(pair)
 
+    @field_validator("source")
+    @classmethod
+    def _as_folder(cls, value: str) -> str:
+        """A folder ends with a slash, so that it is known for one where it is not."""
+        named = value in NAMED_SOURCES or value.endswith("/")
+        return value if named or not os.path.isdir(value) else f"{value}/"
+
     @property
     def file(self) -> Path | None:
-        """The .npz that the source is; None for a data set by name."""
+        """The .npz or folder that the source is; None for a data set by name."""
         return None if self.source in NAMED_SOURCES else Path(self.source)
+
+    @property
+    def is_folder(self) -> bool:
+        return self.source.endswith("/")
 
     @model_validator(mode="after")
     def _source(self) -> Self:
-        if self.file is not None and self.file.suffix.lower() != ".npz":
+        if self.file is not None and self.file.suffix.lower() != ".npz" and not self.is_folder:
             hint = did_you_mean(self.source, NAMED_SOURCES)
-            known = f"{', '.join(SOURCES)}, or a path to an .npz"
+            known = f"{', '.join(SOURCES)}, a path to an .npz, or a folder of images"
             raise ValueError(f"source: unknown data set {shortened(self.source)!r}: {hint}known: {known}")
+        if self.image_size is not None and not self.is_folder:
+            raise ValueError(f"image_size: only for a folder of images; those of {self.source} keep their size")
         if self.scene != "plain" and self.source == "patterns":
             raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
         if self.exclude and self.source == "patterns":

@@ -1,6 +1,7 @@
 """The schema of a recipe: every key with its unit, range and default. `docs/recipes.md` is printed from here."""
 
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -402,6 +403,8 @@ class Recipe(Section):
             if path is not None and Path(path).is_file():
                 found = Path(path).stat()
                 part[section][key] = "sha256:" + _file_digest(path, found.st_size, found.st_mtime_ns)
+        if self.data.is_folder and os.path.isdir(self.data.source):
+            part["data"]["source"] = "sha256:" + _folder_digest(self.data.source)
         return part
 
     def setting(self) -> str:
@@ -418,6 +421,21 @@ class Recipe(Section):
 def weights_at(path: str) -> Path:
     """The weights file that a path names: itself, or that of a run folder."""
     return Path(path) / "weights.safetensors" if Path(path).is_dir() else Path(path)
+
+
+def _folder_digest(path: str) -> str:
+    """sha256 of the names and bytes of all files below a folder; computed again only if one of them changed."""
+    found = sorted(each for each in Path(path).rglob("*") if each.is_file())
+    known = [each.stat() for each in found]
+    return _tree_digest(
+        path, len(found), sum(each.st_size for each in known), max((each.st_mtime_ns for each in known), default=0)
+    )
+
+
+@lru_cache
+def _tree_digest(path: str, count: int, size: int, changed: int) -> str:
+    found = sorted(each for each in Path(path).rglob("*") if each.is_file())
+    return digest([[str(each.relative_to(path)), files.sha256(each)] for each in found])
 
 
 @lru_cache

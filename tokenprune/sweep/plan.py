@@ -124,6 +124,8 @@ def _images(recipe: Recipe, data_dir: Path | None) -> tuple[int, int, int] | Non
     data = recipe.data
     if data.source == "patterns":
         known: tuple[int, int, int] | None = (data.patterns.train_size, data.patterns.image_size, data.patterns.classes)
+    elif data.is_folder:
+        known = None  # a folder's images are not counted here
     else:
         file = Path(data.source) if data.source not in KNOWN else data_folder(data_dir) / f"{data.source}.npz"
         known = _in_file(file) or KNOWN.get(data.source)

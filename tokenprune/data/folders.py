@@ -1,0 +1,182 @@
+"""A folder of images as a data set: a folder per class, files of any size, read with timm's evaluation transform.
+
+Shapes: n images, s x s pixels.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from tokenprune import files
+from tokenprune.data.archive import MOST_BYTES
+from tokenprune.data.imageset import ImageSet
+from tokenprune.errors import TokenpruneError, UsageError, counted, shortened
+from tokenprune.recipe import Data
+from tokenprune.recipe.images import PHOTOGRAPHS, TEST_FOLDERS
+
+#: A folder beside those of the classes, with a mask for every image.
+RELEVANCE = "relevance"
+_SPLIT = 3  # a random stream of data.seed
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The files of a data set: paths below `root` with their labels, by part."""
+
+    root: Path
+    classes: tuple[str, ...]
+    parts: dict[str, list[tuple[str, int]]]
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes of all files, in the order of their names. Raises TokenpruneError where one cannot be read."""
+        digest = hashlib.sha256()
+        for name, _ in sorted(self.parts["train"] + self.parts["test"]):
+            for path in (self.root / name, _mask_of(self.root, name)):
+                if path.is_file() or path == self.root / name:
+                    try:
+                        digest.update(f"{name}\0".encode(errors="surrogateescape") + bytes.fromhex(files.sha256(path)))
+                    except OSError as error:
+                        raise TokenpruneError(f"{path}: cannot be read: {error.strerror}") from None
+        return digest.hexdigest()
+
+
+def listed(spec: Data) -> Listed:
+    """The images of `data.source`: `train/CLASS/NAME.jpg` and the same below test or val; or `CLASS/NAME.jpg`.
+
+    Of the latter `data.held_out` of each class is for tests, drawn by `data.seed`. Hidden files are left out.
+
+    Raises TokenpruneError for a folder that cannot be read, and for one that is laid out otherwise.
+    """
+    root = Path(spec.source)
+    try:
+        folders = _folders(root)
+        if "train" in folders:
+            tests = [name for name in TEST_FOLDERS if name in folders]
+            if not tests:
+                raise TokenpruneError(f"{root}: has a folder train, and none of {', '.join(TEST_FOLDERS)}")
+            classes = _folders(root / "train")
+            unknown = sorted(set(_folders(root / tests[0])) - set(classes))
+            if unknown:
+                raise TokenpruneError(f"{root / tests[0]}: class {shortened(unknown[0])!r} is not one of training")
+            parts = {
+                part: [each for label, name in enumerate(classes) for each in _files(root, f"{folder}/{name}", label)]
+                for part, folder in (("train", "train"), ("test", tests[0]))
+            }
+        else:
+            classes = [name for name in folders if name != RELEVANCE]
+            parts = {"train": [], "test": []}
+            for label, name in enumerate(classes):
+                found = _files(root, name, label)
+                order = np.random.default_rng([_SPLIT, spec.stream, label]).permutation(len(found))
+                held = set(order[: round(spec.held_out * len(found))].tolist())
+                for i, each in enumerate(found):
+                    parts["test" if i in held else "train"].append(each)
+    except OSError as error:
+        raise TokenpruneError(f"{error.filename or root}: cannot be read: {error.strerror}") from None
+    if len(classes) < 2:
+        raise TokenpruneError(f"{root}: {counted(len(classes), 'class folder')}; images lie in a folder per class")
+    for part, found in parts.items():
+        if not found:
+            raise TokenpruneError(f"{root}: no {part} images ({', '.join(PHOTOGRAPHS)})")
+    return Listed(root, tuple(classes), parts)
+
+
+def read(spec: Data, chosen: Listed) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
+    """The images of a listing, training and test, and what could not be read: `unread`, names of files.
+
+    Each is resized, its shorter side to `image_size / crop`, and cut to the square in its centre, as timm evaluates.
+    Files are decoded by a thread per core.
+
+    Raises UsageError without `data.image_size`, TokenpruneError where memory is too small, no image of a part can be
+    read, or masks are missing.
+    """
+    if spec.image_size is None:
+        raise UsageError("data.image_size: images of a folder need it, the side in pixels that all are brought to")
+    count, side = sum(map(len, chosen.parts.values())), spec.image_size
+    if count * side**2 * 3 > MOST_BYTES:
+        raise TokenpruneError(
+            f"{chosen.root}: {count:,} images of {side} x {side} pixels take {count * side**2 * 3 / 2**30:.0f} GiB, at "
+            f"most {MOST_BYTES / 2**30:.0f} are held in memory; a smaller data.image_size, or data.train_size, helps"
+        )
+    masked = (chosen.root / RELEVANCE).is_dir()
+    sets, unread = [], []
+    for part, names in chosen.parts.items():
+        found, lost = _decoded(spec, chosen.root, [name for name, _ in names], masked)
+        unread += lost
+        kept = [i for i, each in enumerate(found) if each is not None]
+        if not kept:
+            raise TokenpruneError(f"{chosen.root}: none of its {len(names):,} {part} images can be read")
+        pixels = np.stack([each[0] for each in found if each is not None])
+        labels = torch.tensor([names[i][1] for i in kept])
+        masks = [each[1] for each in found if each is not None and each[1] is not None]
+        mask = torch.from_numpy(np.stack(masks)) if masked else None
+        sets.append(ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, mask))
+    return sets[0], sets[1], {"unread": unread} if unread else {}
+
+
+_Decoded = tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "s s"] | None]
+
+
+def _decoded(spec: Data, root: Path, names: Sequence[str], masked: bool) -> tuple[list[_Decoded | None], list[str]]:
+    """Pixels and mask of each file, None where it cannot be read; and the names of those."""
+    from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+
+    assert spec.image_size is not None
+    short, side = math.floor(spec.image_size / spec.crop), spec.image_size
+    picture = Resize(short, InterpolationMode(spec.interpolation)), CenterCrop(side)
+    mask = Resize(short, InterpolationMode.NEAREST), CenterCrop(side)
+
+    def one(name: str) -> _Decoded | None:
+        image = _open(root / name, "RGB")
+        if image is None:
+            return None
+        pixels = np.asarray(picture[1](picture[0](image)))
+        if not masked:
+            return pixels, None
+        relevant = _open(_mask_of(root, name), "L")
+        if relevant is None or relevant.size != image.size:
+            what = "no mask that can be read" if relevant is None else f"a mask of {relevant.size} pixels"
+            raise TokenpruneError(f"{_mask_of(root, name)}: {what}; {RELEVANCE}/ holds one for every image, as large")
+        return pixels, (np.asarray(mask[1](mask[0](relevant))) > 127).astype(np.uint8)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(one, names))
+    return found, [name for name, each in zip(names, found, strict=True) if each is None]
+
+
+def _open(path: Path, mode: str) -> Any:
+    """A photograph upright, in that mode; None where it cannot be read."""
+    from PIL import Image, ImageOps
+
+    try:
+        with files.opened(path) as file, Image.open(file) as opened:
+            return ImageOps.exif_transpose(opened).convert(mode)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of them for damaged bytes
+        return None
+
+
+def _mask_of(root: Path, name: str) -> Path:
+    return (root / RELEVANCE / name).with_suffix(".png")
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _files(root: Path, folder: str, label: int) -> list[tuple[str, int]]:
+    """Images in a folder below `root`, by name, with their label."""
+    inside = root / folder
+    if not inside.is_dir():
+        return []
+    names = sorted(each.name for each in inside.iterdir() if each.suffix.lower() in PHOTOGRAPHS)
+    return [(f"{folder}/{name}", label) for name in names if not name.startswith(".")]
