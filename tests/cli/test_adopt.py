@@ -91,6 +91,29 @@ def test_a_backbone_gets_a_linear_classifier(capsys, images) -> None:
     assert all(torch.equal(weights[name.removeprefix("module.")], value) for name, value in saved.items())
 
 
+def test_neighbours_need_no_training_and_are_there_again_when_tokens_leave(capsys, images) -> None:
+    """Against the 20 nearest by cosine, image by image."""
+    vit = checkpoint(0)
+    assert adopt(capsys, "--head", "knn", "--set", "train.precision=fp32").status == 0
+    features = []
+    for part in ("train", "test"):
+        pixels = (torch.from_numpy(images[f"{part}_images"]).permute(0, 3, 1, 2) / 255 - MEAN) / STD
+        with torch.no_grad():
+            features.append(F.normalize(vit(pixels), dim=1).double().numpy())
+    right = 0
+    for feature, label in zip(features[1], images["test_labels"], strict=True):
+        cosine = features[0] @ feature
+        votes = np.zeros(3)
+        for i in np.argsort(-cosine)[:20]:
+            votes[images["train_labels"][i]] += np.exp(cosine[i] / 0.07)
+        right += int(votes.argmax() == label)
+    assert only_run().result().test_correct == right
+    assert run(capsys, "prune", "--method", "tome", "--keep", "1,0.5", "--site", "before:4", "--quiet").status == 0
+    ((_, curve),) = only_run().prunes()
+    assert curve.points[0].correct == right
+    assert curve.points[1].flops < curve.points[0].flops
+
+
 def test_a_folder_of_images_is_brought_to_the_models_size_as_timm_does_it(capsys) -> None:
     checkpoint(0)
     rng = np.random.default_rng(1)
@@ -131,7 +154,7 @@ def test_logistic_regression_is_at_its_optimum() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--head", "tree"], "model.head: found 'tree', must be 'checkpoint' or 'linear'"),
+        (["--head", "tree"], "model.head: found 'tree', must be 'checkpoint', 'linear' or 'knn'"),
         (["--model", "resnet18"], "timm's 'resnet18' is not a plain Vision Transformer"),
         (["--checkpoint", "nothing.pt"], "nothing.pt: cannot read the checkpoint"),
         (["--images", "nothing.npz"], "nothing.npz: no such file"),

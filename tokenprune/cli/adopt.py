@@ -25,7 +25,7 @@ def adopt(
     head: Annotated[
         str,
         typer.Option(
-            "--head", metavar="KIND", help="The checkpoint's classifier, or `linear`: one trained on frozen features."
+            "--head", metavar="KIND", help="The checkpoint's classifier; or, of frozen features, `linear` or `knn`."
         ),
     ] = "checkpoint",
     settings: Set = None,

@@ -2,12 +2,14 @@
 
 from tokenprune.models.attention import set_attention
 from tokenprune.models.checkpoint import Weights, load_pruner, load_weights, mean_and_std
+from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.signals import BatchInfo
 from tokenprune.models.sparse import Ranked, SparseViT, Trace
 from tokenprune.models.vit import architecture_of, build, take_smaller_images
 
 __all__ = [
     "BatchInfo",
+    "Neighbours",
     "Ranked",
     "SparseViT",
     "Trace",

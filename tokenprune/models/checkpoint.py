@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tokenprune import files
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.models.neighbours import Neighbours
 from tokenprune.recipe.images import Channels
 
 #: Keys of a file under which weights lie, averaged ones first: the order of timm.models._helpers.load_state_dict.
@@ -73,6 +74,9 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     beside = [name for name in state if not name.startswith(prefix)]
     unread = [name for name in content if name != key and name not in state] + beside
+    if "head.features" in found and "head.labels" in found and not isinstance(vit.head, Neighbours):
+        of_run = Neighbours(found["head.features"], found["head.labels"].long(), vit.num_classes)
+        vit.head = cast(nn.Linear, of_run)
     wanted = vit.state_dict()
     head = {name for name in wanted if name.startswith(("head.", "head_dist."))}
     other_classes = any(

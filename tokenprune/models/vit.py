@@ -16,6 +16,7 @@ from tokenprune.cost import Architecture
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attention_of, blocks_of, folds
 from tokenprune.models.mimetic import mimetic
+from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.sparse import patch_size_of, pools_prefix, refuse_unsupported
 from tokenprune.recipe import Model
 
@@ -77,7 +78,7 @@ def architecture_of(vit: VisionTransformer) -> Architecture:
         patches=vit.patch_embed.num_patches,
         prefix=vit.num_prefix_tokens,
         patch_size=patch_size_of(vit),
-        classes=vit.num_classes,
+        classes=len(vit.head.labels) if isinstance(vit.head, Neighbours) else vit.num_classes,
         channels=vit.in_chans,
         class_token=vit.cls_token is not None,
         qk_norm=not folds(attention_of(block)) or getattr(vit, "rope", None) is not None,

@@ -1,4 +1,4 @@
-"""A linear classifier on the frozen features of a model that has none for these classes.
+"""A classifier on the frozen features of a model that has none for these classes: linear, or nearest neighbours.
 
 Shapes: n images, c channels, k classes.
 """
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tokenprune import models
 from tokenprune.data import test_batches
 from tokenprune.errors import UsageError
 from tokenprune.pipeline.prepare import Prepared
@@ -22,16 +23,19 @@ HELD_OUT = 10
 
 
 def fit_head(prepared: Prepared) -> str:
-    """Give the model a linear classifier, trained on its features of all training images; says how.
+    """Give the model the classifier of `model.head`, made of its features of all training images; says how.
 
-    Features are what the classifier reads (pooled, after its norm), of images without augmentation, computed once. The
-    classifier is multinomial logistic regression with an L2 penalty on its weights, chosen by the loss on a tenth of
-    the training images, then fitted to all.
+    Features are what the classifier reads (pooled, after its norm), of images without augmentation, computed once.
+    `linear` is multinomial logistic regression with an L2 penalty on its weights, chosen by the loss on a tenth of the
+    training images, then fitted to all; `knn` are the nearest neighbours among them (`models.Neighbours`).
 
     Raises UsageError where a class has no training images beside those held out.
     """
     x, labels = _features(prepared)
     classes = len(prepared.dataset.classes)
+    if prepared.recipe.model.head == "knn":
+        prepared.model.vit.head = cast(nn.Linear, models.Neighbours(x, labels, classes))
+        return f"nearest neighbours among the features of {len(labels):,} training images"
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(prepared.recipe.run.seed))
     held = (order % HELD_OUT == 0).to(labels.device)
     if len(labels[~held].unique()) < classes:

@@ -90,7 +90,7 @@ def prepare(
         if recipe.train.epochs == 0 and recipe.model.head == "checkpoint" and read.initialised:
             raise UsageError(
                 f"{read.file}: its classifier is not one of the {len(dataset.classes)} classes of these images; "
-                "model.head=linear (`tokenprune adopt --head linear`) trains one"
+                "--head linear (model.head) trains one, --head knn needs no training"
             )
         notes += [str(read), trained_otherwise(Path(first), read, recipe, dataset)]
     pruner, schedule = None, None

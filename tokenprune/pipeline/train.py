@@ -89,7 +89,7 @@ def _train(
     _describe(here, loaded, prepared, first)
     for note in prepared.notes:
         reporter.message(note)
-    if recipe.model.head == "linear":
+    if recipe.model.head != "checkpoint":
         reporter.message(fit_head(prepared))
     with here.watched() as progress, _Recorder(here, recipe, reporter, progress) as recorder:
         checkpoint = Checkpoint(here.resume, run=here.name.removeprefix(f"{loaded.name}-"))

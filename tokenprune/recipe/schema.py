@@ -51,9 +51,10 @@ class Model(Section):
         description="key of that file which holds them; null: averaged ones, or the only ones, as timm reads it",
         json_schema_extra=YOUNGER,
     )
-    head: Literal["checkpoint", "linear"] = Field(
+    head: Literal["checkpoint", "linear", "knn"] = Field(
         "checkpoint",
-        description="with train.epochs 0: the checkpoint's own classifier, or a linear one on its frozen features",
+        description="with train.epochs 0: the checkpoint's own classifier, a linear one on its frozen features, or "
+        "the 20 nearest training images",
         json_schema_extra=YOUNGER,
     )
 
@@ -336,7 +337,9 @@ class Recipe(Section):
         if self.train.epochs == 0 and self.pruner.removes:
             problems.append("pruner.name: with train.epochs 0 none is trained; `tokenprune prune` removes tokens")
         if self.train.epochs and self.model.head != "checkpoint":
-            problems.append("model.head: linear is for train.epochs 0; training has a classifier of its own")
+            problems.append(
+                f"model.head: {self.model.head} is for train.epochs 0; training has a classifier of its own"
+            )
         if self.start.source is not None and self.model.checkpoint is not None:
             problems.append("start.source: model.checkpoint says already what the weights start from; leave one null")
         try:
