@@ -28,6 +28,7 @@ import pytest
 import torch
 import typer
 from factories import CLASSES, make_run, write_images
+from PIL import Image
 
 from tokenprune import data
 from tokenprune.cli import main
@@ -197,6 +198,7 @@ def project(small: dict[str, Path], images: Path, tmp_path: Path, monkeypatch: p
     """A folder to run commands in, with what they name of the repository, small recipes and small images."""
     for name in ("docs", "scripts", "recipes"):
         (tmp_path / name).symlink_to(ROOT / name)
+    Image.new("RGB", (50, 40), "orange").save(tmp_path / "cat.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TOKENPRUNE_DATA", str(images))
     monkeypatch.setenv("COLUMNS", "80")

@@ -17,8 +17,8 @@ from rich.console import Console
 from tests.factories import make_prune, make_run, rewrite, without_speeds
 from tokenprune import report, statistics
 from tokenprune.drawing.numbers import Interval, over_seeds
+from tokenprune.drawing.picture import greyed
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.experiments.mosaic import greyed
 from tokenprune.experiments.series import curves, measured
 from tokenprune.report import build
 from tokenprune.report.collect import collect

@@ -15,6 +15,7 @@ from tokenprune.cli.compare import compare
 from tokenprune.cli.cp import cp
 from tokenprune.cli.download import download
 from tokenprune.cli.explain import explain
+from tokenprune.cli.look import show
 from tokenprune.cli.ls import ls
 from tokenprune.cli.measure import measure
 from tokenprune.cli.pack import pack
@@ -39,6 +40,7 @@ for verb in (
     adopt,
     prune,
     compare,
+    show,
     measure,
     sweep,
     theory,

@@ -15,7 +15,7 @@ from tokenprune.errors import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tokenprune.pipeline import DryRun
+    from tokenprune.pipeline import DryRun, Seen
     from tokenprune.recipe import Loaded
     from tokenprune.runs import MeasureResult, PruneResult, RunFolder
 
@@ -224,6 +224,32 @@ def measured(path: Path, result: "MeasureResult", *, as_json: bool) -> None:
         table = [[*map(str, place), f"{value:.6g}"] for place, value in np.ndenumerate(array.values)]
         rows([*array.axes, f"{name} [{array.unit}]"], table, numbers=[*array.axes, f"{name} [{array.unit}]"])
     print(path)
+
+
+def seen(found: "Sequence[Seen]", out: Path, *, as_json: bool) -> None:
+    """What each method leaves of a picture at each ratio, and what the model then says."""
+    if as_json:
+        json(
+            [
+                {
+                    "method": each.method,
+                    "keep": each.keep,
+                    "tokens": each.tokens,
+                    "owner": each.owner.tolist(),
+                    "probability": dict(each.likely),
+                }
+                for each in found
+            ]
+        )
+        return
+    names = ["method", "keep", "tokens", "says", "probability", "then"]
+    table = []
+    for each in found:
+        (first, share), *others = each.likely
+        then = f"{others[0][0]} {others[0][1]:.0%}" if others else DASH
+        table.append([each.method, str(each.keep), str(each.tokens), first, f"{share:.0%}", then])
+    rows(names, table, numbers=["keep", "tokens", "probability"])
+    print(out)
 
 
 def number(value: float | None, form: str) -> str:

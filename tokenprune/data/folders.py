@@ -124,30 +124,43 @@ def read(spec: Data, chosen: Listed) -> tuple[ImageSet, ImageSet, dict[str, Any]
     return sets[0], sets[1], {"unread": unread} if unread else {}
 
 
+def picture(path: Path, side: int, spec: Data) -> UInt8[np.ndarray, "s s 3"]:
+    """One picture as an image of a folder is read. Raises TokenpruneError if it cannot be read."""
+    found = _open(path, "RGB")
+    if found is None:
+        raise TokenpruneError(f"{path}: {'no image that can be read' if path.is_file() else 'no such file'}")
+    resize, cut = _transform(side, spec.crop, spec.interpolation)
+    return np.array(cut(resize(found)))
+
+
+def _transform(side: int, crop: float, interpolation: str) -> tuple[Any, Any]:
+    """timm's evaluation: the shorter side to `side / crop`, then the square in the centre."""
+    from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+
+    return Resize(math.floor(side / crop), InterpolationMode(interpolation)), CenterCrop(side)
+
+
 _Decoded = tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "s s"] | None]
 
 
 def _decoded(spec: Data, root: Path, names: Sequence[str], masked: bool) -> tuple[list[_Decoded | None], list[str]]:
     """Pixels and mask of each file, None where it cannot be read; and the names of those."""
-    from torchvision.transforms import CenterCrop, InterpolationMode, Resize
-
     assert spec.image_size is not None
-    short, side = math.floor(spec.image_size / spec.crop), spec.image_size
-    picture = Resize(short, InterpolationMode(spec.interpolation)), CenterCrop(side)
-    mask = Resize(short, InterpolationMode.NEAREST), CenterCrop(side)
+    resize, cut = _transform(spec.image_size, spec.crop, spec.interpolation)
+    resize_mask, _ = _transform(spec.image_size, spec.crop, "nearest")
 
     def one(name: str) -> _Decoded | None:
         image = _open(root / name, "RGB")
         if image is None:
             return None
-        pixels = np.asarray(picture[1](picture[0](image)))
+        pixels = np.asarray(cut(resize(image)))
         if not masked:
             return pixels, None
         relevant = _open(_mask_of(root, name), "L")
         if relevant is None or relevant.size != image.size:
             what = "no mask that can be read" if relevant is None else f"a mask of {relevant.size} pixels"
             raise TokenpruneError(f"{_mask_of(root, name)}: {what}; {RELEVANCE}/ holds one for every image, as large")
-        return pixels, (np.asarray(mask[1](mask[0](relevant))) > 127).astype(np.uint8)
+        return pixels, (np.asarray(cut(resize_mask(relevant))) > 127).astype(np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(one, names))

@@ -3,7 +3,6 @@
 Shapes: e images, p points (ratio by ratio), t patches, h x w pixels.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from tokenprune import files
 from tokenprune.claims import RunData
 from tokenprune.claims.accuracy import curve_name
 from tokenprune.drawing import plots
+from tokenprune.drawing.picture import greyed
 from tokenprune.drawing.style import GREEN, RED, Drawing, render, slug
 from tokenprune.drawing.table import thinned
 from tokenprune.errors import TokenpruneError
@@ -23,7 +23,6 @@ from tokenprune.runs import PruneResult
 
 EXAMPLES = "examples.npz"  # in a prune's folder
 _IMAGES, _RATIOS = 4, 6
-_GREY = np.array([190.0, 190.0, 190.0])
 #: Pixels of the drawing: side of an image, and its steps, which leave room for text.
 _SIDE, _RIGHT, _DOWN = 32, 36, 44
 
@@ -38,20 +37,6 @@ class Examples:
     labels: Int[np.ndarray, " e"]
     kept: Bool[np.ndarray, "p e t"]
     predictions: Int[np.ndarray, "p e"]
-
-
-def greyed(image: UInt8[np.ndarray, "h w 3"], kept: Bool[np.ndarray, " t"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with every patch that is not kept blended to light grey; patches are a square grid, row by row.
-
-    Raises ValueError if so many patches do not tile the image.
-    """
-    side = math.isqrt(len(kept))
-    height, width = image.shape[:2]
-    if side * side != len(kept) or height % side or width % side:
-        raise ValueError(f"{len(kept)} patches do not tile an image of {height} x {width} pixels as a square grid")
-    mask = kept.reshape(side, side).repeat(height // side, axis=0).repeat(width // side, axis=1)
-    faded = 0.12 * image.mean(axis=2, keepdims=True) + 0.88 * _GREY
-    return np.where(mask[:, :, None], image, faded.round()).astype(np.uint8)
 
 
 def mosaic(curves: Curves, runs: Sequence[RunData]) -> Drawing:

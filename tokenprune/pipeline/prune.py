@@ -91,7 +91,7 @@ def prune_run(
             else:
                 curves = iter(
                     _measured(
-                        trained, trained.model, plan, run, _learned(run, recipe, plan, trained.model.patches), progress
+                        trained, trained.model, plan, run, learned(run, recipe, plan, trained.model.patches), progress
                     )
                 )
             for curve in curves:
@@ -123,7 +123,7 @@ def _measured(
     )
 
 
-def _learned(run: RunFolder, recipe: Recipe, plan: CurvePlan, patches: int) -> Fill:
+def learned(run: RunFolder, recipe: Recipe, plan: CurvePlan, patches: int) -> Fill:
     """Loads a pruner's parameters from the run.
 
     UsageError where it has parameters and the run has none for it, or has them for other sites or another number of

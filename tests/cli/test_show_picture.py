@@ -1,0 +1,97 @@
+"""`tokenprune show`: one picture against the model's own forward pass, and what is drawn of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from run_command import run
+from safetensors.torch import load_file
+
+from tokenprune.drawing.picture import borders, grouped
+from tokenprune.models import build
+from tokenprune.recipe import Model
+from tokenprune.runs import all_runs
+
+TRAIN = "train --recipe quickstart --quiet --set data.patterns.image_size=16 --set data.patterns.train_size=64"
+SMALL = (
+    "--set data.patterns.test_size=40 --set model.dim=16 --set model.heads=2 --set model.depth=2 --set train.epochs=1"
+)
+
+
+@pytest.fixture(autouse=True)
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> np.ndarray:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).save("cat.png")
+    assert run(capsys, *TRAIN.split(), *SMALL.split()).status == 0
+    return pixels
+
+
+def test_at_keep_1_it_says_what_the_model_says(capsys, picture) -> None:
+    ended = run(
+        capsys, "show", "--image", "cat.png", "--method", "random", "--method", "tome", "--keep", "1,0.5", "--json"
+    )
+    assert ended.status == 0
+    found = json.loads(ended.out)
+    assert [(each["method"], each["keep"], each["tokens"]) for each in found] == [
+        ("random", 1.0, 16),
+        ("random", 0.5, 8),
+        ("tome", 1.0, 16),
+        ("tome", 0.5, 8),
+    ]
+    (folder,) = all_runs(Path("runs"))
+    vit = build(Model(depth=2, dim=16, heads=2, patch_size=4, mlp_ratio=2), 10, 16).eval()
+    vit.load_state_dict(load_file(folder.weights))
+    normalise = json.loads(folder.environment.read_text())["data"]["normalise"]
+    mean, std = (torch.tensor(normalise[key])[:, None, None] for key in ("mean", "std"))
+    with torch.no_grad():
+        shares = vit(((torch.from_numpy(picture).permute(2, 0, 1) / 255 - mean) / std)[None].float()).softmax(1)[0]
+    classes = folder.result().data.classes
+    assert found[0]["probability"] == pytest.approx(dict(zip(classes, shares.tolist(), strict=True)), abs=1e-5)
+    removed, merged = found[1]["owner"], found[3]["owner"]
+    assert (removed.count(-1), set(removed)) == (8, {-1, *range(8)})
+    assert set(merged) == set(range(8))
+    assert Path("cat-tokens.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_and_a_drawing_of_the_wanted_kind(capsys) -> None:
+    ended = run(capsys, "show", "--image", "cat.png", "--out", "cat.svg", "--keep", "1,0.5")
+    assert ended.status == 0
+    assert len(ended.out.splitlines()) == 2 + 4 + 1
+    assert "<svg" in Path("cat.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--image", "dog.png"], "dog.png: no such file"),
+        (["--image", "runs"], "runs: no such file"),
+        (["--image", "broken.png"], "broken.png: no image that can be read"),
+        (["--image", "cat.png", "--out", "cat.gif"], "--out cat.gif: a .png or .svg is drawn"),
+        (["--image", "cat.png", "--method", "oracle"], "pruner 'oracle' cannot choose in a picture without a label"),
+        (["--image", "cat.png", "--method", "cropr"], "pruner 'cropr' has parameters to learn"),
+        (["--image", "cat.png", "--site", "before:7"], "beyond the model's depth 2"),
+        (["--image", "cat.png", "--keep", "2"], "--keep"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_a_line(capsys, words, says) -> None:
+    Path("broken.png").write_bytes(b"no image")
+    ended = run(capsys, "show", "--quiet", *words)
+    assert ended.status in (1, 2)
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("error:")]
+    assert says in line
+
+
+def test_borders_part_patches_of_different_tokens_and_groups_have_their_mean_colour() -> None:
+    """Of a 2 x 2 grid the left column is one token, and the lower right patch is gone."""
+    owner = np.array([0, 1, 0, -1])
+    assert sorted(borders(owner)) == [((1, 0), (1, 1)), ((1, 1), (1, 2)), ((1, 1), (2, 1))]
+    assert borders(np.array([0, 1, -1, 2])) == []
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[:2, :2] = 100
+    drawn = grouped(picture, owner)
+    assert (drawn[:, :2] == 50).all()
+    assert (drawn[:, 2:] == picture[:, 2:]).all()
