@@ -6,6 +6,7 @@ import torch
 from timm.models import VisionTransformer
 
 from tokenprune import cost, hardware, models, pruners
+from tokenprune.api.sparsify import sparsify
 from tokenprune.bench.timing import Ratio, interleaved
 from tokenprune.data import Dataset, ImageSet, test_batches
 from tokenprune.evaluation import CurvePlan, prune_curves
@@ -30,6 +31,18 @@ def forward(depth: int, keep: float, rounds: int, batch: int = 128) -> Ratio:
     reached = seconds["unpruned"] / seconds["pruned"]
     what = f"depth {depth}, {schedule}, fp32, batch {batch}: {reached:.2f}x of an ideal {ideal:.2f}x"
     return Ratio(f"forward/keep-{keep:g}", what, reached / ideal, seconds, 0.95)
+
+
+def wrapped(depth: int, rounds: int, batch: int = 128) -> Ratio:
+    """A model of `tokenprune.sparsify` at keep 1 over timm's own forward pass."""
+    device = hardware.choose_device("auto")
+    vit = vit_of(depth, device)
+    model = sparsify(vit, "tome", 1.0).eval()
+    images = torch.randn(batch, 3, 32, 32, device=device)
+    with torch.inference_mode():
+        seconds = interleaved({"timm": lambda: vit(images), "sparsified": lambda: model(images)}, rounds, 2)
+    what = f"depth {depth}, keep 1, fp32, batch {batch}: time over timm's own forward pass"
+    return Ratio("forward/sparsified", what, seconds["sparsified"] / seconds["timm"], seconds, 1.02, at_most=True)
 
 
 def sharing(depth: int, block: int, target: float, images: int, rounds: int) -> Ratio:

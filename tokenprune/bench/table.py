@@ -32,8 +32,8 @@ def _forward(quick: bool) -> list[Ratio]:
     from tokenprune.bench import pruning
 
     if quick:
-        return [pruning.forward(2, 0.5, rounds=2, batch=16)]
-    return [pruning.forward(12, keep, rounds=15) for keep in (0.7, 0.5, 0.25)]
+        return [pruning.forward(2, 0.5, rounds=2, batch=16), pruning.wrapped(2, rounds=2, batch=16)]
+    return [*(pruning.forward(12, keep, rounds=15) for keep in (0.7, 0.5, 0.25)), pruning.wrapped(12, rounds=31)]
 
 
 def _methods(quick: bool) -> list[Ratio]:
@@ -54,6 +54,12 @@ def _sharing(quick: bool) -> list[Ratio]:
     if quick:
         return [pruning.sharing(2, 1, 1.0, images=16, rounds=1)]
     return [pruning.sharing(12, block, target, images=128, rounds=3) for block, target in ((3, 0.7), (6, 0.45))]
+
+
+def _folder(quick: bool) -> list[Ratio]:
+    from tokenprune.bench import folder
+
+    return [folder.decoding(40, 64) if quick else folder.decoding(2000, 384)]
 
 
 def _startup(quick: bool) -> list[Ratio]:
@@ -93,6 +99,7 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "forward": _forward,
     "sharing": _sharing,
     "methods": _methods,
+    "folder": _folder,
     "startup": _startup,
     "report": _report,
     "theory": _theory,

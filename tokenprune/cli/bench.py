@@ -15,6 +15,7 @@ class Part(StrEnum):
     forward = "forward"
     sharing = "sharing"
     methods = "methods"
+    folder = "folder"
     startup = "startup"
     report = "report"
     theory = "theory"
