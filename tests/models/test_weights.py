@@ -240,3 +240,105 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pt")
     with pytest.raises(TokenpruneError, match="not a regular file"):
         load_weights(make("plain"), tmp_path / "w.pt")
+
+
+#: As transformers 4 saves them, by kind: prefix, norms, MLP, LayerScale.
+HUGGINGFACE = {
+    "vit": ("vit.", ("layernorm_before", "layernorm_after"), ("intermediate.dense", "output.dense"), None),
+    "deit": ("deit.", ("layernorm_before", "layernorm_after"), ("intermediate.dense", "output.dense"), None),
+    "dinov2": ("dinov2.", ("norm1", "norm2"), ("mlp.fc1", "mlp.fc2"), ("layer_scale1.lambda1", "layer_scale2.lambda1")),
+}
+
+
+def huggingface(kind: str, vit: VisionTransformer) -> dict[str, Tensor]:
+    """A model's weights under those names, written out by hand."""
+    prefix, norms, mlp, scales = HUGGINGFACE[kind]
+    state, found = vit.state_dict(), {}
+
+    def put(name: str, layer: str) -> None:
+        found.update({f"{name}.{part}": state[f"{layer}.{part}"] for part in ("weight", "bias")})
+
+    found[f"{prefix}embeddings.cls_token"] = state["cls_token"]
+    found[f"{prefix}embeddings.position_embeddings"] = state["pos_embed"]
+    put(f"{prefix}embeddings.patch_embeddings.projection", "patch_embed.proj")
+    put(f"{prefix}layernorm", "norm")
+    put("cls_classifier" if kind == "deit" else "classifier", "head")
+    if kind == "deit":
+        found[f"{prefix}embeddings.distillation_token"] = state["dist_token"]
+        put("distillation_classifier", "head_dist")
+    if kind == "dinov2":
+        found[f"{prefix}embeddings.mask_token"] = torch.zeros(1, 16)
+        found["classifier.weight"] = torch.zeros(5, 32)  # of the class token and the mean of the patches
+    for i in range(len(vit.blocks)):
+        block = f"{prefix}encoder.layer.{i}"
+        for part, rows in (("query", slice(0, 16)), ("key", slice(16, 32)), ("value", slice(32, 48))):
+            for of in ("weight", "bias"):
+                name = f"{block}.attention.attention.{part}.{of}"
+                found[name] = state[f"blocks.{i}.attn.qkv.{of}"][rows]
+        put(f"{block}.attention.output.dense", f"blocks.{i}.attn.proj")
+        for ours, theirs in zip(("norm1", "norm2"), norms, strict=True):
+            put(f"{block}.{theirs}", f"blocks.{i}.{ours}")
+        for ours, theirs in zip(("mlp.fc1", "mlp.fc2"), mlp, strict=True):
+            put(f"{block}.{theirs}", f"blocks.{i}.{ours}")
+        for ours, theirs in zip(("ls1", "ls2"), scales or (), strict=False):
+            found[f"{block}.{theirs}"] = state[f"blocks.{i}.{ours}.gamma"]
+    return found
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("kind", "name"), [("vit", "plain"), ("deit", "distilled"), ("dinov2", "LayerScale")])
+def test_names_of_huggingface_are_timms(tmp_path: Path, kind: str, name: str, nested: bool) -> None:
+    theirs, ours = make(name, 1), make(name, 2)
+    state = huggingface(kind, theirs)
+    torch.save({"state_dict": state} if nested else state, tmp_path / "w.pt")
+    read = load_weights(ours, tmp_path / "w.pt")
+    assert torch.equal(ours.forward_features(images()), theirs.forward_features(images()))
+    assert read.converted
+    assert "names of HuggingFace's transformers taken for timm's" in str(read)
+    assert read.initialised == (("head.bias", "head.weight") if kind == "dinov2" else ())
+    if kind != "dinov2":
+        assert torch.equal(ours(images()), theirs(images()))
+    lost = next(key for key in state if key.endswith("layer.1.attention.output.dense.weight"))
+    del state[lost]
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(TokenpruneError, match=r"lacks blocks\.1\.attn\.proj\.weight"):
+        load_weights(ours, tmp_path / "w.pt")
+
+
+def test_transformers_own_models_answer_alike(tmp_path: Path) -> None:
+    """The same pictures through transformers' modules and, from their saved weights, through timm's."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
+    config = transformers.ViTConfig(**sizes, intermediate_size=64, num_labels=5, layer_norm_eps=1e-6)
+    theirs, ours = transformers.ViTForImageClassification(config).eval(), make("plain")
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    load_weights(ours, tmp_path / "w.pt")
+    torch.testing.assert_close(ours(images()), theirs(images()).logits)
+
+
+def test_names_of_dinov2_as_it_was_published(tmp_path: Path) -> None:
+    """Registers have no position; timm keeps the class token's with the token (its own converter)."""
+    torch.manual_seed(0)
+    sizes = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 0}
+    plain = VisionTransformer(**sizes, init_values=1.0)
+    torch.save({**plain.state_dict(), "mask_token": torch.zeros(1, 16)}, tmp_path / "w.pt")
+    ours = VisionTransformer(**sizes, init_values=1.0)
+    read = load_weights(ours, tmp_path / "w.pt")
+    assert torch.equal(ours(images()), plain(images()))
+    assert read.unread == ("mask_token",)
+
+    theirs = VisionTransformer(**sizes, init_values=1.0, reg_tokens=4, no_embed_class=True)
+    theirs.cls_token.data.normal_()  # beside which rounding is small
+    state = theirs.state_dict()
+    position = torch.randn(1, 1, 16)
+    state |= {
+        "register_tokens": state.pop("reg_token"),
+        "mask_token": torch.zeros(1, 16),
+        "cls_token": state["cls_token"] - position,
+        "pos_embed": torch.cat([position, state["pos_embed"]], dim=1),
+    }
+    torch.save(state, tmp_path / "w.pt")
+    ours = VisionTransformer(**sizes, init_values=1.0, reg_tokens=4, no_embed_class=True)
+    load_weights(ours, tmp_path / "w.pt")
+    torch.testing.assert_close(ours(images()), theirs(images()))

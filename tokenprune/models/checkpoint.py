@@ -3,6 +3,7 @@
 import argparse
 import math
 import pickle
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from tokenprune import files
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.models.huggingface import SIGN, to_timm
 from tokenprune.models.neighbours import Neighbours
 from tokenprune.recipe.images import Channels
 
@@ -34,7 +36,7 @@ class Weights:
 
     key: of the file, None where it holds the weights themselves. prefix: taken off the names, such as `module.`.
     initialised: names of the model that the file has none for, or for other classes. unread: its other names.
-    normalised: mean and std that its trainer says it normalised images with.
+    normalised: mean and std that its trainer says it normalised images with. converted: from HuggingFace's names.
     """
 
     file: str
@@ -43,9 +45,11 @@ class Weights:
     initialised: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     normalised: tuple[Channels, Channels] | None = None
+    converted: bool = False
 
     def __str__(self) -> str:
         parts = [f"{self.file}: read {self.key}" if self.key else f"{self.file}: read"]
+        parts += ["names of HuggingFace's transformers taken for timm's"] if self.converted else []
         parts += [f"{self.prefix!r} taken off its names"] if self.prefix else []
         parts += (
             [f"initialised anew, as it has none for these classes: {_some(self.initialised)}"]
@@ -68,12 +72,15 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     that it does not have; `vit` is then as it was.
     """
     path = Path(path)
-    content = _read(path)
+    content = _renamed(_read(path))
     key, state = _chosen(path, content, key)
     prefix = _prefix(path, state)
     found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     beside = [name for name in state if not name.startswith(prefix)]
     unread = [name for name in content if name != key and name not in state] + beside
+    if "mask_token" in found:  # as Meta saves DINOv2 and DINOv3: timm's own reader knows the names
+        unread.append(f"{prefix}mask_token")
+        found = sys.modules[type(vit).__module__].checkpoint_filter_fn(found, vit)
     if "head.features" in found and "head.labels" in found and not isinstance(vit.head, Neighbours):
         of_run = Neighbours(found["head.features"], found["head.labels"].long(), vit.num_classes)
         vit.head = cast(nn.Linear, of_run)
@@ -93,7 +100,8 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
         found["pos_embed"] = _resampled(found["pos_embed"], vit)
     _check(path, found, wanted)
     vit.load_state_dict(found, strict=False)
-    return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content))
+    converted = isinstance(content, _Renamed)
+    return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content), converted)
 
 
 def load_pruner(pruner: nn.Module, path: Path) -> None:
@@ -106,6 +114,24 @@ def load_pruner(pruner: nn.Module, path: Path) -> None:
             f"{_some(dict.fromkeys(differ))}"
         )
     pruner.load_state_dict(found)
+
+
+class _Renamed(dict[str, Any]):
+    """A file's content whose weights had HuggingFace's names."""
+
+
+def _renamed(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The content with timm's names where it, or what lies under a key of it, has HuggingFace's."""
+    if _of_huggingface(content):
+        return _Renamed(to_timm(content))
+    inner = {key: to_timm(value) for key, value in content.items() if _of_huggingface(value)}
+    return _Renamed({**content, **inner}) if inner else content
+
+
+def _of_huggingface(value: object) -> bool:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        return False
+    return sum(name.endswith(SIGN) for name in value) == 1 and all(isinstance(each, Tensor) for each in value.values())
 
 
 def _chosen(path: Path, content: Mapping[str, Any], key: str | None) -> tuple[str | None, dict[str, Tensor]]:
