@@ -1,11 +1,10 @@
 #!/usr/bin/env python
-"""./scripts/readme_figure.py RUN_FOLDER OUT.png: README's figure, docs/results/cpu/tokens-kept.png.
+"""./scripts/readme_figure.py RUN_FOLDER OUT.png: README's figure, docs/results/trained/tokens-kept.png.
 
-Above, two test images and the tokens that the run keeps of them; below, accuracy over GFLOPs of the committed runs. The
-run is the committed one of depth 1 and seed 0 trained again, since its example images were not kept:
+Above, two test images and the tokens that the run keeps of them, before block 0; below, accuracy over GFLOPs of the
+committed runs. The run is the committed one of depth 6 and seed 0, whose example images were not packed:
 
-    tokenprune train --recipe shallow --set train.epochs=4 --seed 0
-    tokenprune prune --method magnitude --keep 1.0,0.7,0.5,0.3
+    tokenprune sweep trained --only model.depth=6 --only run.seed=0
 """
 
 import gzip
@@ -19,16 +18,25 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "cpu"
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "trained"
 KEEP = (1.0, 0.7, 0.5, 0.3)
+DEPTH = 6
+SITES = {"before:0": "removed before the first block", "before:2": "before the third"}
 IMAGES = (5, 7)  # of the eight example images, chosen by eye
-STYLE = {"oracle": ("#009e73", "^"), "magnitude": ("#0072b2", "o"), "random": ("#e69f00", "s")}
+STYLE = {
+    "oracle": ("#009e73", "^"),
+    "magnitude": ("#0072b2", "o"),
+    "tome": ("#cc79a7", "D"),
+    "random": ("#e69f00", "s"),
+    "downsample": ("#666666", "v"),
+}
 
 
 def tiles(run: Path) -> list[list[np.ndarray]]:
     """Each image at each ratio, removed patches in grey. Images are [h, w, 3], patches a square grid row by row."""
-    (folder,) = run.glob("prune/magnitude-*")
-    ratios = [point["keep_ratio"] for point in json.loads((folder / "result.json").read_text())["points"]]
+    folders = {path.parent: json.loads(path.read_text()) for path in run.glob("prune/magnitude-*/result.json")}
+    (folder,) = (folder for folder, curve in folders.items() if curve["site"] == next(iter(SITES)))
+    ratios = [point["keep_ratio"] for point in folders[folder]["points"]]
     with np.load(folder / "examples.npz") as arrays:
         images, kept = arrays["images"], arrays["kept"].astype(bool)
     side = math.isqrt(kept.shape[2])
@@ -40,18 +48,19 @@ def tiles(run: Path) -> list[list[np.ndarray]]:
     ]
 
 
-def curves() -> dict[tuple[int, str], dict[float, list[tuple[float, float]]]]:
-    """(GFLOPs, accuracy in %) of each seed, means over draws, by depth and method, then by ratio."""
+def curves() -> dict[tuple[str, str], dict[float, list[tuple[float, float]]]]:
+    """(GFLOPs, accuracy in %) of each seed, means over draws, by site and method, then by ratio."""
     found: dict = defaultdict(lambda: defaultdict(list))
     with gzip.open(RESULTS / "runs.jsonl.gz", "rt", encoding="utf-8") as lines:
         runs = [tree["files"] for tree in map(json.loads, lines) if "run" in tree]
-    for files in runs:
-        for curve in (content for name, content in files.items() if name.startswith("prune/")):
-            key = files["result.json"]["model"]["depth"], curve["method"]
+    for files in (files for files in runs if files["result.json"]["model"]["depth"] == DEPTH):
+        for curve in (
+            content for name, content in files.items() if name.startswith("prune/") and name.endswith("result.json")
+        ):
             for keep in {point["keep_ratio"] for point in curve["points"]}:
                 draws = [point for point in curve["points"] if point["keep_ratio"] == keep]
                 mean = {name: statistics.mean(point[name] for point in draws) for name in ("flops", "accuracy")}
-                found[key][keep].append((mean["flops"] / 1e9, 100 * mean["accuracy"]))
+                found[curve["site"], curve["method"]][keep].append((mean["flops"] / 1e9, 100 * mean["accuracy"]))
     return found
 
 
@@ -68,9 +77,10 @@ def main(run: Path, out: Path) -> None:
             ax.set_yticks([])
             ax.spines[:].set_visible(False)
     found = curves()
-    for ax, depth in zip(below.subplots(1, 2, sharey=True), (1, 6), strict=True):
-        for method, (colour, marker) in STYLE.items():
-            seeds = [found[depth, method][keep] for keep in sorted(found[depth, method])]
+    for ax, (site, where) in zip(below.subplots(1, 2, sharey=True), SITES.items(), strict=True):
+        for method in (method for method in STYLE if (site, method) in found):
+            colour, marker = STYLE[method]
+            seeds = [found[site, method][keep] for keep in sorted(found[site, method])]
             flops = [statistics.mean(flop for flop, _ in values) for values in seeds]
             accuracies = [[accuracy for _, accuracy in values] for values in seeds]
             lowest, highest = list(map(min, accuracies)), list(map(max, accuracies))
@@ -78,10 +88,10 @@ def main(run: Path, out: Path) -> None:
             ax.plot(flops, list(map(statistics.mean, accuracies)), color=colour, marker=marker, ms=4, label=method)
         ax.set_xlim(left=0)
         ax.set_xlabel("GFLOPs per image")
-        ax.set_title(f"depth {depth}", loc="left", fontweight="bold")
+        ax.set_title(where, loc="left", fontweight="bold")
         ax.grid(alpha=0.3)
     below.axes[0].set_ylabel("test accuracy, %")
-    below.axes[0].legend(frameon=False, loc="lower right")
+    below.axes[1].legend(frameon=False, loc="lower right")
     figure.savefig(out, dpi=150, metadata={"Software": None})
 
 

@@ -86,7 +86,7 @@ def test_identity_is_of_what_runs_and_is_measured_not_of_words(tmp_path):
             "grid: {model.depth: [0, x, 1], train.epochs: [-1]}",
             [
                 "grid.model.depth: found 0, must be greater than or equal to 1",
-                "grid.train.epochs: found -1, must be greater than or equal to 1",
+                "grid.train.epochs: found -1, must be greater than or equal to 0",
                 "grid.model.depth: found 'x', must be a valid integer",
             ],
         ),
@@ -146,10 +146,10 @@ def test_two_cells_with_one_identity_are_refused(text, names, tmp_path):
 def test_an_override_is_named_as_it_was_typed(tmp_path):
     path = write_sweep(tmp_path, "grid: {run.seed: [0, 1]}")
     with pytest.raises(RecipeError) as raised:
-        load_sweep(path, ["train.epochs=0", "model.dept=3"])
+        load_sweep(path, ["train.epochs=-1", "model.dept=3"])
     assert str(raised.value).splitlines() == [
         f"--set model.dept=3: unknown key: did you mean depth? known here: {', '.join(Model.model_fields)}",
-        "--set train.epochs=0: found 0, must be greater than or equal to 1",
+        "--set train.epochs=-1: found -1, must be greater than or equal to 0",
     ]
 
 
@@ -229,9 +229,9 @@ scales:
 
 
 def test_what_is_wrong_with_a_scale_is_one_line_with_its_name(tmp_path):
-    path = write_sweep(tmp_path, "grid: {run.seed: [0]}\nscales: {cpu: {set: {train.epochs: 0}}}\n")
+    path = write_sweep(tmp_path, "grid: {run.seed: [0]}\nscales: {cpu: {set: {train.epochs: -1}}}\n")
     load_sweep(path)
-    with pytest.raises(RecipeError, match=r"^\S+mine\.yaml: scale cpu: set\.train\.epochs: found 0, must be"):
+    with pytest.raises(RecipeError, match=r"^\S+mine\.yaml: scale cpu: set\.train\.epochs: found -1, must be"):
         load_sweep(path, scale="cpu")
     with pytest.raises(UsageError, match=r"^--scale of mine: unknown scale 'gpu': did you mean 'cpu'\? known: cpu; "):
         load_sweep(path, scale="gpu")
