@@ -20,8 +20,11 @@ import numpy as np
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "trained"
 KEEP = (1.0, 0.7, 0.5, 0.3)
-DEPTH = 6
-SITES = {"before:0": "removed before the first block", "before:2": "before the third"}
+PANELS = {
+    (1, "before:0"): "depth 1",
+    (6, "before:0"): "depth 6, before the first block",
+    (6, "before:2"): "depth 6, before the third",
+}
 IMAGES = (5, 7)  # of the eight example images, chosen by eye
 STYLE = {
     "oracle": ("#009e73", "^"),
@@ -35,7 +38,7 @@ STYLE = {
 def tiles(run: Path) -> list[list[np.ndarray]]:
     """Each image at each ratio, removed patches in grey. Images are [h, w, 3], patches a square grid row by row."""
     folders = {path.parent: json.loads(path.read_text()) for path in run.glob("prune/magnitude-*/result.json")}
-    (folder,) = (folder for folder, curve in folders.items() if curve["site"] == next(iter(SITES)))
+    (folder,) = (folder for folder, curve in folders.items() if curve["site"] == "before:0")
     ratios = [point["keep_ratio"] for point in folders[folder]["points"]]
     with np.load(folder / "examples.npz") as arrays:
         images, kept = arrays["images"], arrays["kept"].astype(bool)
@@ -48,19 +51,20 @@ def tiles(run: Path) -> list[list[np.ndarray]]:
     ]
 
 
-def curves() -> dict[tuple[str, str], dict[float, list[tuple[float, float]]]]:
-    """(GFLOPs, accuracy in %) of each seed, means over draws, by site and method, then by ratio."""
+def curves() -> dict[tuple[int, str, str], dict[float, list[tuple[float, float]]]]:
+    """(GFLOPs, accuracy in %) of each seed, means over draws, by depth, site and method, then by ratio."""
     found: dict = defaultdict(lambda: defaultdict(list))
     with gzip.open(RESULTS / "runs.jsonl.gz", "rt", encoding="utf-8") as lines:
         runs = [tree["files"] for tree in map(json.loads, lines) if "run" in tree]
-    for files in (files for files in runs if files["result.json"]["model"]["depth"] == DEPTH):
+    for files in runs:
+        depth = files["result.json"]["model"]["depth"]
         for curve in (
             content for name, content in files.items() if name.startswith("prune/") and name.endswith("result.json")
         ):
             for keep in {point["keep_ratio"] for point in curve["points"]}:
                 draws = [point for point in curve["points"] if point["keep_ratio"] == keep]
                 mean = {name: statistics.mean(point[name] for point in draws) for name in ("flops", "accuracy")}
-                found[curve["site"], curve["method"]][keep].append((mean["flops"] / 1e9, 100 * mean["accuracy"]))
+                found[depth, curve["site"], curve["method"]][keep].append((mean["flops"] / 1e9, 100 * mean["accuracy"]))
     return found
 
 
@@ -77,10 +81,10 @@ def main(run: Path, out: Path) -> None:
             ax.set_yticks([])
             ax.spines[:].set_visible(False)
     found = curves()
-    for ax, (site, where) in zip(below.subplots(1, 2, sharey=True), SITES.items(), strict=True):
-        for method in (method for method in STYLE if (site, method) in found):
+    for ax, (panel, where) in zip(below.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
+        for method in (method for method in STYLE if (*panel, method) in found):
             colour, marker = STYLE[method]
-            seeds = [found[site, method][keep] for keep in sorted(found[site, method])]
+            seeds = [found[*panel, method][keep] for keep in sorted(found[*panel, method])]
             flops = [statistics.mean(flop for flop, _ in values) for values in seeds]
             accuracies = [[accuracy for _, accuracy in values] for values in seeds]
             lowest, highest = list(map(min, accuracies)), list(map(max, accuracies))
@@ -88,10 +92,10 @@ def main(run: Path, out: Path) -> None:
             ax.plot(flops, list(map(statistics.mean, accuracies)), color=colour, marker=marker, ms=4, label=method)
         ax.set_xlim(left=0)
         ax.set_xlabel("GFLOPs per image")
-        ax.set_title(where, loc="left", fontweight="bold")
+        ax.set_title(where, loc="left", fontsize=9, fontweight="bold")
         ax.grid(alpha=0.3)
     below.axes[0].set_ylabel("test accuracy, %")
-    below.axes[1].legend(frameon=False, loc="lower right")
+    below.axes[-1].legend(frameon=False, loc="lower right")
     figure.savefig(out, dpi=150, metadata={"Software": None})
 
 

@@ -61,7 +61,10 @@ def files(folder: Path) -> dict[Path, bytes]:
             "no such option: --values (Possible options: --grid); `tokenprune theory --h",
         ),
         ("cp shallow mine.yaml", "mine.yaml: exists already; --force replaces it"),
-        ("bench nosuch", "'nosuch' is not one of 'step', 'epoch', 'forward', 'sharing', 'methods', 'startup'"),
+        (
+            "bench nosuch",
+            "'nosuch' is not one of 'step', 'epoch', 'forward', 'sharing', 'methods', 'startup'",
+        ),
         ("ls recipe", "invalid value for 'kind': 'recipe' is not one of 'recipes', 'pruners', 'datasets', 'runs',"),
     ],
 )

@@ -182,7 +182,10 @@ def test_weights_of_tokens(name: str, fused: bool) -> None:
 def _with_twins(state: TokenState, index: torch.Tensor) -> TokenState:
     """The patch tokens at `index`, some of them twice, each with its own rotary code."""
     taken = state.take(index.expand(4, -1))
-    return replace(taken, whole=True, rotary=None if state.rotary is None else state.rotary[..., index[0], :])
+    if state.rotary is None:
+        return taken
+    patches = torch.arange(index.shape[1]).expand(4, -1)  # as if the twins were patches of a larger image
+    return replace(taken, whole=True, owner=patches, rotary=state.rotary[..., index[0], :])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -56,16 +56,11 @@ def _sharing(quick: bool) -> list[Ratio]:
     return [pruning.sharing(12, block, target, images=128, rounds=3) for block, target in ((3, 0.7), (6, 0.45))]
 
 
-def _folder(quick: bool) -> list[Ratio]:
-    from tokenprune.bench import folder
-
-    return [folder.decoding(40, 64) if quick else folder.decoding(2000, 384)]
-
-
 def _startup(quick: bool) -> list[Ratio]:
-    from tokenprune.bench import startup
+    from tokenprune.bench import folder, startup
 
-    return startup.answers(rounds=1 if quick else 9)
+    read = folder.decoding(40, 64) if quick else folder.decoding(2000, 384)
+    return [*startup.answers(rounds=1 if quick else 9), read]
 
 
 def _report(quick: bool) -> list[Ratio]:
@@ -99,7 +94,6 @@ BENCHMARKS: dict[str, Callable[[bool], list[Ratio]]] = {
     "forward": _forward,
     "sharing": _sharing,
     "methods": _methods,
-    "folder": _folder,
     "startup": _startup,
     "report": _report,
     "theory": _theory,

@@ -15,7 +15,6 @@ class Part(StrEnum):
     forward = "forward"
     sharing = "sharing"
     methods = "methods"
-    folder = "folder"
     startup = "startup"
     report = "report"
     theory = "theory"
