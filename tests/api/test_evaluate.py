@@ -52,6 +52,31 @@ def test_a_trained_pruner_is_measured_with_what_it_learned_and_no_other() -> Non
         tokenprune.evaluate(model, LOADER, ["cropr"], [0.5])
 
 
+def test_a_sparsified_model_is_measured_with_its_own_options_and_sites() -> None:
+    model = tokenprune.sparsify(make("plain"), "vispruner", 0.3, sites="before:1", important=0.02).eval()
+    (row,) = tokenprune.evaluate(model, LOADER, "vispruner", [0.3])
+    answers = torch.cat([model(batch).argmax(1) for batch, _ in LOADER])
+    assert row.accuracy == (answers == torch.cat([each for _, each in LOADER])).sum().item() / sum(SIZES)
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(16, 1, dtype=torch.long), torch.full((16,), CLASSES), torch.full((16,), -1), torch.zeros(16)]
+)
+def test_labels_that_are_no_classes_are_refused(labels: torch.Tensor) -> None:
+    with pytest.raises(UsageError, match="labels are whole numbers from 0 to 4, one for each image"):
+        tokenprune.evaluate(make("plain"), [(LOADER[0][0], labels)], ["tome"], [0.5], sites="before:1")
+
+
+def test_labels_of_any_kind_and_batches_without_images_are_taken() -> None:
+    images, labels = LOADER[0]
+    plain = tokenprune.evaluate(make("plain"), [(images, labels)], ["norm"], [0.5], sites="before:1")
+    others = [(images[:0], labels[:0]), (images, labels.numpy()), (images[:0], [])]
+    assert len(tokenprune.evaluate(make("plain"), others, ["norm"], [0.5], sites="before:1")) == len(plain)
+    for wrong in ({"draws": 0}, {"keep": []}, {"precision": "fp16"}, {"methods": []}):
+        with pytest.raises(UsageError, match="a method, a ratio and a draw at least"):
+            tokenprune.evaluate(make("plain"), LOADER, **wrong)
+
+
 def test_all_are_those_that_need_no_training_with_draws_of_the_random_one() -> None:
     table = tokenprune.evaluate(make("plain"), LOADER[:1], "all", [0.5], draws=2, sites="before:1")
     methods = [row.method for row in table]

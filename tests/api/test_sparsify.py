@@ -122,6 +122,19 @@ def test_features_in_training_hold_the_tokens_that_are_left() -> None:
     torch.testing.assert_close(trained, model.eval().forward_features(IMAGES))
 
 
+@pytest.mark.parametrize("method", ["mctf", "cropr", "dynamicvit", "ltmp", "tome"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_pruner_has_the_dtype_of_the_model(method: str, dtype: torch.dtype) -> None:
+    model = tokenprune.sparsify(make("plain").to(dtype), method, 0.5, sites="before:1").eval()
+    assert model(IMAGES.to(dtype)).dtype == dtype
+
+
+def test_images_of_another_size_are_refused() -> None:
+    vit = VisionTransformer(img_size=32, patch_size=4, embed_dim=8, depth=2, num_heads=1, dynamic_img_size=True)
+    with pytest.raises(UsageError, match="images of 16 patches: the pruner is made for the model's own size, 64"):
+        tokenprune.sparsify(vit, "gtp", 0.5, sites="before:1")(images(2, side=16))
+
+
 def test_what_stays_can_be_changed_at_any_time() -> None:
     model = sparsified("tome")
     for keep, counts in ((0.5, [8, 4]), ((0.75, 0.5), [12, 6]), (RemovedPerSite(3), [13, 10])):
@@ -160,6 +173,11 @@ def test_what_cannot_be_is_refused_in_a_line(arguments, says) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_other_models_are_refused_first() -> None:
+    with pytest.raises(UsageError, match="cannot prune Linear"):
+        tokenprune.sparsify(torch.nn.Linear(2, 2), "tome")
+
+
 def test_keep_is_checked_when_it_is_set() -> None:
     model = sparsified("tome")
     with pytest.raises(UsageError, match="keep 0: must be above 0"):
@@ -193,6 +211,7 @@ def test_its_onnx_answers_alike_in_onnxruntime(method: str, tmp_path: Path) -> N
     onnxruntime = pytest.importorskip("onnxruntime")
     model = sparsified(method)
     onnx_file(model, tmp_path / "model.onnx")
+    assert not model.training
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     for count in (1, 3):
         (logits,) = session.run(["logits"], {"images": IMAGES[:count].numpy()})

@@ -67,6 +67,13 @@ def test_a_photograph_lies_upright(root: Path) -> None:
     assert np.array_equal(found[0], np.rot90(pixels, k=-1))
 
 
+def test_sixteen_bits_are_the_upper_eight(root: Path) -> None:
+    deep = RNG.integers(0, 65536, (16, 16)).astype(np.uint16)
+    Image.fromarray(deep).save(root / "cat" / "deep.png")
+    (found,), _ = folders._decoded(spec(root), root, ["cat/deep.png"], masked=False)
+    assert np.array_equal(found[0], np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
+
+
 def test_a_share_of_each_class_is_held_out(root: Path) -> None:
     found = data.load(spec(root))
     assert found.classes == ("cat", "dog")
@@ -108,21 +115,28 @@ def test_masks_say_what_is_relevant(root: Path) -> None:
     expected[:, :8] = 1
     assert all(torch.equal(mask, expected) for mask in (*found.train.mask, *found.test.mask))
     assert found.test.relevance(8).tolist() == [[1, 0, 1, 0]] * 4
-    (root / "relevance" / "cat" / "3.png").unlink()
+    path = root / "relevance" / "cat" / "3.png"
+    Image.fromarray(np.ones((20, 40), np.uint8)).save(path)
+    with pytest.raises(TokenpruneError, match=r"3\.png: its lightest pixel is dark; relevant pixels are white"):
+        data.load(spec(root))
+    path.unlink()
     with pytest.raises(TokenpruneError, match=r"relevance/cat/3\.png: no mask that can be read"):
         data.load(spec(root))
 
 
 def test_broken_files_are_named_and_left_out(root: Path) -> None:
     (root / "cat" / "1.png").write_bytes(b"no image")
+    (root / "cat" / "gone.png").symlink_to("nothing.png")
+    (root / "cat" / "folder.png").mkdir()
     whole = (root / "dog" / "2.png").read_bytes()
     (root / "dog" / "2.png").write_bytes(whole[: len(whole) // 2])
     found = data.load(spec(root))
-    assert sorted(found.provenance["unread"]) == ["cat/1.png", "dog/2.png"]
+    assert sorted(found.provenance["unread"]) == ["cat/1.png", "cat/gone.png", "dog/2.png"]
     assert len(found.train) + len(found.test) == 18
     for path in root.rglob("*.png"):
-        path.write_bytes(b"no image")
-    with pytest.raises(TokenpruneError, match="none of its 16 train images can be read"):
+        if path.is_file():
+            path.write_bytes(b"no image")
+    with pytest.raises(TokenpruneError, match="none of its 17 train images can be read"):
         data.load(spec(root))
 
 

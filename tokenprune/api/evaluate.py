@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from timm.models import VisionTransformer
@@ -72,33 +72,39 @@ def evaluate(
 ) -> Table:
     """A row per method and ratio on the images of a loader, all in one pass.
 
-    model: a timm Vision Transformer, or one that `sparsify` made: its pruner, with what it learned, is then measured
-    by its name. loader: (images, labels) batches, normalised as the model needs them. methods: pruners, or `all` that
-    need no training. sites: as of `sparsify`. draws, seed: of random pruners.
+    model: a timm Vision Transformer, or one that `sparsify` made: its pruner, with its options and what it learned, is
+    then measured by its name. loader: (images, labels) batches, normalised as the model needs them. methods: pruners,
+    or `all` that need no training. sites: as of `sparsify`; None is where that removes tokens, or its default. draws,
+    seed: of random pruners.
 
-    Raises UsageError as `sparsify` does; TokenpruneError where the loader has no images.
+    Raises UsageError as `sparsify` does, and for labels that are no classes; TokenpruneError where the loader has no
+    images.
     """
     vit = model.sparse.vit if isinstance(model, Sparsified) else model
-    taught = model.pruner if isinstance(model, Sparsified) else None
+    own, taught = (model.method, model.pruner) if isinstance(model, Sparsified) else (("", {}), None)
     device = next(vit.parameters()).device
     names = untrained_pruners() if methods == "all" else [methods] if isinstance(methods, str) else list(methods)
 
     def fill(name: str, pruner: Pruner) -> None:
-        if type(pruner) is type(taught):
+        if taught is not None and name == own[0]:
             pruner.load_state_dict(taught.state_dict())
         elif is_learned(name):
             raise UsageError(
                 f"pruner {name!r} has parameters to learn: sparsify a model with it, train that, give that"
             )
 
-    batches = _numbered(loader, device)
+    if vit.num_classes < 1:
+        raise UsageError("evaluate: the model has no classifier (num_classes)")
+    if draws < 1 or not keep or not names or precision not in get_args(Precision):
+        raise UsageError("evaluate: takes a method, a ratio and a draw at least, and precision fp32 or bf16")
+    batches = _numbered(loader, device, vit.num_classes)
     first = next(batches, None)
     if first is None:
         raise TokenpruneError("evaluate: the loader has no images")
     plan = CurvePlan(
-        methods=tuple((name, {}) for name in names),
+        methods=tuple((name, own[1] if name == own[0] else {}) for name in names),
         keep=tuple(map(ratios, keep)),
-        schedule=quarters(vit) if sites is None else Schedule.parse(sites),
+        schedule=Schedule.parse(sites) if sites is not None else _sites(model),
         seeds=draws,
         batch_size=len(first.labels),
         precision=precision,
@@ -124,9 +130,19 @@ def evaluate(
     )
 
 
-def _numbered(loader: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[Batch]:
+def _sites(model: VisionTransformer | Sparsified) -> Schedule:
+    return model.sparse.schedule if isinstance(model, Sparsified) else quarters(model)
+
+
+def _numbered(loader: Iterable[tuple[Tensor, Tensor]], device: torch.device, classes: int) -> Iterator[Batch]:
+    """Batches that hold images, numbered on. Raises UsageError for labels that are no classes."""
     done = 0
-    for images, labels in loader:
+    for images, found in loader:
+        labels = torch.as_tensor(found)
+        if not len(labels):
+            continue
+        if labels.ndim != 1 or labels.is_floating_point() or labels.min() < 0 or labels.max() >= classes:
+            raise UsageError(f"evaluate: labels are whole numbers from 0 to {classes - 1}, one for each image")
         index = torch.arange(done, done + len(labels), device=device)
         yield Batch(images.to(device), labels.to(device), None, index)
         done += len(labels)

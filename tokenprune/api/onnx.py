@@ -22,6 +22,7 @@ def to_onnx(model: Sparsified, images: Float[Tensor, "b 3 y x"], path: str | Pat
     name = type(model.pruner).__name__
     if model.pruner.adaptive:
         raise TokenpruneError(f"{name} cannot be exported: how many tokens it keeps depends on the image")
+    training = model.training
     try:
         program = torch.onnx.export(
             model.eval(),
@@ -37,6 +38,8 @@ def to_onnx(model: Sparsified, images: Float[Tensor, "b 3 y x"], path: str | Pat
         raise TokenpruneError(f"ONNX needs `pip install onnx onnxscript`: {error}") from None
     except torch.onnx.errors.OnnxExporterError as error:
         raise TokenpruneError(f"{name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
+    finally:
+        model.train(training)
     assert program is not None
     program.save(path)
 

@@ -1,6 +1,7 @@
 """Selectors on their own: which tokens of any encoder to keep, by the tokens alone."""
 
 import math
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -39,7 +40,8 @@ def select(
     rows, columns = grid or (math.isqrt(n), n // max(1, math.isqrt(n)))
     if rows * columns != n:
         raise UsageError(f"select: {n} tokens are no grid of {rows} x {columns}: give `grid`")
-    count = keep if isinstance(keep, int) else kept(keep, n) if 0 < keep <= 1 else 0
+    whole = isinstance(keep, Integral) and not isinstance(keep, bool)
+    count = int(keep) if whole else kept(float(keep), n) if 0 < keep <= 1 and keep is not True else 0
     if not 1 <= count <= n:
         raise UsageError(
             f"select: keep {keep!r}: must be a share above 0 and at most 1, or a number of 1 to {n} tokens"

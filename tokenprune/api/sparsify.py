@@ -4,6 +4,7 @@ Shapes: b images, p prefix tokens, n patch tokens left, c channels.
 """
 
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from tokenprune import pruners
 from tokenprune.data import Batch
 from tokenprune.errors import UsageError
 from tokenprune.models import BatchInfo, SparseViT, Trace
+from tokenprune.models.sparse import refuse_unsupported
 from tokenprune.pruners.base import Pruner, Taught
 from tokenprune.recipe import Keep, RemovedPerSite, Schedule, written
 
@@ -38,12 +40,16 @@ def sparsify(
 
     Raises UsageError for a model that cannot be pruned, an unknown method or option, and sites or ratios out of range.
     """
-    if isinstance(method, str):
-        method = pruners.create(method, **options)
-    elif options:
+    refuse_unsupported(model)
+    if options and not isinstance(method, str):
         raise UsageError(f"options {', '.join(sorted(options))}: only for a pruner by name")
+    pruner = pruners.create(method, **options) if isinstance(method, str) else method
     schedule = quarters(model) if sites is None else Schedule.parse(sites)
-    return Sparsified(model, method, schedule, ratios(keep) if r is None else _removed(r), seed)
+    found = Sparsified(model, pruner, schedule, ratios(keep) if r is None else _removed(r), seed)
+    found.method = (method if isinstance(method, str) else "", options)
+    like = next(model.parameters())
+    pruner.to(like.device, like.dtype)
+    return found
 
 
 class Sparsified(nn.Module):
@@ -51,7 +57,11 @@ class Sparsified(nn.Module):
 
     Its state dict is the bare model's, and the pruner's parameters as `pruner.NAME`. What is not found here is looked
     up in the bare model (`num_classes`, `set_grad_checkpointing`, `default_cfg`).
+
+    method: the pruner's name and options, as `sparsify` was given them.
     """
+
+    method: tuple[str, dict[str, Any]] = ("", {})
 
     def __init__(self, vit: VisionTransformer, pruner: Pruner, schedule: Schedule, keep: Keep, seed: int = 0) -> None:
         super().__init__()
@@ -131,15 +141,15 @@ def quarters(model: VisionTransformer) -> Schedule:
 def ratios(keep: float | Iterable[float]) -> Keep:
     found = tuple(keep) if isinstance(keep, Iterable) else (keep,)
     for ratio in found:
-        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        if isinstance(ratio, bool) or not isinstance(ratio, Real) or not 0 < ratio <= 1:
             raise UsageError(f"keep {ratio!r}: must be above 0 and at most 1")
     return tuple(map(float, found)) if isinstance(keep, Iterable) else float(found[0])
 
 
 def _removed(r: int) -> RemovedPerSite:
-    if isinstance(r, bool) or not isinstance(r, int) or r < 1:
+    if isinstance(r, bool) or not isinstance(r, Integral) or r < 1:
         raise UsageError(f"r {r!r}: must be a whole number, 1 or more")
-    return RemovedPerSite(r)
+    return RemovedPerSite(int(r))
 
 
 def _to_bare_names(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

@@ -76,8 +76,15 @@ def _as_timm_evaluates(model: str, images: str, size: int | None) -> dict[str, A
         return {} if size is None else {"image_size": size}
     from timm.models import get_pretrained_cfg, is_model
 
-    table = get_pretrained_cfg(model) if is_model(model.partition(".")[0]) else None
+    try:
+        table = get_pretrained_cfg(model) if is_model(model.partition(".")[0]) else None
+    except RuntimeError:  # of a tag that timm does not know, which the recipe's own check names
+        table = None
     if table is None:
         return {"image_size": size}
     interpolation = table.interpolation if table.interpolation == "bilinear" else "bicubic"
-    return {"image_size": size or table.input_size[1], "crop": table.crop_pct, "interpolation": interpolation}
+    return {
+        "image_size": table.input_size[1] if size is None else size,
+        "crop": table.crop_pct,
+        "interpolation": interpolation,
+    }

@@ -3,6 +3,7 @@
 Shapes: n images, s x s pixels.
 """
 
+import contextlib
 import hashlib
 import math
 import os
@@ -38,15 +39,14 @@ class Listed:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes of all files, in the order of their names. Raises TokenpruneError where one cannot be read."""
+        """Of the bytes of all files, in the order of their names; of one that cannot be read, of its name."""
         digest = hashlib.sha256()
         for name, _ in sorted(self.parts["train"] + self.parts["test"]):
             for path in (self.root / name, _mask_of(self.root, name)):
                 if path.is_file() or path == self.root / name:
-                    try:
-                        digest.update(f"{name}\0".encode(errors="surrogateescape") + bytes.fromhex(files.sha256(path)))
-                    except OSError as error:
-                        raise TokenpruneError(f"{path}: cannot be read: {error.strerror}") from None
+                    digest.update(f"{name}\0".encode(errors="surrogateescape"))
+                    with contextlib.suppress(OSError):
+                        digest.update(bytes.fromhex(files.sha256(path)))
         return digest.hexdigest()
 
 
@@ -160,6 +160,10 @@ def _decoded(spec: Data, root: Path, names: Sequence[str], masked: bool) -> tupl
         if relevant is None or relevant.size != image.size:
             what = "no mask that can be read" if relevant is None else f"a mask of {relevant.size} pixels"
             raise TokenpruneError(f"{_mask_of(root, name)}: {what}; {RELEVANCE}/ holds one for every image, as large")
+        if 0 < np.asarray(relevant).max() < 128:
+            raise TokenpruneError(
+                f"{_mask_of(root, name)}: its lightest pixel is dark; relevant pixels are white (255)"
+            )
         return pixels, (np.asarray(cut(resize_mask(relevant))) > 127).astype(np.uint8)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -173,7 +177,10 @@ def _open(path: Path, mode: str) -> Any:
 
     try:
         with files.opened(path) as file, Image.open(file) as opened:
-            return ImageOps.exif_transpose(opened).convert(mode)
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I;16"):  # which PIL would clip to white
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return None if upright.mode in ("I", "F") else upright.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of them for damaged bytes
         return None
 
@@ -191,5 +198,5 @@ def _files(root: Path, folder: str, label: int) -> list[tuple[str, int]]:
     inside = root / folder
     if not inside.is_dir():
         return []
-    names = sorted(each.name for each in inside.iterdir() if each.suffix.lower() in PHOTOGRAPHS)
+    names = sorted(each.name for each in inside.iterdir() if each.suffix.lower() in PHOTOGRAPHS and not each.is_dir())
     return [(f"{folder}/{name}", label) for name in names if not name.startswith(".")]

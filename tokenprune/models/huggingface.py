@@ -51,10 +51,10 @@ def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = sign.removesuffix(SIGN)
     found: dict[str, Tensor] = {}
     for name, value in state.items():
-        short = name.removeprefix(prefix)
+        short = name.removeprefix(prefix).removeprefix("module.")
         layer, _, kind = short.rpartition(".")
         block = _BLOCK.fullmatch(short)
-        if short == "embeddings.mask_token":  # of pretraining
+        if short == "embeddings.mask_token" or short.startswith(("pooler.", "decoder.")):  # of pretraining
             continue
         if short in _ONE:
             found[_ONE[short]] = value
@@ -63,13 +63,14 @@ def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif block and block[2] in _IN_BLOCK:
             found[f"blocks.{block[1]}.{_IN_BLOCK[block[2]]}.{'gamma' if block[3] == 'lambda1' else block[3]}"] = value
         elif block and block[2] == _QUERIES:
-            parts = [state[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
-            found[f"blocks.{block[1]}.attn.qkv.{block[3]}"] = torch.cat(parts)
+            names = [name.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
+            if all(each in state for each in names):  # else the layer is missed when the weights are loaded
+                found[f"blocks.{block[1]}.attn.qkv.{block[3]}"] = torch.cat([state[each] for each in names])
         elif not (block and block[2].startswith("attention.attention.")):
             found[name] = value
-    if "reg_token" in found:
+    if {"reg_token", "cls_token", "pos_embed"} <= found.keys():
         position = found["pos_embed"]
         found["cls_token"], found["pos_embed"] = found["cls_token"] + position[:, :1], position[:, 1:]
-    if "head.weight" in found and found["head.weight"].shape[1] != found["cls_token"].shape[2]:
-        del found["head.weight"], found["head.bias"]
+    if "head.weight" in found and "norm.weight" in found and found["head.weight"].shape[1] != len(found["norm.weight"]):
+        found = {name: value for name, value in found.items() if not name.startswith("head.")}
     return found

@@ -14,7 +14,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from tokenprune.models import attention
-from tokenprune.pruners.base import TokenState
+from tokenprune.pruners.base import TokenState, precise
 
 
 @dataclass(frozen=True)
@@ -227,5 +227,5 @@ def _over_queries(map_: Float[Tensor, "b *h s s"], bias: Float[Tensor, "b s"] | 
     """Mean over the queries (rows), each counting for as many patches as its token does."""
     if bias is None:
         return map_.mean(dim=-2)
-    share = bias.softmax(dim=1)
+    share = precise(bias).softmax(dim=1)
     return (share.view(share.shape[0], *(1,) * (map_.ndim - 2), -1) @ map_)[..., 0, :]

@@ -214,6 +214,8 @@ class SparseViT(nn.Module):
         tokens = vit.norm_pre(tokens)
         embedded = tokens[:, self.prefix :]
         count = embedded.shape[1]
+        if self.pruner is not None and count != self.patches:
+            raise UsageError(f"images of {count} patches: the pruner is made for the model's own size, {self.patches}")
         owner = torch.arange(count, device=tokens.device).expand(tokens.shape[0], count)
         drops = isinstance(vit.patch_drop, PatchDropout) and vit.training and bool(vit.patch_drop.prob)
         if drops:
@@ -308,7 +310,11 @@ class SparseViT(nn.Module):
         return self.pruner
 
     def _logits_from(self, state: TokenState, cursor: int) -> Callable[[Tensor], Tensor]:
-        return lambda tokens: self.head(self.advance(replace(state, tokens=tokens), cursor, 2 * self.depth))
+        def rest(tokens: Tensor) -> Tensor:
+            rotary = None if state.rotary is None else state.rotary.clone()  # which may be an inference tensor
+            return self.head(self.advance(replace(state, tokens=tokens, rotary=rotary), cursor, 2 * self.depth))
+
+        return rest
 
 
 def _groups(state: TokenState) -> list[Int[Tensor, " k"]]:
@@ -410,6 +416,8 @@ def refuse_unsupported(vit: nn.Module) -> None:
         raise UsageError(
             f"cannot prune {name}: only timm's VisionTransformer (and distilled DeiT) and Eva (rotary codes) are taken"
         )
+    if isinstance(vit, Eva) and vit.patch_drop is not None:
+        raise UsageError("cannot prune a model with rotary codes and patch dropout of its own (patch_drop_rate)")
     pool = getattr(vit, "attn_pool", None)
     if pool is not None and pool.pos_embed is not None:
         raise UsageError("cannot prune a model whose attention pooling has position embeddings of its own")

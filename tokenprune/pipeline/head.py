@@ -9,6 +9,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from tokenprune import models
@@ -31,6 +32,8 @@ def fit_head(prepared: Prepared) -> str:
 
     Raises UsageError where a class has no training images beside those held out.
     """
+    if isinstance(prepared.model.vit, VisionTransformerDistilled):
+        raise UsageError("model.head: distilled models have two classifiers; only the checkpoint's own are taken")
     x, labels = _features(prepared)
     classes = len(prepared.dataset.classes)
     if prepared.recipe.model.head == "knn":

@@ -66,7 +66,7 @@ class Cropr(ScorePruner):
 
     def _scored(self, x: Tensor, site: int) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # in bf16 many would score alike
-            return precise(x) @ self.query[str(site)]
+            return precise(x) @ precise(self.query[str(site)])
 
     def loss(self, trace: "Trace", batch: "Batch", teacher: Taught | None) -> Tensor | None:
         answers = trace.states[-1].memory["answers"]
