@@ -63,15 +63,15 @@ def test_a_photograph_lies_upright(root: Path) -> None:
     exif = picture.getexif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     picture.save(root / "cat" / "turned.png", exif=exif)
-    (found,), _ = folders._decoded(spec(root), root, ["cat/turned.png"], masked=False)
-    assert np.array_equal(found[0], np.rot90(pixels, k=-1))
+    (found,), _, _ = folders._decoded(spec(root), root, ["cat/turned.png"], masked=False)
+    assert np.array_equal(found.permute(1, 2, 0), np.rot90(pixels, k=-1))
 
 
 def test_sixteen_bits_are_the_upper_eight(root: Path) -> None:
     deep = RNG.integers(0, 65536, (16, 16)).astype(np.uint16)
     Image.fromarray(deep).save(root / "cat" / "deep.png")
-    (found,), _ = folders._decoded(spec(root), root, ["cat/deep.png"], masked=False)
-    assert np.array_equal(found[0], np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
+    (found,), _, _ = folders._decoded(spec(root), root, ["cat/deep.png"], masked=False)
+    assert np.array_equal(found, np.repeat((deep >> 8).astype(np.uint8)[None], 3, axis=0))
 
 
 def test_a_share_of_each_class_is_held_out(root: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from tokenprune import files
 from tokenprune.data.archive import MOST_BYTES
@@ -39,7 +40,7 @@ class Listed:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes of all files, in the order of their names; of one that cannot be read, of its name."""
+        """Checksum of names and bytes of all files, sorted by name; a file that cannot be read counts by its name."""
         digest = hashlib.sha256()
         for name, _ in sorted(self.parts["train"] + self.parts["test"]):
             for path in (self.root / name, _mask_of(self.root, name)):
@@ -111,16 +112,12 @@ def read(spec: Data, chosen: Listed) -> tuple[ImageSet, ImageSet, dict[str, Any]
     masked = (chosen.root / RELEVANCE).is_dir()
     sets, unread = [], []
     for part, names in chosen.parts.items():
-        found, lost = _decoded(spec, chosen.root, [name for name, _ in names], masked)
-        unread += lost
-        kept = [i for i, each in enumerate(found) if each is not None]
-        if not kept:
+        pixels, mask, lost = _decoded(spec, chosen.root, [name for name, _ in names], masked)
+        unread += [names[i][0] for i in lost]
+        if len(lost) == len(names):
             raise TokenpruneError(f"{chosen.root}: none of its {len(names):,} {part} images can be read")
-        pixels = np.stack([each[0] for each in found if each is not None])
-        labels = torch.tensor([names[i][1] for i in kept])
-        masks = [each[1] for each in found if each is not None and each[1] is not None]
-        mask = torch.from_numpy(np.stack(masks)) if masked else None
-        sets.append(ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, mask))
+        found = ImageSet(pixels, torch.tensor([label for _, label in names]), mask)
+        sets.append(found.take(torch.tensor(sorted(set(range(len(names))) - set(lost)))) if lost else found)
     return sets[0], sets[1], {"unread": unread} if unread else {}
 
 
@@ -140,35 +137,37 @@ def _transform(side: int, crop: float, interpolation: str) -> tuple[Any, Any]:
     return Resize(math.floor(side / crop), InterpolationMode(interpolation)), CenterCrop(side)
 
 
-_Decoded = tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "s s"] | None]
-
-
-def _decoded(spec: Data, root: Path, names: Sequence[str], masked: bool) -> tuple[list[_Decoded | None], list[str]]:
-    """Pixels and mask of each file, None where it cannot be read; and the names of those."""
+def _decoded(
+    spec: Data, root: Path, names: Sequence[str], masked: bool
+) -> tuple[UInt8[Tensor, "n 3 s s"], UInt8[Tensor, "n s s"] | None, list[int]]:
+    """Pixels and masks of the files, and the places of those that cannot be read, whose pixels are 0."""
     assert spec.image_size is not None
-    resize, cut = _transform(spec.image_size, spec.crop, spec.interpolation)
-    resize_mask, _ = _transform(spec.image_size, spec.crop, "nearest")
+    side = spec.image_size
+    resize, cut = _transform(side, spec.crop, spec.interpolation)
+    resize_mask, _ = _transform(side, spec.crop, "nearest")
+    pixels = np.zeros((len(names), 3, side, side), np.uint8)
+    masks = np.zeros((len(names), side, side), np.uint8) if masked else None
 
-    def one(name: str) -> _Decoded | None:
-        image = _open(root / name, "RGB")
+    def fill(i: int) -> bool:
+        image = _open(root / names[i], "RGB")
         if image is None:
-            return None
-        pixels = np.asarray(cut(resize(image)))
-        if not masked:
-            return pixels, None
-        relevant = _open(_mask_of(root, name), "L")
-        if relevant is None or relevant.size != image.size:
-            what = "no mask that can be read" if relevant is None else f"a mask of {relevant.size} pixels"
-            raise TokenpruneError(f"{_mask_of(root, name)}: {what}; {RELEVANCE}/ holds one for every image, as large")
-        if 0 < np.asarray(relevant).max() < 128:
-            raise TokenpruneError(
-                f"{_mask_of(root, name)}: its lightest pixel is dark; relevant pixels are white (255)"
-            )
-        return pixels, (np.asarray(cut(resize_mask(relevant))) > 127).astype(np.uint8)
+            return False
+        pixels[i] = np.asarray(cut(resize(image))).transpose(2, 0, 1)
+        if masks is not None:
+            path = _mask_of(root, names[i])
+            relevant = _open(path, "L")
+            if relevant is None or relevant.size != image.size:
+                what = "no mask that can be read" if relevant is None else f"a mask of {relevant.size} pixels"
+                raise TokenpruneError(f"{path}: {what}; {RELEVANCE}/ holds one for every image, as large")
+            if 0 < np.asarray(relevant).max() < 128:
+                raise TokenpruneError(f"{path}: its lightest pixel is dark; relevant pixels are white (255)")
+            masks[i] = np.asarray(cut(resize_mask(relevant))) > 127
+        return True
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(one, names))
-    return found, [name for name, each in zip(names, found, strict=True) if each is None]
+        read = list(pool.map(fill, range(len(names))))
+    mask = None if masks is None else torch.from_numpy(masks)
+    return torch.from_numpy(pixels), mask, [i for i, done in enumerate(read) if not done]
 
 
 def _open(path: Path, mode: str) -> Any:
