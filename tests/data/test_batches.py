@@ -1,6 +1,10 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import reference_data
 import torch
+from PIL import Image
 
 from tokenprune import data
 from tokenprune.data import Dataset, ImageSet, steps_per_epoch, test_batches, train_batches
@@ -114,3 +118,39 @@ def test_a_gpu_makes_the_same_batches(dataset):
     assert there.images.is_cuda
     for a, b in zip(fields(here), fields(there), strict=True):
         torch.testing.assert_close(a, b.cpu())
+
+
+@pytest.mark.parametrize(
+    ("how", "pil"), [("bicubic", Image.Resampling.BICUBIC), ("bilinear", Image.Resampling.BILINEAR)]
+)
+@pytest.mark.parametrize("side", [8, 16, 40])
+def test_images_brought_to_another_size_are_those_of_pil(dataset, side, how, pil):
+    sized = replace(dataset, image_size=side, interpolation=how)
+    (batch,) = test_batches(sized, 20, 4)
+    for i, image in enumerate(dataset.test.images):
+        wanted = np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((side, side), pil))
+        mean, std = (torch.tensor(each)[:, None, None] for each in (dataset.mean, dataset.std))
+        found = (batch.images[i] * std + mean) * 255
+        assert (found - torch.from_numpy(wanted.copy()).permute(2, 0, 1)).abs().max() < 2.01  # rounded twice
+    assert batch.relevance.shape == (20, (side // 4) ** 2)
+    if side == 8:  # the mask's nearest pixels, counted in each patch
+        picked = dataset.test.mask[:, 1::2, 1::2].float()
+        assert torch.equal(batch.relevance, picked.unfold(1, 4, 4).unfold(2, 4, 4).mean(dim=(3, 4)).flatten(1))
+
+
+def test_training_images_brought_to_another_size_are_augmented_before(dataset):
+    moved = Augment(crop=2, flip=True)
+    sized = replace(dataset, image_size=32)
+    for small, large in zip(
+        train_batches(dataset, moved, 8, 4, 0, 0), train_batches(sized, moved, 8, 8, 0, 0), strict=True
+    ):
+        assert torch.equal(small.index, large.index)
+        assert large.images.shape[-1] == 32
+        assert torch.equal(small.relevance, large.relevance)  # twice the size, twice the patch
+        again = large.images.unflatten(2, (16, 2)).unflatten(4, (16, 2)).mean(dim=(3, 5))
+        both = torch.stack([again.flatten(), small.images.flatten()])
+        assert torch.corrcoef(both)[0, 1] > 0.95
+    (batch,) = list(train_batches(sized, Augment(crop=0, flip=False, cutout=32), 50, 8, 0, 0))
+    assert (
+        (batch.images == 0).any(dim=3).any(dim=2).all()
+    )  # a hole is as large as it is said, in pixels that the model sees

@@ -185,7 +185,9 @@ def test_its_size_is_asked_for_and_bounded(root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(folders, "MOST_BYTES", 1000)
     with pytest.raises(TokenpruneError, match="20 images of 16 x 16 pixels take 0 GiB"):
         data.load(spec(root))
-    with pytest.raises(ValueError, match="image_size: only for a folder of images"):
-        Data(source="cifar10", image_size=16)
+    with pytest.raises(ValueError, match=r"image_size: patterns\.image_size says"):
+        Data(image_size=16)
+    with pytest.raises(ValueError, match="crop: only for a folder of images"):
+        Data(source="cifar10", crop=0.9)
     with pytest.raises(UsageError, match=r"data\.train_size: 99 is more than the 16 training images"):
         data.load(spec(root, train_size=99))

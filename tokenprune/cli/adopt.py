@@ -19,7 +19,9 @@ def adopt(
     image_size: Annotated[
         int | None,
         typer.Option(
-            "--image-size", metavar="N", help="Side that images of a folder are brought to (default: timm's)."
+            "--image-size",
+            metavar="N",
+            help="Side that images are brought to (default of a folder: timm's; of others: their own).",
         ),
     ] = None,
     head: Annotated[

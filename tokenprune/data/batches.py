@@ -58,15 +58,16 @@ def train_batches(
     `start` was.
     """
     train = dataset.train
-    device, side = train.images.device, train.images.shape[-1]
+    device = train.images.device
     normalise = Normalise(dataset)
     order = torch.from_numpy(np.random.default_rng([ORDER, seed, epoch]).permutation(len(train))).to(device)
     for step in range(start, steps_per_epoch(len(train), batch_size)):
         index = order[step * batch_size : (step + 1) * batch_size]
         rng = np.random.default_rng([AUGMENT, seed, epoch, step])
-        draws = augmentation.draw(augment, len(index), side, rng, device)
+        draws = augmentation.draw(augment, len(index), dataset.side, rng, device)
         mask = None if train.mask is None else train.mask.index_select(0, index)
         pixels, mask = augmentation.apply(augment, train.images.index_select(0, index), mask, draws)
+        pixels, mask = dataset.resized(pixels, mask)
         images = augmentation.cutout(normalise(pixels), augment, draws)
         images, mask = augmentation.mix(images, mask, draws)
         labels = train.labels[index]
@@ -86,7 +87,8 @@ def test_batches(dataset: Dataset, batch_size: int, patch_size: int) -> Iterator
     normalise = Normalise(dataset)
     for index in torch.arange(len(test), device=test.images.device).split(batch_size):
         part = test.take(index)
-        yield Batch(normalise(part.images), part.labels, part.relevance(patch_size), index)
+        pixels, mask = dataset.resized(part.images, part.mask)
+        yield Batch(normalise(pixels), part.labels, None if mask is None else relevance(mask, patch_size), index)
 
 
 class Normalise:

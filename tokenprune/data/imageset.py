@@ -56,6 +56,7 @@ class Dataset:
     mean, std: what each channel is normalised by, for pixels in [0, 1]; `load` gives those of the training images.
     provenance: of the bytes: source, path, sha256, `official` (True, False or None = unknown), `note`.
     group_names: names of ImageSet.groups.
+    image_size, interpolation: side that batches are brought to, None for that of the images.
     """
 
     train: ImageSet
@@ -65,6 +66,25 @@ class Dataset:
     std: tuple[float, float, float]
     provenance: dict[str, Any] = field(default_factory=dict)
     group_names: tuple[str, ...] = ()
+    image_size: int | None = None
+    interpolation: str = "bicubic"
+
+    @property
+    def side(self) -> int:
+        """Side of the images that a model sees, pixels."""
+        return self.image_size or self.train.images.shape[-1]
+
+    def resized(
+        self, images: UInt8[Tensor, "b 3 h h"], mask: UInt8[Tensor, "b h h"] | None
+    ) -> tuple[UInt8[Tensor, "b 3 s s"], UInt8[Tensor, "b s s"] | None]:
+        """Images and masks brought to `side`: as torchvision resizes uint8, antialiased; masks by the nearest pixel."""
+        side = [self.side, self.side]
+        if images.shape[-2:] == (self.side, self.side):
+            return images, mask
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
+        images = functional.resize(images, side, InterpolationMode(self.interpolation), antialias=True)
+        return images, None if mask is None else functional.resize(mask, side, InterpolationMode.NEAREST_EXACT)
 
     def to(self, device: torch.device | str) -> "Dataset":
         return replace(self, train=self.train.to(device), test=self.test.to(device))

@@ -93,7 +93,8 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
         train, test = noise.noisy(spec, "train", train), noise.noisy(spec, "test", test)
     behind |= _taught(spec, train, classes)
     mean, std = channel_statistics(train)
-    return Dataset(train, test, classes, mean, std, provenance | behind, groups)
+    size = None if spec.is_folder else spec.image_size  # which images of a folder have
+    return Dataset(train, test, classes, mean, std, provenance | behind, groups, size, spec.interpolation)
 
 
 def provenance(spec: Data, data_dir: Path | None = None, read: Read = read) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def prepare(
     precision = hardware.choose_precision(recipe.train.precision, device)
     dataset = normalised(cache.dataset(recipe.images, data_dir, device), recipe)
     torch.manual_seed(recipe.run.seed)
-    vit = models.build(recipe.model, len(dataset.classes), dataset.train.images.shape[-1])
+    vit = models.build(recipe.model, len(dataset.classes), dataset.side)
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
     models.set_attention(vit, fused=device.type == "cuda")
     read, notes = None, [_untaught(dataset), _unread(dataset)]
@@ -109,7 +109,7 @@ def prepare(
     if getattr(vit, "rope", None) is not None and (recipe.train.patch_dropout or recipe.train.image_size is not None):
         raise UsageError("train.patch_dropout, train.image_size: not for models with rotary codes")
     if (small := recipe.train.image_size) is not None:
-        side = dataset.train.images.shape[-1]
+        side = dataset.side
         if pruner is not None:
             raise UsageError("train.image_size: only without a pruner")
         if small >= side or small % model.patch_size:
@@ -134,7 +134,7 @@ def _teacher(path: str, recipe: Recipe, dataset: Dataset) -> tuple[VisionTransfo
         if Path(path).is_dir():
             run = RunFolder(Path(path))
             spec, weights = read_resolved(run.resolved).model, run.check_weights()
-        vit = models.build(spec, len(dataset.classes), dataset.train.images.shape[-1])
+        vit = models.build(spec, len(dataset.classes), dataset.side)
         read = models.load_weights(vit, weights)
     except TokenpruneError as error:
         raise type(error)(f"train.teacher: {error}") from error

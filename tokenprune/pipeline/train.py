@@ -327,14 +327,14 @@ def _model_facts(recipe: Recipe, model: SparseViT) -> ModelFacts:
 
 
 def _data_facts(recipe: Recipe, dataset: Dataset, model: SparseViT) -> DataFacts:
-    relevance = dataset.test.relevance(model.patch_size)
+    mask = dataset.test.mask
     return DataFacts(
         source=recipe.data.source,
         scene=recipe.data.scene,
         classes=dataset.classes,
         train_count=len(dataset.train),
         test_count=len(dataset.test),
-        relevant_share=None if relevance is None else relevance.cpu().double().mean().item(),
+        relevant_share=None if mask is None else mask.sum().item() / mask.numel(),
         note=dataset.provenance.get("note"),
     )
 

@@ -67,7 +67,8 @@ class Data(Section):
         None,
         ge=1,
         le=1024,
-        description="of a folder of images: side in pixels that all are brought to",
+        description="side in pixels that images are brought to: a folder's as they are read, others' batch by batch, "
+        "after scene, crop and flip; null: their own",
         json_schema_extra=YOUNGER,
     )
     crop: float = Field(
@@ -78,7 +79,7 @@ class Data(Section):
         json_schema_extra=YOUNGER,
     )
     interpolation: Literal["bicubic", "bilinear"] = Field(
-        "bicubic", description="of a folder: how images are resized", json_schema_extra=YOUNGER
+        "bicubic", description="how images are brought to image_size", json_schema_extra=YOUNGER
     )
     held_out: float = Field(
         0.2,
@@ -169,8 +170,10 @@ class Data(Section):
             hint = did_you_mean(self.source, NAMED_SOURCES)
             known = f"{', '.join(SOURCES)}, a path to an .npz, or a folder of images"
             raise ValueError(f"source: unknown data set {shortened(self.source)!r}: {hint}known: {known}")
-        if self.image_size is not None and not self.is_folder:
-            raise ValueError(f"image_size: only for a folder of images; those of {self.source} keep their size")
+        if self.crop != 1 and not self.is_folder:
+            raise ValueError(f"crop: only for a folder of images; those of {self.source} are resized whole")
+        if self.image_size is not None and self.source == "patterns":
+            raise ValueError("image_size: patterns.image_size says how large patterns are made")
         if self.scene != "plain" and self.source == "patterns":
             raise ValueError(f"scene: {self.scene} needs photographs; source patterns takes scene plain")
         if self.exclude and self.source == "patterns":

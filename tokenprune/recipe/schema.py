@@ -321,8 +321,8 @@ class Recipe(Section):
                     Schedule.parse(site).check(self.model.depth, self.model.class_token and info.context != RECORDED)
                 except UsageError as error:
                     problems.append(f"{section}.site: {error}")
-            size = self.data.patterns.image_size if self.data.source == "patterns" else 32
-            if self.data.file is None and size % self.model.patch_size:
+            size = self.data.patterns.image_size if self.data.source == "patterns" else self.data.image_size or 32
+            if (self.data.file is None or self.data.image_size is not None) and size % self.model.patch_size:
                 problems.append(f"model.patch_size: {self.model.patch_size} does not divide the image side {size}")
         over, first = self.pruner.anneal_epochs, self.pruner.anneal_from
         if over + first > self.train.epochs:

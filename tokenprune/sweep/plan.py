@@ -137,7 +137,7 @@ def _images(recipe: Recipe, data_dir: Path | None) -> tuple[int, int, int] | Non
         count, classes = count * left // classes, left  # classes are of equal size
     if data.scene == "spurious":
         count, classes = 2 * count // classes, 2  # birds and airplanes
-    return data.train_size or count, side, classes
+    return data.train_size or count, data.image_size or side, classes
 
 
 @lru_cache
