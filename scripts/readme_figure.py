@@ -41,7 +41,7 @@ def tiles(run: Path) -> list[list[np.ndarray]]:
     (folder,) = (folder for folder, curve in folders.items() if curve["site"] == "before:0")
     ratios = [point["keep_ratio"] for point in folders[folder]["points"]]
     with np.load(folder / "examples.npz") as arrays:
-        images, kept = arrays["images"], arrays["kept"].astype(bool)
+        images, kept = arrays["images"], arrays["owner"][:, :, -1] >= 0
     side = math.isqrt(kept.shape[2])
     scale = images.shape[1] // side
     mask = kept.reshape(*kept.shape[:2], side, side).repeat(scale, axis=2).repeat(scale, axis=3)

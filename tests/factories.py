@@ -321,14 +321,19 @@ def _epoch(
 
 def _examples(path: Path, labels: np.ndarray, rows: list[np.ndarray], points: list[PrunePoint], count: int = 4) -> None:
     generator = np.random.default_rng(0)
-    kept_patches = np.zeros((len(points), count, PATCHES), dtype=bool)
-    for row, point in zip(kept_patches, points, strict=True):
-        row[:, : round(point.realised[-1] * PATCHES)] = True
+    images = generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    owner = np.full((len(points), count, 1, PATCHES), -1, dtype=np.int16)
+    for row, point in zip(owner, points, strict=True):
+        left = round(point.realised[-1] * PATCHES)
+        row[..., :left] = np.arange(left)
+    owner = generator.permuted(owner, axis=3)
     np.savez(
         path,
-        images=generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),
+        images=images,
         labels=labels[:count],
         index=np.arange(count),
-        kept=generator.permuted(kept_patches, axis=2),
+        owner=owner,
+        attention=((owner[:, :, 0] >= 0) / PATCHES).astype(np.float16),
+        probability=np.full((len(points), count), 0.75, np.float16),
         predictions=np.stack([row[:count] for row in rows]),
     )

@@ -362,7 +362,7 @@ def test_the_figure_is_of_the_committed_runs(tmp_path: Path) -> None:
     ratios = dict.fromkeys(script["KEEP"], 0.5)
     run = make_run(tmp_path, methods={"magnitude": ratios}).path
     (examples,) = run.glob("prune/*/examples.npz")
-    np.savez(examples, images=np.zeros((8, 32, 32, 3), np.uint8), kept=np.ones((len(ratios), 8, 64), bool))
+    np.savez(examples, images=np.zeros((8, 32, 32, 3), np.uint8), owner=np.zeros((len(ratios), 8, 1, 64), int))
     script["main"](run, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 

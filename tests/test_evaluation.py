@@ -183,7 +183,7 @@ def test_only_unpruned_ratios_ask_no_pruner(vit: VisionTransformer, dataset: Dat
 def test_draws_are_reproducible_and_all_different(vit: VisionTransformer, dataset: Dataset) -> None:
     what = plan(methods=(("random", {}),), keep=(0.3,), seeds=3, examples=6)
     again = [measure(vit, dataset, what, seed=seed)[0] for seed in (0, 0, 1)]
-    first, second, other = (curve.examples["kept"] for curve in again if curve.examples is not None)
+    first, second, other = (curve.examples["owner"] >= 0 for curve in again if curve.examples is not None)
     assert (first == second).all()
     masks = {mask.tobytes() for kept in (first, other) for mask in kept}
     assert len(masks) == 6  # three draws under each of two run seeds
@@ -208,9 +208,9 @@ def test_a_pruner_that_does_not_only_rank_reduces_at_every_ratio(vit: VisionTran
 
     first, fusing = measure(vit, dataset, plan(methods=(("first", {}), ("fusing", {})), keep=(0.5,)))
     assert first.examples is not None
-    assert first.examples["kept"].tolist() == [[[True] * 8 + [False] * 8] * 4]
+    assert first.examples["owner"].tolist() == [[[[*range(8)] + [-1] * 8]] * 4]
     assert fusing.examples is not None
-    assert fusing.examples["kept"].sum(axis=2).tolist() == [[7] * 4]
+    assert (fusing.examples["owner"] >= 0).sum(axis=3).tolist() == [[[7]] * 4]
 
 
 def test_cost_is_of_the_tokens_that_each_image_had(vit: VisionTransformer, dataset: Dataset) -> None:
@@ -255,7 +255,7 @@ def test_examples_are_varied_and_show_what_is_kept(vit: VisionTransformer, datas
     assert (examples["images"] == dataset.test.images[:5].permute(0, 2, 3, 1).numpy()).all()
     _, states = separately(vit, dataset, what, "oracle", 0.4, evaluation.curves._draw_seed(5, 0))
     kept = [[t in position for t in range(PATCHES)] for position in states[-1].position[:5].tolist()]
-    assert examples["kept"].tolist() == [kept]
+    assert (examples["owner"][:, :, -1] >= 0).tolist() == [kept]
     assert examples["predictions"].tolist() == curve.predictions["predictions"][:, :5].tolist()
     assert measure(vit, dataset, replace(what, examples=0))[0].examples is None
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from run_command import run
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tokenprune.drawing.picture import borders, grouped
 from tokenprune.models import build
@@ -70,19 +71,48 @@ def test_a_table_and_a_drawing_of_the_wanted_kind(capsys) -> None:
         (["--image", "dog.png"], "dog.png: no such file"),
         (["--image", "runs"], "runs: no such file"),
         (["--image", "broken.png"], "broken.png: no image that can be read"),
-        (["--image", "cat.png", "--out", "cat.gif"], "--out cat.gif: a .png or .svg is drawn"),
+        (["--image", "cat.png", "--out", "cat.gif"], "--out cat.gif: one of .html, .png, .svg is drawn"),
         (["--image", "cat.png", "--method", "oracle"], "pruner 'oracle' cannot choose in a picture without a label"),
         (["--image", "cat.png", "--method", "cropr"], "pruner 'cropr' has parameters to learn"),
         (["--image", "cat.png", "--site", "before:7"], "beyond the model's depth 2"),
         (["--image", "cat.png", "--keep", "2"], "--keep"),
+        (["--image", "cat.png", "--model", "vit_tiny_patch16_224"], "--model, --checkpoint: give both"),
+        (["--image", "cat.png", "--checkpoint", "w.pt"], "--model, --checkpoint: give both"),
+        (["--image", "cat.png", "--image-size", "32"], "--model, --checkpoint: give both"),
+        (["--image", "cat.png", "--model", "vit_tiny_patch16_224", "--checkpoint", "w.pt"], "w.pt: cannot read"),
+        (["--image", "cat.png", "--model", "vit_nano", "--checkpoint", "bare.safetensors"], "vit_nano"),
+        (
+            ["--image", "cat.png", "--model", "vit_tiny_patch16_224", "--checkpoint", "bare.safetensors"],
+            "lacks blocks.0",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_a_line(capsys, words, says) -> None:
     Path("broken.png").write_bytes(b"no image")
+    save_file({"patch_embed.proj.weight": torch.zeros(2, 3, 4, 4)}, "bare.safetensors")
     ended = run(capsys, "show", "--quiet", *words)
     assert ended.status in (1, 2)
     (line,) = [line for line in ended.err.splitlines() if line.startswith("error:")]
     assert says in line
+
+
+def test_a_timm_model_with_weights_of_ones_own_and_no_run(capsys, picture) -> None:
+    """A checkpoint of 7 classes, and one without a classifier."""
+    name = "test_vit"  # timm's smallest
+    vit = timm.create_model(name, num_classes=7).eval()
+    save_file(vit.state_dict(), "w.safetensors")
+    words = ["show", "--image", "cat.png", "--model", name, "--checkpoint", "w.safetensors", "--keep", "1", "--json"]
+    ended = run(capsys, *words, "--method", "l2")
+    assert ended.status == 0
+    (found,) = json.loads(ended.out)
+    wanted = timm.data.create_transform(**timm.data.resolve_model_data_config(vit))(Image.open("cat.png"))
+    with torch.no_grad():
+        shares = vit(wanted[None]).softmax(1)[0].tolist()
+    assert found["probability"] == pytest.approx({f"class {i}": share for i, share in enumerate(shares)}, abs=1e-3)
+    save_file({key: value for key, value in vit.state_dict().items() if "head" not in key}, "w.safetensors")
+    ended = run(capsys, *words[:-1])
+    assert ended.status == 0
+    assert "–" in ended.out
 
 
 def test_borders_part_patches_of_different_tokens_and_groups_have_their_mean_colour() -> None:

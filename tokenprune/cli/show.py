@@ -235,7 +235,7 @@ def seen(found: "Sequence[Seen]", out: Path, *, as_json: bool) -> None:
                     "method": each.method,
                     "keep": each.keep,
                     "tokens": each.tokens,
-                    "owner": each.owner.tolist(),
+                    "owner": each.owner[-1].tolist(),
                     "probability": dict(each.likely),
                 }
                 for each in found
@@ -245,9 +245,11 @@ def seen(found: "Sequence[Seen]", out: Path, *, as_json: bool) -> None:
     names = ["method", "keep", "tokens", "says", "probability", "then"]
     table = []
     for each in found:
-        (first, share), *others = each.likely
-        then = f"{others[0][0]} {others[0][1]:.0%}" if others else DASH
-        table.append([each.method, str(each.keep), str(each.tokens), first, f"{share:.0%}", then])
+        said = [*each.likely[:2], *((DASH, None),) * 2][:2]
+        (first, share), (then, next_share) = said
+        then = then if next_share is None else f"{then} {next_share:.0%}"
+        sure = DASH if share is None else f"{share:.0%}"
+        table.append([each.method, str(each.keep), str(each.tokens), first, sure, then])
     rows(names, table, numbers=["keep", "tokens", "probability"])
     print(out)
 

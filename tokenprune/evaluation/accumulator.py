@@ -1,18 +1,19 @@
 """One point of a curve: predictions and kept tokens, collected batch by batch on the device.
 
-Shapes: b images of a batch, n patch tokens present, t patches of an image, e examples of a batch.
+Shapes: b images of a batch, n patch tokens present, t patches of an image.
 """
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tokenprune import hardware
 from tokenprune.cost import Architecture, Passed, measured
 from tokenprune.data import Batch
+from tokenprune.evaluation.examples import Seen
 from tokenprune.pruners.base import TokenState
 from tokenprune.recipe import Keep, Schedule
 
@@ -32,7 +33,7 @@ class PointAccumulator:
         self.own = ("own", self)
         self.asked: tuple[tuple[str, ...], ...] = ()
         self._answers: list[Int[Tensor, " b"]] = []
-        self._shown: list[Bool[Tensor, "e t"]] = []
+        self.seen: list[Seen] = []
         self._left: list[Int[Tensor, "b sites"]] = []
         self._found: Tensor | None = None  # label-relevant area of the kept tokens, in tokens
         self._kept = torch.zeros(())
@@ -42,9 +43,9 @@ class PointAccumulator:
         logits: Float[Tensor, "b classes"],
         states: Sequence[TokenState],
         batch: Batch,
-        shown: Sequence[int],
+        seen: Seen | None = None,
     ) -> None:
-        """states: what was present after each site. shown: the batch's rows that are examples."""
+        """states: what was present after each site. seen: of the batch's images that are examples."""
         self._answers.append(logits.argmax(dim=1))
         self._left.append(torch.stack([_left(state) for state in states], dim=1))
         alive = states[-1].alive
@@ -52,16 +53,20 @@ class PointAccumulator:
             area = (batch.relevance * alive).sum(dtype=hardware.widest(alive.device))
             self._found = area if self._found is None else self._found + area
             self._kept = self._kept.to(alive.device) + alive.sum()
-        if shown:
-            self._shown.append(alive[list(shown)])
+        if seen is not None:
+            self.seen.append(seen)
 
     def answers(self) -> np.ndarray:
         """Predicted class of every image."""
         return torch.cat(self._answers).cpu().numpy()
 
-    def shown(self) -> np.ndarray:
-        """Which patches of every example are kept: bool [e, t]."""
-        return torch.cat(self._shown).cpu().numpy()
+    def shown(self) -> dict[str, np.ndarray]:
+        """Of all examples (see `examples.Seen`): owner int16, attention float16, probability of the answer float16."""
+        owner = torch.cat([each.owner for each in self.seen]).short()
+        attention = torch.cat([each.attention for each in self.seen]).half()
+        likely = torch.cat([each.probability for each in self.seen]).amax(dim=1).half()
+        found = {"owner": owner, "attention": attention, "probability": likely}
+        return {name: value.cpu().numpy() for name, value in found.items()}
 
     def realised(self, patches: int) -> tuple[float, ...]:
         """Patch tokens left after each site, in shares of an image's patches."""

@@ -14,6 +14,7 @@ from timm.models import VisionTransformer
 from tokenprune import hardware, pruners
 from tokenprune.data import Batch, Dataset, test_batches
 from tokenprune.evaluation.accumulator import PointAccumulator
+from tokenprune.evaluation.examples import seen
 from tokenprune.evaluation.points import Curve, EvaluationPass, to_curve, varied
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, Ranked, SparseViT, architecture_of, set_attention
@@ -115,7 +116,8 @@ def curves_of(
                 state = bare.advance(bare.embed(batch.images), 0, first)
             with clock.part(unpruned):
                 logits = bare.head(bare.advance(state, first, 2 * bare.depth))
-            unpruned.add(logits, [state] * len(plan.schedule.cursors), batch, shown)
+            at_sites = [state] * len(plan.schedule.cursors)
+            unpruned.add(logits, at_sites, batch, seen(bare, at_sites, first, logits, shown) if shown else None)
             for draw in (draw for draws in methods for draw in draws):
                 draw.visit(state, batch, clock, shown)
             if batch.relevance is not None:
@@ -175,7 +177,8 @@ class MethodDraw:
                 trace = model.complete(state, sites[0], left, info, ranked, partial(clock.part, point.own))
             before = point.asked or trace.asked
             point.asked = tuple(tuple(sorted({*a, *b})) for a, b in zip(before, trace.asked, strict=True))
-            point.add(trace.logits, trace.states, batch, shown)
+            look = seen(model, trace.states, sites[-1], trace.logits, shown) if shown else None
+            point.add(trace.logits, trace.states, batch, look)
 
 
 def _draws(

@@ -16,6 +16,9 @@ from tokenprune.recipe import Keep, Schedule, named, share_of
 from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_result, settle_prune
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
+#: Arrays that have a row per point.
+_BY_POINT = ("predictions", "owner", "attention", "probability")
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -23,8 +26,9 @@ class Curve:
 
     predictions: `labels`, `baseline` and `index` [images], `predictions` [points, images] in the order of
         `result.points`; classes in the smallest unsigned type that holds them.
-    examples: a few test images with the patches that each point keeps: `images` uint8 [e, h, w, 3], `labels` and
-        `index` [e], `kept` bool [points, e, t], `predictions` [points, e]; None where no examples were asked for.
+    examples: a few test images: `images` uint8 [e, h, w, 3], `labels` and `index` [e], and what each point makes of
+        them (see `examples.Seen`): `owner` int16 [points, e, sites, t], `attention` float16 [points, e, t],
+        `predictions` and their `probability` [points, e]; None where no examples were asked for.
     """
 
     result: PruneResult
@@ -129,7 +133,7 @@ def join(curves: Sequence[Curve], *, method: str, options: dict[str, Any], finet
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The same arrays, with those that have a row per point concatenated."""
     rows: dict[str, np.ndarray] = {
-        key: np.concatenate([part[key] for part in parts]) for key in ("predictions", "kept") if key in parts[0]
+        key: np.concatenate([part[key] for part in parts]) for key in _BY_POINT if key in parts[0]
     }
     return {**parts[0], **rows}
 
@@ -204,11 +208,12 @@ def _examples(
     chosen = measured.examples
     if len(chosen) == 0 or measured.pictures is None:
         return None
+    shown = [point.shown() for _, point in points]
     return {
         "images": measured.pictures.transpose(0, 2, 3, 1),
         "labels": labels[chosen],
         "index": chosen,
-        "kept": np.stack([point.shown() for _, point in points]),
+        **{name: np.stack([each[name] for each in shown]) for name in shown[0]},
         "predictions": answers[:, chosen],
     }
 

@@ -11,8 +11,9 @@ from tokenprune.claims.study import TrainedStudy, each
 from tokenprune.claims.study import measured as with_curves
 from tokenprune.drawing.table import Table
 from tokenprune.experiments.curves import curve_figures, curve_table, styles_of
+from tokenprune.experiments.examples import EXAMPLES
 from tokenprune.experiments.experiment import Experiment, Figure
-from tokenprune.experiments.mosaic import EXAMPLES, mosaic
+from tokenprune.experiments.mosaic import mosaic
 from tokenprune.experiments.series import Conditions, Curves, curves, measured
 
 #: Curves that a figure has room for, and those that it shows of more.

@@ -1,42 +1,26 @@
 """Test images with the patches that each method removed greyed out, and what the model then sees in them.
 
-Shapes: e images, p points (ratio by ratio), t patches, h x w pixels.
+Shapes: h x w pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import UInt8
 
-from tokenprune import files
 from tokenprune.claims import RunData
-from tokenprune.claims.accuracy import curve_name
 from tokenprune.drawing import plots
 from tokenprune.drawing.picture import greyed
 from tokenprune.drawing.style import GREEN, RED, Drawing, render, slug
 from tokenprune.drawing.table import thinned
 from tokenprune.errors import TokenpruneError
-from tokenprune.experiments.series import Conditions, Curves, by_method
-from tokenprune.runs import PruneResult
+from tokenprune.experiments.examples import examples_of
+from tokenprune.experiments.series import Curves
 
-EXAMPLES = "examples.npz"  # in a prune's folder
 _IMAGES, _RATIOS = 4, 6
 #: Pixels of the drawing: side of an image, and its steps, which leave room for text.
 _SIDE, _RIGHT, _DOWN = 32, 36, 44
-
-
-@dataclass(frozen=True)
-class Examples:
-    """One method's examples.npz. rows: of the first draw of each keep ratio, among the prune's points."""
-
-    method: str
-    rows: dict[float, int]
-    images: UInt8[np.ndarray, "e h w 3"]
-    labels: Int[np.ndarray, " e"]
-    kept: Bool[np.ndarray, "p e t"]
-    predictions: Int[np.ndarray, "p e"]
 
 
 def mosaic(curves: Curves, runs: Sequence[RunData]) -> Drawing:
@@ -56,39 +40,10 @@ def mosaic(curves: Curves, runs: Sequence[RunData]) -> Drawing:
     raise TokenpruneError("\n".join(problems))
 
 
-def _examples(run: RunData, conditions: Conditions) -> list[Examples]:
-    """Examples of the methods that were measured under those conditions and show the same images."""
-    found: list[Examples] = []
-    for path, prune in run.prunes:
-        if Conditions.of(run.result, prune) == conditions and (path / EXAMPLES).is_file():
-            each = _read(path / EXAMPLES, prune)
-            if not found or np.array_equal(each.images, found[0].images):
-                found.append(each)
-    return sorted(found, key=lambda example: by_method(example.method))
-
-
-def _read(path: Path, prune: PruneResult) -> Examples:
-    """Raises TokenpruneError if the file is damaged."""
-    last_draw_first = sorted(enumerate(prune.points), key=lambda each: -(each[1].seed or 0))
-    rows = {point.keep_ratio: row for row, point in last_draw_first if point.keep is None}
-    rows = rows or {point.keep_ratio: row for row, point in last_draw_first}
-    try:
-        arrays = files.read_arrays(path)
-        wanted = [arrays[name] for name in ("images", "labels", "kept", "predictions")]
-        found = Examples(curve_name(prune.method, prune.options), rows, *wanted)
-        if [array.ndim for array in wanted] != [4, 1, 3, 2]:
-            raise ValueError("arrays of other shapes")
-        if not len(prune.points) == len(found.kept) == len(found.predictions):
-            raise ValueError("arrays of other lengths")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TokenpruneError(f"{path}: damaged, no mosaic of it: {error}") from None
-    return found
-
-
 def _mosaic(run: RunData, curves: Curves) -> Drawing:
     """A panel per image, methods down, ratios across. Raises ValueError if patches do not tile the images."""
     conditions, classes, depth = curves.conditions, run.result.data.classes, run.result.model.depth
-    examples = _examples(run, conditions)
+    examples = examples_of(run, conditions)
     ratios = thinned(sorted(set.intersection(*(set(each.rows) for each in examples)), reverse=True), _RATIOS)
     truths = examples[0].labels[:_IMAGES].tolist()
     figure, (axes,) = plots.panels([classes[truth] for truth in truths], height=0.3 + 0.6 * len(examples))
@@ -98,7 +53,7 @@ def _mosaic(run: RunData, curves: Curves) -> Drawing:
         for row, example in enumerate(examples):
             for column, ratio in enumerate(ratios):
                 point, x, y = example.rows[ratio], column * _RIGHT, row * _DOWN
-                canvas[y : y + _SIDE, x : x + _SIDE, :3] = _fit(greyed(example.images[i], example.kept[point, i] > 0))
+                canvas[y : y + _SIDE, x : x + _SIDE, :3] = _fit(greyed(example.images[i], example.kept[point, i]))
                 canvas[y : y + _SIDE, x : x + _SIDE, 3] = 255
                 predicted = int(example.predictions[point, i])
                 text, color = classes[predicted][:12], GREEN

@@ -1,10 +1,10 @@
 """timm Vision Transformers, and running them with pruning sites."""
 
 from tokenprune.models.attention import set_attention
-from tokenprune.models.checkpoint import Weights, load_pruner, load_weights, mean_and_std
+from tokenprune.models.checkpoint import Weights, classes_in, load_pruner, load_weights, mean_and_std
 from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.signals import BatchInfo
-from tokenprune.models.sparse import Ranked, SparseViT, Trace
+from tokenprune.models.sparse import Ranked, SparseViT, Trace, images_of
 from tokenprune.models.vit import architecture_of, build, take_smaller_images
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "Weights",
     "architecture_of",
     "build",
+    "classes_in",
+    "images_of",
     "load_pruner",
     "load_weights",
     "mean_and_std",

@@ -104,6 +104,14 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content), converted)
 
 
+def classes_in(path: str | Path) -> int:
+    """How many classes a checkpoint's classifier knows, 0 where it has none. Errors as of `load_weights`."""
+    path = Path(path)
+    _, state = _chosen(path, _renamed(_read(path)), None)
+    weight = state.get(f"{_prefix(path, state)}head.weight")
+    return 0 if weight is None or weight.ndim != 2 else len(weight)
+
+
 def load_pruner(pruner: nn.Module, path: Path) -> None:
     """Give a pruner its own parameters, from a file of its state_dict. Raises TokenpruneError if they do not fit it."""
     found, wanted = _read(path), pruner.state_dict()

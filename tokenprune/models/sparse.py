@@ -179,7 +179,7 @@ class SparseViT(nn.Module):
             if len(groups) > 1:
                 rest = [
                     self.complete(
-                        _images(state, rows).trimmed(), site, sites[i + 1 :], info and info.take(rows), timed=timed
+                        images_of(state, rows).trimmed(), site, sites[i + 1 :], info and info.take(rows), timed=timed
                     )
                     for rows in groups
                 ]
@@ -327,7 +327,7 @@ def _groups(state: TokenState) -> list[Int[Tensor, " k"]]:
     return list(left.argsort(stable=True).chunk(_GROUPS))
 
 
-def _images(state: TokenState, rows: Int[Tensor, " k"]) -> TokenState:
+def images_of(state: TokenState, rows: Int[Tensor, " k"]) -> TokenState:
     """Some images of a state."""
 
     def of(part: Tensor | None) -> Tensor | None:

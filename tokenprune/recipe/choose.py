@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -13,7 +13,16 @@ from tokenprune.recipe.load import explain, parse_recipe
 from tokenprune.recipe.schema import RECORDED, Evaluate, PrunerSection, Recipe
 from tokenprune.recipe.site import Schedule
 from tokenprune.recipe.yaml import typed, typed_pairs
-from tokenprune.runs import ModelFacts, RunFolder
+from tokenprune.runs import RunFolder
+
+
+class Sited(Protocol):
+    """What decides where a model can be pruned: its blocks, and whether its classifier reads prefix tokens alone."""
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def class_pooled(self) -> bool: ...
 
 
 def read_resolved(path: Path) -> Recipe:
@@ -29,15 +38,17 @@ def read_resolved(path: Path) -> Recipe:
 
 
 def choose_evaluation(
-    resolved: Path,
-    model: ModelFacts,
+    resolved: Path | Recipe,
+    model: Sited,
     *,
     methods: Sequence[str] | None = None,
     keep: str | None = None,
     r: str | None = None,
     **options: Any,
 ) -> Evaluate:
-    """The `evaluate` section of a run's recipe with other keys where they are given (None: the recipe's).
+    """The `evaluate` section of a recipe, or that of a run by its file, with other keys where they are given.
+
+    Those that are None stay the recipe's.
 
     methods: pruners by name; `all` among them means every one that needs no training.
     keep: ratios as typed, `1.0,0.7,0.5`; 0.9/0.7/0.5 among them has one for each site. r: tokens that leave at each
@@ -54,7 +65,7 @@ def choose_evaluation(
     if r is not None:
         given["r"] = typed(f"[{r}]", f"--r {shortened(r)!r}", [])
         given.setdefault("keep", (1.0,))
-    recipe = read_resolved(resolved)
+    recipe = read_resolved(resolved) if isinstance(resolved, Path) else resolved
     if given.get("methods") == (recipe.pruner.name,) and recipe.pruner.name not in untrained_pruners():
         given.setdefault("site", recipe.pruner.site)  # where its parameters were trained
     try:

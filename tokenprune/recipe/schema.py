@@ -230,7 +230,7 @@ class Evaluate(Sited):
     seeds: int = Field(3, ge=1, description="draws of a random pruner")
     finetune_epochs: int = Field(0, ge=0, description="epochs of training at each ratio before it is measured")
     batch_size: int = Field(500, ge=1, description="images per forward pass")
-    examples: int = Field(8, ge=0, le=64, description="test images kept for the mosaic")
+    examples: int = Field(8, ge=0, le=64, description="test images kept to look at, in the mosaic and the explorer")
 
     @field_validator("methods")
     @classmethod

@@ -12,6 +12,7 @@ from tokenprune.drawing.table import Table, to_csv
 from tokenprune.errors import TokenpruneError
 from tokenprune.experiments import EXPERIMENTS, LABORATORY, Experiment
 from tokenprune.report.collect import Report, collect
+from tokenprune.report.explorer import embedded
 from tokenprune.report.export import as_json, claim_table, point_rows, run_rows, to_json
 from tokenprune.report.laboratory_rows import points as laboratory_rows
 from tokenprune.report.matrix_figure import matrix_figure
@@ -64,15 +65,18 @@ def write(
         tables |= {"points": points, "runs": run_rows(report)}
     if report.laboratory:
         tables |= {"theory": laboratory_points}
+    explorer, unseen = embedded(report.runs)
     report = replace(
-        report, problems=(*report.problems, *problems, *lost), figures=tuple(drawing.name for drawing in drawings)
+        report,
+        problems=(*report.problems, *problems, *lost, *unseen),
+        figures=tuple(drawing.name for drawing in drawings),
     )
     files: dict[str, bytes] = {}
     for drawing in drawings:
         files |= {f"figures/{drawing.name}.svg": drawing.svg.encode(), f"figures/{drawing.name}.png": drawing.png}
     files |= {f"{name}.csv": to_csv(rows).encode() for name, rows in tables.items()}
     if report.runs:
-        files["index.html"] = page(report, parts, matrix).encode()
+        files["index.html"] = page(report, parts, matrix, explorer).encode()
     if report.laboratory:
         files["theory.html"] = theory_page(report, laboratory).encode()
     files["report.json"] = to_json(

@@ -21,8 +21,8 @@ from tokenprune.statistics import wilson
 from tokenprune.theory.folder import TheoryFolder
 
 
-def page(report: Report, parts: Sequence[Shown], matrix_drawing: Drawing | None) -> str:
-    """index.html"""
+def page(report: Report, parts: Sequence[Shown], matrix_drawing: Drawing | None, explorer: str | None = None) -> str:
+    """index.html. explorer: the JSON of its views."""
     commands = Commands(report)
     runs = _by_setting(report.runs)
     pruned = any(run.prunes for run in report.runs)
@@ -41,6 +41,7 @@ def page(report: Report, parts: Sequence[Shown], matrix_drawing: Drawing | None)
         columns=[f"Depth {depth}" for depth in report.matrix.depths],
         models=conclusion.models(report.runs),
         matrix_figure=figure(matrix_drawing) if matrix_drawing else None,
+        explorer=explorer,
         paper=any(row.claim.published for row in report.matrix.rows),
         trends=len(report.matrix.depths) > 1,
         silent=report.matrix.silent,
@@ -90,6 +91,7 @@ def theory_page(report: Report, parts: Sequence[Shown]) -> str:
         columns=["Effect"],
         models=None,
         matrix_figure=None,
+        explorer=None,
         paper=False,
         trends=False,
         silent=(),

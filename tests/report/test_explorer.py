@@ -1,0 +1,222 @@
+"""The explorer: its data as decoded here, and the page in headless Chromium against the drawing made in Python."""
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.factories import make_run
+from tokenprune import report
+from tokenprune.drawing.picture import greyed, grouped
+from tokenprune.report import explorer
+from tokenprune.runs import RunFolder
+
+CHROMIUM = shutil.which("chromium")
+KEEP = {1.0: 0.6, 0.5: 0.58, 0.25: 0.4}
+GRID, SIDE = 8, 32
+
+
+def merge(run: RunFolder, method: str) -> dict[str, np.ndarray]:
+    """Give a curve's examples two sites, and groups at the second, as a merging method leaves them."""
+    (path,) = run.path.glob(f"prune/{method}-*/examples.npz")
+    with np.load(path) as arrays:
+        found = dict(arrays)
+    draw = np.random.default_rng(1)
+    first = found["owner"][:, :, 0]
+    second = np.where(first >= 0, draw.integers(0, 5, first.shape), -1)
+    found["owner"] = np.stack([first, second], axis=2).astype(np.int16)
+    found["attention"] = (draw.random(first.shape) * (second >= 0) / 64).astype(np.float16)
+    np.savez(path, **found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    folder = tmp_path_factory.mktemp("work")
+    for depth in (1, 6):
+        methods = {"magnitude": KEEP, "random": KEEP}
+        run = make_run(
+            folder / "runs", depth=depth, accuracy=0.6, methods=methods, site="before:0,1"[: 8 + 2 * (depth > 1)]
+        )
+        if depth == 6:
+            found = merge(run, "magnitude")
+            merge(run, "random")
+    return report.write(folder / "runs", folder / "out") and folder / "out" / "index.html", found
+
+
+def data_of(page: Path) -> list[dict[str, Any]]:
+    text = page.read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="explorer-data">(.*?)</script>', text, re.S)[1])  # type: ignore[index]
+
+
+def test_its_data_are_the_examples(written: tuple[Path, dict[str, np.ndarray]]) -> None:
+    page, found = written
+    shallow, deep = data_of(page)
+    assert (shallow["depth"], shallow["sites"], deep["sites"]) == (
+        1,
+        ["before block 0"],
+        ["before block 0", "before block 1"],
+    )
+    rows = deep["methods"][0]["rows"]
+    assert [row["keep"] for row in rows] == ["1", "0.5", "0.25"]
+    for point, row in enumerate(rows):
+        owner = np.frombuffer(base64.b64decode(row["owner"]), "<i2").reshape(found["owner"].shape[1:])
+        assert (owner == found["owner"][point]).all()
+        heat = np.frombuffer(base64.b64decode(row["heat"]), np.uint8).reshape(found["attention"].shape[1:])
+        shares = found["attention"][point].astype(float)
+        assert np.abs(heat / 255 - shares / shares.max(axis=1, keepdims=True)).max() < 1 / 255
+        assert row["probability"] == [0.75] * 4
+
+
+def test_a_page_of_too_many_pictures_leaves_some_out_and_says_so(
+    written: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = written[0].parents[1] / "runs"
+    size = len(json.dumps(data_of(written[0])[0]))
+    monkeypatch.setattr(explorer, "MOST", size + 100)
+    made = report.write(runs, tmp_path / "out")
+    assert [each["depth"] for each in data_of(tmp_path / "out" / "index.html")] == [1]
+    assert "explorer: 1 model and site left out, a page of more is too large" in made.problems
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a | {"owner": np.full_like(a["owner"], 64)},
+        lambda a: a | {"owner": a["owner"][:, :, :, :60]},
+        lambda a: a | {"labels": a["labels"] + 10},
+        lambda a: a | {"attention": a["attention"] * np.nan},
+        lambda a: a | {"probability": a["probability"][:, :1]},
+        lambda a: a | {"images": a["images"].astype(float)},
+        lambda a: {key: value for key, value in a.items() if key != "predictions"},
+    ],
+)
+def test_damaged_examples_are_named_and_left_out(tmp_path: Path, change: Any) -> None:
+    run = make_run(tmp_path / "runs", accuracy=0.6, methods={"magnitude": KEEP})
+    (path,) = run.path.glob("prune/*/examples.npz")
+    with np.load(path) as arrays:
+        np.savez(path, **change(dict(arrays)))
+    made = report.write(tmp_path / "runs", tmp_path / "out")
+    assert any(f"{path}: damaged, nothing of it is drawn" in problem for problem in made.problems)
+    assert 'id="explorer-data"' not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+class Page:
+    """The report in a browser that is offline. asked: what it wanted from anywhere else. said: its errors."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.context = browser.new_context(offline=True, **options)
+        self.page = self.context.new_page()
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: message.type == "error" and self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("#explorer-app[data-ready]")
+
+    def choose(self, name: str, label: str) -> None:
+        self.page.select_option(f"[data-is={name}]", label=label)
+        self.page.wait_for_timeout(100)
+
+    def text(self, name: str) -> str:
+        return self.page.inner_text(f"[data-is={name}]")
+
+    def pixels(self) -> np.ndarray:
+        """Of the large canvas, one in the middle of each of the picture's pixels: [h, h, 3]."""
+        script = (
+            """canvas => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
+        )
+        found = np.array(self.page.eval_on_selector("[data-is=canvas]", script), np.uint8)
+        edge = round((len(found) // 4) ** 0.5)
+        step = edge // SIDE
+        return found.reshape(edge, edge, 4)[step // 2 :: step, step // 2 :: step, :3]
+
+
+def test_what_is_drawn_is_what_is_drawn_in_python(written: tuple[Path, dict[str, np.ndarray]], browser: Any) -> None:
+    path, found = written
+    shown = Page(browser, path)
+    shown.choose("depth", "6 blocks")
+    shown.choose("method", "magnitude")
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
+        shown.page.press("[data-is=canvas]", key)
+    for site, name in ((0, "before block 0"), (1, "before block 1")):
+        shown.choose("site", name)
+        image, owner = found["images"][2], found["owner"][1, 2, site].astype(int)
+        wanted = greyed(grouped(image, owner), owner >= 0).astype(int)
+        inner = np.arange(SIDE)[np.isin(np.arange(SIDE) % 4, (1, 2))]  # borders lie on a patch's outer pixels
+        differ = np.abs(shown.pixels()[np.ix_(inner, inner)].astype(int) - wanted[np.ix_(inner, inner)])
+        assert differ.max() <= 1
+        left = len(set(owner[owner >= 0].tolist()))
+        assert f"magnitude, keep 0.5: {left} of 64 tokens left {name}." in shown.text("says")
+    classes = data_of(path)[1]
+    row = classes["methods"][0]["rows"][1]
+    assert f"The model says {row['answers'][2]} 75 %, it is {classes['truths'][2]}." in shown.text("says")
+    assert [url for url in shown.asked if not url.startswith(("file:", "data:"))] == []
+    assert shown.said == []
+
+
+def test_by_keyboard_alone(written: tuple[Path, dict[str, np.ndarray]], browser: Any) -> None:
+    shown = Page(browser, written[0])
+    shown.choose("depth", "6 blocks")
+    before = shown.text("says")
+    shown.page.focus("[data-is=canvas]")
+    plain = shown.pixels()
+    shown.page.keyboard.press("h")
+    assert (shown.pixels() != plain).any()
+    assert shown.page.is_checked("[data-is=heat]")
+    assert "the warmest patch has" in shown.text("token")
+    shown.page.keyboard.press("h")
+    assert (shown.pixels() == plain).all()
+    shown.page.keyboard.press("m")
+    assert shown.text("says").startswith("random, keep 1")
+    shown.page.keyboard.press("m")
+    shown.page.keyboard.press("ArrowUp")  # there is no larger ratio
+    shown.page.keyboard.press("ArrowLeft")
+    shown.page.keyboard.press("ArrowRight")
+    assert shown.text("says") == before
+    shown.page.focus("[data-is=keep]")
+    shown.page.keyboard.press("End")
+    assert "keep 0.25" in shown.text("says")
+    shown.page.focus("[data-is=pictures] button:nth-child(2)")
+    shown.page.keyboard.press("Enter")
+    assert shown.page.get_attribute("[data-is=pictures] button:nth-child(2)", "aria-pressed") == "true"
+
+
+def test_by_touch_on_a_dark_narrow_screen(written: tuple[Path, dict[str, np.ndarray]], browser: Any) -> None:
+    path, found = written
+    narrow = {"width": 420, "height": 800}
+    shown = Page(browser, path, viewport=narrow, has_touch=True, is_mobile=True, color_scheme="dark")
+    assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 25, 30)"
+    shown.choose("depth", "6 blocks")
+    shown.page.tap("[data-is=all] button:nth-child(1)")
+    shown.page.locator("[data-is=canvas]").scroll_into_view_if_needed()
+    box = shown.page.locator("[data-is=canvas]").bounding_box()
+    owner = found["owner"][0, 0, 1].reshape(GRID, GRID)
+    shown.page.touchscreen.tap(box["x"] + box["width"] * 4.5 / GRID, box["y"] + box["height"] * 2.5 / GRID)
+    assert shown.text("token") == f"Marked: a token of {(owner == owner[2, 4]).sum()} patches."
+
+
+def test_without_a_script_the_page_says_so(written: tuple[Path, dict[str, np.ndarray]], browser: Any) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(written[0].as_uri())
+    assert page.is_hidden("#explorer-app")
+    assert "The explorer needs a script" in page.inner_text("#explorer")
