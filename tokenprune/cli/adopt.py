@@ -22,6 +22,14 @@ def adopt(
             "--image-size", metavar="N", help="Side that images of a folder are brought to (default: timm's)."
         ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="The checkpoint's classes in their order, a name a line or JSON, where images have some of them.",
+        ),
+    ] = None,
     head: Annotated[
         str,
         typer.Option(
@@ -54,6 +62,8 @@ def adopt(
         "model": {"name": model, "checkpoint": str(checkpoint), "head": head},
         "train": {"epochs": 0},
     }
+    if classes is not None:
+        given["data"]["classes"] = str(classes)
     text, changes = yaml.safe_dump(given, sort_keys=False), overrides(settings, device=device)
     with as_options(device=device):
         recipe = parse_recipe(text, "adopt", changes, Recipe)

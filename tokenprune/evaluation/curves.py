@@ -70,7 +70,7 @@ def prune_curves(
         baseline=baseline,
         fill=fill,
         examples=examples,
-        pictures=test.images[torch.from_numpy(examples).to(device)].cpu().numpy(),
+        pictures=test.images[torch.from_numpy(examples).to(test.images.device)].cpu().numpy(),
     )
 
 
