@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tokenprune import data, hardware
-from tokenprune.data import Dataset, decode, folders, store, train_batches
+from tokenprune import data, files, hardware
+from tokenprune.data import Dataset, decode, folders, train_batches
 from tokenprune.data import test_batches as whole_batches
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.recipe import Augment, Data
+from tokenprune.pipeline import DatasetCache
+from tokenprune.recipe import Augment, Data, Recipe
 
 RNG = np.random.default_rng(0)
 
@@ -89,22 +91,61 @@ def test_what_was_decoded_is_not_decoded_again(root: Path, tmp_path: Path, monke
     first = data.load(spec(root), tmp_path, say=said.append)
     (folder,) = stores(tmp_path)
     assert said == [f"decoding 24 images, once, into {folder} (0.0 GiB, which may be removed later)"]
-    files, opened = [], decode._open
-    monkeypatch.setattr(decode, "_open", lambda path, mode: files.append(path) or opened(path, mode))
+    read, opened = [], decode._open
+    monkeypatch.setattr(decode, "_open", lambda path, mode: read.append(path) or opened(path, mode))
     same(data.load(spec(root), tmp_path, say=said.append), first)
-    assert (len(said), files) == (1, [])
+    assert (len(said), read) == (1, [])
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
     same(data.load(spec(root.parent / "copy"), tmp_path), _renamed(first, "copy"))  # the same images elsewhere
-    assert (len(stores(tmp_path)), files) == (1, [])
+    assert (len(stores(tmp_path)), read) == (1, [])
 
-    others = [{"crop": 0.9}, {"interpolation": "bilinear"}, {"seed": 1}, {"train_size": 6}, {"exclude": ()}]
-    for count, keys in enumerate(others[:-1], 2):
+    others = [{"crop": 0.9}, {"interpolation": "bilinear"}, {"seed": 1}, {"train_size": 6}]
+    for count, keys in enumerate(others, 2):
         data.load(spec(root, **keys), tmp_path)
         assert len(stores(tmp_path)) == count
     Image.fromarray(RNG.integers(0, 256, (20, 30, 3), np.uint8)).save(root / "cat" / "0.png")
     assert not torch.equal(data.load(spec(root), tmp_path).train.images, first.train.images)
-    assert len(stores(tmp_path)) == len(others) + 1
+    assert len(stores(tmp_path)) == len(others) + 2
+
+
+def test_a_run_reads_its_images_twice_or_once_where_they_are_stored(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the name of the run, and to decode; to check them before and after needs no more."""
+    reads: Counter[str] = Counter()
+    opened = files.opened
+    monkeypatch.setattr(files, "opened", lambda path: reads.update([path.name]) or opened(path))
+    for most, times in ((2**40, 2), (0, 1), (0, 0)):
+        monkeypatch.setattr(folders, "MOST_BYTES", most)
+        reads.clear()
+        Recipe(data=spec(root)).setting()
+        found = data.load(spec(root), tmp_path)
+        assert data.provenance(spec(root))["sha256"] == found.provenance["sha256"]
+        masked = (root / "relevance").is_dir()
+        assert reads["7.png"] == (4 if masked else 2) * times
+        assert reads["test"] == (0 if times else 1)
+
+
+@pytest.mark.usefixtures("on_disk")
+def test_a_mapped_set_takes_no_room_in_a_cache(root: Path, tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    cache = DatasetCache(limit=2 * 23 * 8)  # bytes of labels
+    one, other = (cache.dataset(spec(root, crop=crop), tmp_path, cpu) for crop in (1.0, 0.9))
+    assert cache.dataset(spec(root), tmp_path, cpu) is one
+    assert cache.dataset(spec(root, crop=0.9), tmp_path, cpu) is other
+    cache.dataset(spec(root, crop=0.8), tmp_path, cpu)
+    assert cache.dataset(spec(root), tmp_path, cpu) is not one
+
+
+def test_memory_is_what_the_machine_has_and_a_control_group_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < hardware.available_memory() < machine
+    monkeypatch.setattr(hardware, "_limits", lambda: iter([2**60, 1000]))
+    assert hardware.available_memory() == 1000
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 200))
+    rooms = [hardware.room_for_images(torch.device(name)) for name in ("cpu", "cuda", "mps")]
+    assert rooms == [None, 50, 500]
 
 
 def _renamed(found: Dataset, path: str) -> Dataset:
@@ -223,8 +264,8 @@ def test_nothing_writes_into_a_store(root: Path, tmp_path: Path) -> None:
     batch = next(whole_batches(found, 4, 4))
     batch.images.zero_()
     found.train.take(torch.arange(3)).images.zero_()
-    assert store.files.sha256(folder / "test") == record["test"]["sha256"]
-    assert store.files.sha256(folder / "train") == record["train"]["sha256"]
+    assert files.sha256(folder / "test") == record["test"]["sha256"]
+    assert files.sha256(folder / "train") == record["train"]["sha256"]
 
 
 _READS = """
