@@ -22,6 +22,7 @@ from tokenprune.data.archive import MOST_BYTES
 from tokenprune.data.decode import RELEVANCE, decoded, mask_of
 from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, counted, shortened
+from tokenprune.images import data_folder
 from tokenprune.recipe import Data
 from tokenprune.recipe.images import PHOTOGRAPHS, TEST_FOLDERS
 
@@ -99,13 +100,13 @@ def listed(spec: Data) -> Listed:
 
 
 def read(
-    spec: Data, chosen: Listed, sha256: str, stores: Path, say: Callable[[str], None]
+    spec: Data, chosen: Listed, sha256: str, data_dir: Path | None, say: Callable[[str], None]
 ) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
     """The images of a listing, training and test, and what could not be read: `unread`, names of files.
 
     Each is resized, its shorter side to `image_size / crop`, and cut to the square in its centre, as timm evaluates.
     Where all together take more than half of the memory that is available, or MOST_BYTES, they are decoded into a store
-    below `stores` and mapped; pixels are the same. sha256: the listing's.
+    in the data folder and mapped; pixels are the same. sha256: the listing's.
 
     Raises UsageError without `data.image_size`, and for a scene or noise on images that memory cannot hold;
     TokenpruneError where the disk is too small for a store, no image of a part can be read, or masks are missing.
@@ -131,7 +132,7 @@ def read(
             f"{count:,} take {size / 2**30:.1f}; a smaller data.image_size, or data.train_size, helps"
         )
     else:
-        folder = stores / _key(spec, names, shape, sha256)
+        folder = data_folder(data_dir) / "decoded" / _key(spec, names, shape, sha256)
         rows = store.on_disk(folder, shape, parts, lambda: chosen.sha256() == sha256, say)
     sets = {part: _labelled(chosen, part, found, mapped=size > most) for part, found in rows.items()}
     unread = [names[part][i] for part, found in rows.items() for i in found.unread]

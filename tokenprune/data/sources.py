@@ -81,8 +81,7 @@ def load(
     elif spec.is_folder:
         chosen = _listed(spec)
         provenance = _of_folder(spec, chosen)
-        stores = folder(data_dir) / "decoded"
-        train, test, unread = folders.read(spec, chosen, provenance["sha256"], stores, say or (lambda _: None))
+        train, test, unread = folders.read(spec, chosen, provenance["sha256"], data_dir, say or (lambda _: None))
         classes, provenance = chosen.classes, provenance | unread
     else:
         arrays, provenance = read(spec.source, data_dir)
