@@ -1,4 +1,4 @@
-"""A file that names the classes of a classifier in the order of its outputs, and a data set labelled by it."""
+"""Which classes of a data set are used, and how they are labelled by a file that names a classifier's outputs."""
 
 import re
 from collections.abc import Sequence
@@ -6,12 +6,40 @@ from pathlib import Path
 from typing import Any
 
 from tokenprune import files
+from tokenprune.data import scene
 from tokenprune.data.archive import MOST_CLASSES
-from tokenprune.errors import TokenpruneError, UsageError, did_you_mean, shortened
+from tokenprune.errors import TokenpruneError, UsageError, did_you_mean, shortened, unknown
+from tokenprune.recipe import Data
 
 _MOST_BYTES = 16 * files.MIB
 #: A line of ImageNet's synset_words.txt: `n01440764 tench, Tinca tinca`.
 _SYNSET = re.compile(r"(n\d{8})\s+(\S.*)")
+
+
+def kept(spec: Data, classes: tuple[str, ...]) -> list[int]:
+    """The labels that `exclude` leaves and the scene takes, in the order in which they are counted anew.
+
+    Raises UsageError for classes that there are not, and if fewer than two are left.
+    """
+    left = _not_excluded(spec.exclude, classes) if spec.exclude else list(range(len(classes)))
+    if spec.scene != "spurious":
+        return left
+    return [left[i] for i in scene.birds_and_airplanes([classes[label] for label in left], spec.source)]
+
+
+def _not_excluded(names: Sequence[str], classes: tuple[str, ...]) -> list[int]:
+    """The other labels. `plants` names the classes of scene.PLANTS."""
+    gone: set[str] = set()
+    for name in names:
+        named = set(scene.PLANTS) if name == "plants" else {name}
+        if not named <= set(classes):
+            plants = "plants are classes of CIFAR-100, which this data set does not have"
+            raise UsageError(f"data.exclude: {plants if name == 'plants' else unknown('class', name, classes)}")
+        gone |= named
+    left = [label for label, name in enumerate(classes) if name not in gone]
+    if len(left) < 2:
+        raise UsageError(f"data.exclude: leaves {len(left)} of {len(classes)} classes; at least 2 are needed")
+    return left
 
 
 def outputs(path: Path, classes: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:

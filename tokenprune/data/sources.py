@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from tokenprune import files
 from tokenprune.data import folders, noise, patterns, scene
 from tokenprune.data.archive import Arrays, read_npz
-from tokenprune.data.classes import outputs
+from tokenprune.data.classes import kept, outputs
 from tokenprune.data.imageset import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.images import data_folder as folder
@@ -86,9 +86,9 @@ def load(
     else:
         arrays, provenance = read(spec.source, data_dir)
         train, test, classes = plain(arrays)
-        kept = _kept(spec, classes)
-        if kept != list(range(len(classes))):
-            train, test, classes = train.of_classes(kept), test.of_classes(kept), tuple(classes[i] for i in kept)
+        left = kept(spec, classes)
+        if left != list(range(len(classes))):
+            train, test, classes = train.of_classes(left), test.of_classes(left), tuple(classes[i] for i in left)
     if not spec.is_folder:  # of which only those were read
         train, test = _subset(spec, "train", train), _subset(spec, "test", test)
     train, test, groups, behind = _staged(spec, train, test, data_dir, read)
@@ -157,32 +157,6 @@ def balanced(labels: Int[Tensor, " n"], size: int, seed: list[int]) -> Int[Tenso
     return chosen.sort().values
 
 
-def _kept(spec: Data, classes: tuple[str, ...]) -> list[int]:
-    """The labels that `exclude` leaves and the scene takes, in the order in which they are counted anew.
-
-    Raises UsageError for classes that there are not, and if fewer than two are left.
-    """
-    left = _not_excluded(spec.exclude, classes) if spec.exclude else list(range(len(classes)))
-    if spec.scene != "spurious":
-        return left
-    return [left[i] for i in scene.birds_and_airplanes([classes[label] for label in left], spec.source)]
-
-
-def _not_excluded(names: Sequence[str], classes: tuple[str, ...]) -> list[int]:
-    """The other labels. `plants` names the classes of scene.PLANTS."""
-    gone: set[str] = set()
-    for name in names:
-        named = set(scene.PLANTS) if name == "plants" else {name}
-        if not named <= set(classes):
-            plants = "plants are classes of CIFAR-100, which this data set does not have"
-            raise UsageError(f"data.exclude: {plants if name == 'plants' else unknown('class', name, classes)}")
-        gone |= named
-    left = [label for label, name in enumerate(classes) if name not in gone]
-    if len(left) < 2:
-        raise UsageError(f"data.exclude: leaves {len(left)} of {len(classes)} classes; at least 2 are needed")
-    return left
-
-
 def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
     index = _drawn(spec, part, images.labels)
     return images if index is None else images.take(index)
@@ -202,7 +176,7 @@ def _drawn(spec: Data, part: str, labels: Int[Tensor, " n"]) -> Int[Tensor, " si
 def _listed(spec: Data) -> folders.Listed:
     """The files of a folder that are used."""
     found, parts = folders.listed(spec), {}
-    found = found.of_classes(_kept(spec, found.classes))
+    found = found.of_classes(kept(spec, found.classes))
     for part, names in found.parts.items():
         index = _drawn(spec, part, torch.tensor([label for _, label in names]))
         parts[part] = names if index is None else [names[i] for i in index.tolist()]
