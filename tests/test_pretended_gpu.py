@@ -73,6 +73,21 @@ def test_augmentation(gpu: Pretended, augment: Augment) -> None:
     assert gpu.reads == []
 
 
+@pytest.mark.parametrize("room", [0, 12 * 3 * 16**2, 12 * 4 * 16**2 * 2])
+def test_images_that_do_not_fit_stay_where_they_are_and_their_batches_come(gpu: Pretended, room: int) -> None:
+    """Nothing waits for the GPU where their places are drawn; room for all of them moves all of them."""
+    found = dataset().to(gpu.device, room)
+    lie = "cuda" if room == 12 * 4 * 16**2 * 2 else "cpu"
+    for part in (found.train, found.test):
+        assert (part.images.device.type, part.mask.device.type, part.labels.device.type) == (lie, lie, "cuda")
+        assert part.relevance(4).device.type == "cuda"
+    assert found.to(gpu.device) is found
+    for batch in (*train_batches(found, EVERYTHING, 6, 4, 0, 0), *whole_batches(found, 5, 4)):
+        for tensor in (batch.images, batch.labels, batch.relevance, batch.index, batch.other, batch.weight):
+            assert tensor is None or tensor.device.type == "cuda"
+    assert gpu.reads == []
+
+
 @pytest.mark.parametrize("site", ["input", "before:0,1", "after:0"])
 @pytest.mark.parametrize("pruner", sorted(pruners.BUILT_IN))
 def test_every_pruner_at_every_kind_of_site(gpu: Pretended, pruner: str, site: str) -> None:

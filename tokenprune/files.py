@@ -8,6 +8,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,17 @@ def sha256(path: Path) -> str:
     """Raises OSError as `opened` does."""
     with opened(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """As `sha256`, read again only if the file is another or was written to: what a run reads is asked for often."""
+    found = path.stat()
+    return _checksum(str(path), (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+
+
+@lru_cache(maxsize=2**18)  # some 130 MiB
+def _checksum(path: str, state: tuple[int, ...]) -> str:
+    return sha256(Path(path))
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":

@@ -1,7 +1,11 @@
 """Which device, which precision, how many threads."""
 
+import contextlib
+import os
 import resource
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -49,6 +53,40 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take without swapping: of the machine, and of its control group if it has one.
+
+    Where the system does not say, half of the machine's memory.
+    """
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
+    return min([found, *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """Limits of the control groups, version 1 and 2, that this process is in."""
+    try:
+        groups = [line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for kinds, name in groups:
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        root, file = ("memory", "memory.limit_in_bytes") if kinds else ("", "memory.max")
+        for group in (Path(name.strip("/")), *Path(name.strip("/")).parents):
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                yield int(Path("/sys/fs/cgroup", root, group, file).read_text())
+
+
+def room_for_images(device: torch.device) -> int | None:
+    """Bytes of images that a GPU may hold, half of what is free; None where they need not move."""
+    if device.type == "cpu":
+        return None
+    return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()) // 2
 
 
 def set_threads(count: int | None) -> int:

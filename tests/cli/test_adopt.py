@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from PIL import Image
 from run_command import run
 
+from tokenprune import data
 from tokenprune.pipeline.head import logistic
+from tokenprune.recipe import Data
 from tokenprune.runs import RunFolder, all_runs
 
 NAME, MEAN, STD = "vit_tiny_patch16_224", 0.5, 0.5  # as timm's table says for this model
@@ -131,6 +133,115 @@ def test_a_folder_of_images_is_brought_to_the_models_size_as_timm_does_it(capsys
     assert all(line in recipe for line in ("source: pets/", "image_size: 32", "crop: 0.9", "interpolation: bicubic"))
     assert only_run().result().test_accuracy == 1
     assert run(capsys, "prune", "--method", "tome", "--keep", "0.5", "--site", "before:4", "--quiet").status == 0
+
+
+def pets(count: int = 12) -> None:
+    """Photographs of three classes, a damaged one among them."""
+    rng = np.random.default_rng(1)
+    for channel, name in enumerate(("green", "blue", "red")):
+        Path("pets", name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 120, (50, 40 + i, 3))
+            pixels[:, :, (channel + 1) % 3] += 100
+            Image.fromarray(pixels.astype(np.uint8)).save(Path("pets", name, f"{i}.png"))
+    Path("pets/red/3.png").write_bytes(b"broken")
+
+
+@pytest.mark.parametrize("words", [["--head", "linear"], ["--head", "knn"], ["--set", "train.epochs=1"], []])
+def test_a_folder_larger_than_memory_is_adopted_and_pruned_the_same(
+    capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    """To the last bit of weights and predictions; the second command finds the pixels decoded."""
+    checkpoint(3)
+    pets()
+    found = []
+    for runs, most in (("held", 2**40), ("mapped", 0)):
+        monkeypatch.setattr("tokenprune.data.folders.MOST_BYTES", most)
+        where = ["--runs-dir", runs, "--data-dir", str(tmp_path / "data")]
+        of = ["--checkpoint", "model.pt", "--images", "pets", "--image-size", "32", *words]
+        adopted = run(capsys, "adopt", *MODEL, *of, *where)
+        assert adopted.status == 0, adopted.err
+        assert ("decoding 36 images, once, into" in adopted.err) == (runs == "mapped")
+        sites = ["--method", "tome", "--method", "magnitude", "--keep", "1,0.5", "--site", "before:4"]
+        pruned = run(capsys, "prune", *sites, *where)
+        assert (pruned.status, "decoding" in pruned.err) == (0, False)
+        (folder,) = all_runs(Path(runs))
+        arrays = [path.read_bytes() for path in sorted(Path(runs).rglob("*.npz"))]
+        points = [(point.keep_ratio, point.correct) for _, curve in folder.prunes() for point in curve.points]
+        found.append((folder.name, folder.weights.read_bytes(), arrays, points))
+    assert found[0] == found[1]
+    assert (tmp_path / "data" / "decoded").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["lines", "list", "object", "synsets"])
+def test_a_checkpoint_of_more_classes_is_scored_by_the_names_of_those_there_are(capsys, kind: str) -> None:
+    """Of 7 outputs in another order, those of the folder's three classes are at 5, 0 and 3."""
+    vit = checkpoint(7)
+    pets()
+    names = ["blue", "cyan", "pink", "red", "grey", "green", "gold"]
+    numbers = [f"n{i:08}" for i in range(7)]
+    content = {
+        "lines": "\n".join(names) + "\n\n",
+        "list": json.dumps(names),
+        "object": json.dumps({str(i): [numbers[i], name] for i, name in reversed(list(enumerate(names)))}),
+        "synsets": "\n".join(f"{number} {name}" for number, name in zip(numbers, names, strict=True)),
+    }
+    Path("classes").write_text(content[kind])
+    of = ["--checkpoint", "model.pt", "--images", "pets", "--image-size", "32", "--set", "train.precision=fp32"]
+    ended = run(capsys, "adopt", *MODEL, *of, "--classes", "classes")
+    assert ended.status == 0, ended.err
+    assert "classes: no training images of 4 of its 7 classes" in ended.err.splitlines()
+    found = only_run()
+    saved = np.load(found.predictions)
+    images = data.load(Data(source="pets", image_size=32, crop=0.9)).test
+    assert saved["labels"].tolist() == [[0, 5, 3][label] for label in images.labels]
+    with torch.no_grad():
+        logits = vit((images.images / 255 - MEAN) / STD)
+    assert saved["predictions"].tolist() == logits.argmax(1).tolist()
+    assert found.result().test_loss == pytest.approx(
+        F.cross_entropy(logits, torch.from_numpy(saved["labels"]).long()).item(), rel=1e-5
+    )
+    shown = found.result().data.classes
+    assert [shown[i] for i in (0, 3, 5)] == ["blue", "red", "green"]
+    assert run(capsys, "prune", "--method", "tome", "--keep", "1,0.5", "--site", "before:4", "--quiet").status == 0
+    ((_, curve),) = found.prunes()
+    assert curve.points[0].accuracy == found.result().test_accuracy
+    assert run(capsys, "report").status == 0
+
+    Path("classes").write_text("\n".join(reversed(names)))
+    refused = run(capsys, "prune", "--method", "random", "--keep", "0.5", "--site", "before:4", "--quiet")
+    assert (refused.status, "trained on other images: classes had sha256" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "says"),
+    [
+        ("red\nblue", [], "no class 'green', of which there are images"),
+        ("red\ngren\nblue", [], "no class 'green', of which there are images: did you mean gren?"),
+        ("red\ngreen\nblue\ngold", [], "model.pt: its classifier has 3 outputs, and classes (data.classes) names 4"),
+        ("red\ngreen\nblue\nred", [], "class 'red' is the name of outputs 0 and 3"),
+        ('[["red", "blue"], "green", "gold"]', [], "'blue' and 'red' name one output"),
+        ("red\n\ngreen\nblue", [], "classes: output 1 has no name"),
+        ('{"0": "red", "2": "blue"}', [], "classes: expected names by number, from 0 to 1, each once"),
+        ('["red", 3, "blue"]', [], "classes: output 1: found 3, expected a name or several"),
+        ('["red", "blue"', [], "classes: no JSON: "),
+        ("red", [], "classes: found 1 names, expected those of 2 to 65,536 classes"),
+        (b"\xff\xfe", [], "classes: no text of names"),
+        (None, [], "classes: cannot read the classes: No such file"),
+        ("red\ngreen\nblue", ["--head", "knn"], "data.classes: names the checkpoint's outputs; model.head knn has its"),
+        ("red\ngreen\nblue", ["--set", "data.scene=spurious"], "classes: scene spurious has two of its own"),
+    ],
+)
+def test_classes_that_do_not_fit_are_said_in_a_line(capsys, content, words, says) -> None:
+    checkpoint(3)
+    pets(5)
+    if content is not None:
+        Path("classes").write_bytes(content if isinstance(content, bytes) else content.encode())
+    of = ["--checkpoint", "model.pt", "--images", "pets", "--image-size", "32", "--classes", "classes", "--quiet"]
+    ended = run(capsys, "adopt", *MODEL, *of, *words)
+    errors = [line for line in ended.err.splitlines() if line.startswith("error:")]
+    assert (ended.status in (1, 2), len(errors)) == (True, 1)
+    assert says in errors[0]
 
 
 def test_logistic_regression_is_at_its_optimum() -> None:

@@ -63,15 +63,14 @@ def test_a_photograph_lies_upright(root: Path) -> None:
     exif = picture.getexif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     picture.save(root / "cat" / "turned.png", exif=exif)
-    (found,), _, _ = folders._decoded(spec(root), root, ["cat/turned.png"], masked=False)
-    assert np.array_equal(found.permute(1, 2, 0), np.rot90(pixels, k=-1))
+    assert np.array_equal(data.picture(root / "cat" / "turned.png", 16, spec(root)), np.rot90(pixels, k=-1))
 
 
 def test_sixteen_bits_are_the_upper_eight(root: Path) -> None:
     deep = RNG.integers(0, 65536, (16, 16)).astype(np.uint16)
     Image.fromarray(deep).save(root / "cat" / "deep.png")
-    (found,), _, _ = folders._decoded(spec(root), root, ["cat/deep.png"], masked=False)
-    assert np.array_equal(found, np.repeat((deep >> 8).astype(np.uint8)[None], 3, axis=0))
+    found = data.picture(root / "cat" / "deep.png", 16, spec(root))
+    assert np.array_equal(found, np.repeat((deep >> 8).astype(np.uint8)[:, :, None], 3, axis=2))
 
 
 def test_a_share_of_each_class_is_held_out(root: Path) -> None:
@@ -179,12 +178,56 @@ def test_what_is_no_data_set_is_said_in_a_line(root: Path, change, says: str) ->
     assert "\n" not in str(refused.value)
 
 
-def test_its_size_is_asked_for_and_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(3, 900), (900, 3), (1, 400), (37, 2000), (2000, 37)])
+def test_of_elongated_pictures_no_more_is_resized_than_the_square_needs(
+    tmp_path: Path, size: tuple[int, int], interpolation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timm's pixels but for rounding, of a picture that is smooth: in which order axes are resized shows in noise."""
+    x, y = np.meshgrid(*(np.linspace(0, 9, side) for side in size))
+    pixels = 120 + 60 * np.stack([np.sin(x + y), np.cos(x) * np.sin(y), np.sin(3 * x)], axis=2)
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "long.png")
+    transform = create_transform(
+        24, is_training=False, crop_pct=0.9, interpolation=interpolation, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    expected = (255 * transform(Image.open(tmp_path / "long.png"))).round().permute(1, 2, 0).numpy()
+    sizes, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, size, *rest: sizes.append(tuple(size)) or resize(self, size, *rest)
+    )
+    found = data.picture(tmp_path / "long.png", 24, Data(source="./", crop=0.9, interpolation=interpolation))
+    assert np.abs(found - expected).max() <= 2
+    assert sizes == [(26, 24) if size[0] < size[1] else (24, 26)]
+
+
+def test_masks_of_elongated_pictures_are_cut_as_they_are(root: Path) -> None:
+    """The mask is white where the picture is, so that both say the same wherever the square is."""
+    bright = np.zeros((4, 200), np.uint8)
+    bright[:, 100:] = 255
+    for name, _ in chain.from_iterable(folders.listed(spec(root)).parts.values()):
+        Image.fromarray(np.stack([bright] * 3, axis=2)).save(root / name)
+        path = root / "relevance" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(bright).save(path)
+    found = data.load(spec(root)).train
+    assert torch.equal(found.mask, (found.images[:, 0] > 127).to(torch.uint8))
+
+
+def test_excluded_classes_are_not_even_read(root: Path) -> None:
+    for i in range(5):
+        photograph(root / "bird" / f"{i}.png")
+    (root / "bird" / "broken.png").write_bytes(b"no image")
+    found, without = data.load(spec(root, exclude=("bird",))), spec(root)
+    assert (found.classes, found.provenance.get("unread")) == (("cat", "dog"), None)
+    os.system(f"rm -r {root}/bird")
+    assert found.provenance == data.load(without).provenance
+    with pytest.raises(UsageError, match=r"data\.exclude: unknown class 'bird'"):
+        data.load(spec(root, exclude=("bird",)))
+
+
+def test_its_size_is_asked_for(root: Path) -> None:
     with pytest.raises(UsageError, match=r"^data\.image_size: images of a folder need it"):
         data.load(Data(source=str(root)))
-    monkeypatch.setattr(folders, "MOST_BYTES", 1000)
-    with pytest.raises(TokenpruneError, match="20 images of 16 x 16 pixels take 0 GiB"):
-        data.load(spec(root))
     with pytest.raises(ValueError, match=r"image_size: patterns\.image_size says"):
         Data(image_size=16)
     with pytest.raises(ValueError, match="crop: only for a folder of images"):

@@ -24,6 +24,14 @@ def adopt(
             help="Side that images are brought to (default of a folder: timm's; of others: their own).",
         ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="The checkpoint's classes in their order, a name a line or JSON, where images have some of them.",
+        ),
+    ] = None,
     head: Annotated[
         str,
         typer.Option(
@@ -56,6 +64,8 @@ def adopt(
         "model": {"name": model, "checkpoint": str(checkpoint), "head": head},
         "train": {"epochs": 0},
     }
+    if classes is not None:
+        given["data"]["classes"] = str(classes)
     text, changes = yaml.safe_dump(given, sort_keys=False), overrides(settings, device=device)
     with as_options(device=device):
         recipe = parse_recipe(text, "adopt", changes, Recipe)

@@ -50,6 +50,10 @@ def measure(
 
     with loading(quiet):
         from tokenprune import pipeline
+        from tokenprune.cli.progress import progress
 
-    path, result = pipeline.measure_run(folder, name, options=options, device=device, data_dir=data_dir, force=force)
+    with progress(quiet) as reporter:
+        path, result = pipeline.measure_run(
+            folder, name, options=options, device=device, data_dir=data_dir, force=force, say=reporter.message
+        )
     show.measured(path, result, as_json=as_json)

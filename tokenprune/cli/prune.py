@@ -95,6 +95,7 @@ def prune(
                 data_dir=data_dir,
                 force=force,
                 progress=reporter.count,
+                say=reporter.message,
             )
     except KeyboardInterrupt:
         raise Interrupted(

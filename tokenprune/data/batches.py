@@ -1,4 +1,4 @@
-"""Batches of a data set that lies whole on one device: a pure function of seed, epoch and step.
+"""Batches of a data set: a pure function of seed, epoch and step.
 
 Shapes: b images, h x h pixels, t patch tokens.
 """
@@ -58,19 +58,20 @@ def train_batches(
     `start` was.
     """
     train = dataset.train
-    device = train.images.device
+    device = train.device
     normalise = Normalise(dataset)
-    order = torch.from_numpy(np.random.default_rng([ORDER, seed, epoch]).permutation(len(train))).to(device)
+    order = torch.from_numpy(np.random.default_rng([ORDER, seed, epoch]).permutation(len(train)))
+    order, places = order.to(device), order.to(train.images.device)
     for step in range(start, steps_per_epoch(len(train), batch_size)):
-        index = order[step * batch_size : (step + 1) * batch_size]
+        rows = slice(step * batch_size, (step + 1) * batch_size)
+        index, drawn = order[rows], train.take(places[rows])
         rng = np.random.default_rng([AUGMENT, seed, epoch, step])
         draws = augmentation.draw(augment, len(index), dataset.side, rng, device)
-        mask = None if train.mask is None else train.mask.index_select(0, index)
-        pixels, mask = augmentation.apply(augment, train.images.index_select(0, index), mask, draws)
+        pixels, mask = augmentation.apply(augment, drawn.images, drawn.mask, draws)
         pixels, mask = dataset.resized(pixels, mask)
         images = augmentation.cutout(normalise(pixels), augment, draws)
         images, mask = augmentation.mix(images, mask, draws)
-        labels = train.labels[index]
+        labels = drawn.labels
         yield Batch(
             images,
             labels,
@@ -88,14 +89,15 @@ def test_batches(dataset: Dataset, batch_size: int, patch_size: int) -> Iterator
     for index in torch.arange(len(test), device=test.images.device).split(batch_size):
         part = test.take(index)
         pixels, mask = dataset.resized(part.images, part.mask)
-        yield Batch(normalise(pixels), part.labels, None if mask is None else relevance(mask, patch_size), index)
+        shares = None if mask is None else relevance(mask, patch_size)
+        yield Batch(normalise(pixels), part.labels, shares, index.to(test.device))
 
 
 class Normalise:
     """uint8 pixels to float32, less the data set's mean and over its standard deviation in each channel."""
 
     def __init__(self, dataset: Dataset) -> None:
-        device = dataset.train.images.device
+        device = dataset.train.device
         mean = torch.tensor(dataset.mean, dtype=torch.float64)
         std = torch.tensor(dataset.std, dtype=torch.float64)
         self.scale = (1 / (255 * std)).float().view(3, 1, 1).to(device)

@@ -1,32 +1,31 @@
-"""A folder of images as a data set: a folder per class, files of any size, read with timm's evaluation transform.
+"""A folder of images as a data set: a folder per class, files of any size.
 
-Shapes: n images, s x s pixels.
+Shapes: n images, c channels, s x s pixels.
 """
 
 import contextlib
 import hashlib
-import math
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
-from tokenprune import files
+from tokenprune import files, hardware
+from tokenprune.data import store
 from tokenprune.data.archive import MOST_BYTES
+from tokenprune.data.decode import RELEVANCE, decoded, mask_of
 from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, counted, shortened
+from tokenprune.images import data_folder
 from tokenprune.recipe import Data
 from tokenprune.recipe.images import PHOTOGRAPHS, TEST_FOLDERS
 
-#: A folder beside those of the classes, with a mask for every image.
-RELEVANCE = "relevance"
 _SPLIT = 3  # a random stream of data.seed
 
 
@@ -38,17 +37,25 @@ class Listed:
     classes: tuple[str, ...]
     parts: dict[str, list[tuple[str, int]]]
 
-    @property
     def sha256(self) -> str:
         """Checksum of names and bytes of all files, sorted by name; a file that cannot be read counts by its name."""
         digest = hashlib.sha256()
         for name, _ in sorted(self.parts["train"] + self.parts["test"]):
-            for path in (self.root / name, _mask_of(self.root, name)):
+            for path in (self.root / name, mask_of(self.root, name)):
                 if path.is_file() or path == self.root / name:
                     digest.update(f"{name}\0".encode(errors="surrogateescape"))
                     with contextlib.suppress(OSError):
-                        digest.update(bytes.fromhex(files.sha256(path)))
+                        digest.update(bytes.fromhex(files.checksum(path)))
         return digest.hexdigest()
+
+    def of_classes(self, kept: Sequence[int]) -> "Listed":
+        """The files of those labels alone, labelled by their place in `kept`."""
+        place = {label: i for i, label in enumerate(kept)}
+        parts = {
+            part: [(name, place[label]) for name, label in found if label in place]
+            for part, found in self.parts.items()
+        }
+        return Listed(self.root, tuple(self.classes[label] for label in kept), parts)
 
 
 def listed(spec: Data) -> Listed:
@@ -92,100 +99,60 @@ def listed(spec: Data) -> Listed:
     return Listed(root, tuple(classes), parts)
 
 
-def read(spec: Data, chosen: Listed) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
+def read(
+    spec: Data, chosen: Listed, sha256: str, data_dir: Path | None, say: Callable[[str], None]
+) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
     """The images of a listing, training and test, and what could not be read: `unread`, names of files.
 
     Each is resized, its shorter side to `image_size / crop`, and cut to the square in its centre, as timm evaluates.
-    Files are decoded by a thread per core.
+    Where all together take more than half of the memory that is available, or MOST_BYTES, they are decoded into a store
+    in the data folder and mapped; pixels are the same. sha256: the listing's.
 
-    Raises UsageError without `data.image_size`, TokenpruneError where memory is too small, no image of a part can be
-    read, or masks are missing.
+    Raises UsageError without `data.image_size`, and for a scene or noise on images that memory cannot hold;
+    TokenpruneError where the disk is too small for a store, no image of a part can be read, or masks are missing.
     """
     if spec.image_size is None:
         raise UsageError("data.image_size: images of a folder need it, the side in pixels that all are brought to")
-    count, side = sum(map(len, chosen.parts.values())), spec.image_size
-    if count * side**2 * 3 > MOST_BYTES:
-        raise TokenpruneError(
-            f"{chosen.root}: {count:,} images of {side} x {side} pixels take {count * side**2 * 3 / 2**30:.0f} GiB, at "
-            f"most {MOST_BYTES / 2**30:.0f} are held in memory; a smaller data.image_size, or data.train_size, helps"
+    count, side, masked = sum(map(len, chosen.parts.values())), spec.image_size, (chosen.root / RELEVANCE).is_dir()
+    shape = (4 if masked else 3, side, side)
+    names = {part: [name for name, _ in found] for part, found in chosen.parts.items()}
+    for part, inside in names.items():
+        if not inside:
+            raise TokenpruneError(f"{chosen.root}: no {part} images of the classes that data.exclude leaves")
+    parts = {
+        part: store.Part(inside, partial(decoded, spec, side, chosen.root, inside, masked))
+        for part, inside in names.items()
+    }
+    size, most = count * int(np.prod(shape)), min(MOST_BYTES, hardware.available_memory() // 2)
+    if size <= most:
+        rows = {part: store.in_memory(shape, each) for part, each in parts.items()}
+    elif spec.scene != "plain" or spec.noise or spec.noise_tokens:
+        raise UsageError(
+            f"data.scene, data.noise: made in memory, which holds {most / 2**30:.1f} GiB of images, and these "
+            f"{count:,} take {size / 2**30:.1f}; a smaller data.image_size, or data.train_size, helps"
         )
-    masked = (chosen.root / RELEVANCE).is_dir()
-    sets, unread = [], []
-    for part, names in chosen.parts.items():
-        pixels, mask, lost = _decoded(spec, chosen.root, [name for name, _ in names], masked)
-        unread += [names[i][0] for i in lost]
-        if len(lost) == len(names):
-            raise TokenpruneError(f"{chosen.root}: none of its {len(names):,} {part} images can be read")
-        found = ImageSet(pixels, torch.tensor([label for _, label in names]), mask)
-        sets.append(found.take(torch.tensor(sorted(set(range(len(names))) - set(lost)))) if lost else found)
-    return sets[0], sets[1], {"unread": unread} if unread else {}
+    else:
+        folder = data_folder(data_dir) / "decoded" / _key(spec, names, shape, sha256)
+        rows = store.on_disk(folder, shape, parts, lambda: chosen.sha256() == sha256, say)
+    sets = {part: _labelled(chosen, part, found, mapped=size > most) for part, found in rows.items()}
+    unread = [names[part][i] for part, found in rows.items() for i in found.unread]
+    return sets["train"], sets["test"], {"unread": unread} if unread else {}
 
 
-def picture(path: Path, side: int, spec: Data) -> UInt8[np.ndarray, "s s 3"]:
-    """One picture as an image of a folder is read. Raises TokenpruneError if it cannot be read."""
-    found = _open(path, "RGB")
-    if found is None:
-        raise TokenpruneError(f"{path}: {'no image that can be read' if path.is_file() else 'no such file'}")
-    resize, cut = _transform(side, spec.crop, spec.interpolation)
-    return np.array(cut(resize(found)))
+def _labelled(chosen: Listed, part: str, rows: store.Rows, mapped: bool) -> ImageSet:
+    """Those that could be read, with their labels."""
+    names, lost = chosen.parts[part], set(rows.unread)
+    if len(lost) == len(names):
+        raise TokenpruneError(f"{chosen.root}: none of its {len(names):,} {part} images can be read")
+    labels = torch.tensor([label for i, (_, label) in enumerate(names) if i not in lost])
+    mask = rows.pixels[:, 3] if rows.pixels.shape[1] == 4 else None
+    return ImageSet(rows.pixels[:, :3], labels, mask, mapped=mapped)
 
 
-def _transform(side: int, crop: float, interpolation: str) -> tuple[Any, Any]:
-    """timm's evaluation: the shorter side to `side / crop`, then the square in the centre."""
-    from torchvision.transforms import CenterCrop, InterpolationMode, Resize
-
-    return Resize(math.floor(side / crop), InterpolationMode(interpolation)), CenterCrop(side)
-
-
-def _decoded(
-    spec: Data, root: Path, names: Sequence[str], masked: bool
-) -> tuple[UInt8[Tensor, "n 3 s s"], UInt8[Tensor, "n s s"] | None, list[int]]:
-    """Pixels and masks of the files, and the places of those that cannot be read, whose pixels are 0."""
-    assert spec.image_size is not None
-    side = spec.image_size
-    resize, cut = _transform(side, spec.crop, spec.interpolation)
-    resize_mask, _ = _transform(side, spec.crop, "nearest")
-    pixels = np.zeros((len(names), 3, side, side), np.uint8)
-    masks = np.zeros((len(names), side, side), np.uint8) if masked else None
-
-    def fill(i: int) -> bool:
-        image = _open(root / names[i], "RGB")
-        if image is None:
-            return False
-        pixels[i] = np.asarray(cut(resize(image))).transpose(2, 0, 1)
-        if masks is not None:
-            path = _mask_of(root, names[i])
-            relevant = _open(path, "L")
-            if relevant is None or relevant.size != image.size:
-                what = "no mask that can be read" if relevant is None else f"a mask of {relevant.size} pixels"
-                raise TokenpruneError(f"{path}: {what}; {RELEVANCE}/ holds one for every image, as large")
-            if 0 < np.asarray(relevant).max() < 128:
-                raise TokenpruneError(f"{path}: its lightest pixel is dark; relevant pixels are white (255)")
-            masks[i] = np.asarray(cut(resize_mask(relevant))) > 127
-        return True
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(fill, range(len(names))))
-    mask = None if masks is None else torch.from_numpy(masks)
-    return torch.from_numpy(pixels), mask, [i for i, done in enumerate(read) if not done]
-
-
-def _open(path: Path, mode: str) -> Any:
-    """A photograph upright, in that mode; None where it cannot be read."""
-    from PIL import Image, ImageOps
-
-    try:
-        with files.opened(path) as file, Image.open(file) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I;16"):  # which PIL would clip to white
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return None if upright.mode in ("I", "F") else upright.convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of them for damaged bytes
-        return None
-
-
-def _mask_of(root: Path, name: str) -> Path:
-    return (root / RELEVANCE / name).with_suffix(".png")
+def _key(spec: Data, names: dict[str, list[str]], shape: tuple[int, int, int], sha256: str) -> str:
+    """Of everything that decides the bytes of a store."""
+    decided = [sha256, names, shape, spec.crop, spec.interpolation, PIL.__version__]
+    return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:32]
 
 
 def _folders(root: Path) -> list[str]:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+_CHUNK = 1000  # images at a time
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -18,21 +20,40 @@ class ImageSet:
 
     The mask, not the tokens' relevance, is what is stored: it does not depend on the patch size, and it follows
     crops and flips exactly. `groups` names a sub-population per image (spurious scenes), None elsewhere.
+
+    Images and mask may lie elsewhere than labels: on the CPU where the GPU has no room for them, and, `mapped`, in a
+    file. Batches are on the device of the labels.
     """
 
     images: UInt8[Tensor, "n 3 h w"]
     labels: Int[Tensor, " n"]
     mask: UInt8[Tensor, "n h w"] | None = None
     groups: Int[Tensor, " n"] | None = None
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device | str) -> "ImageSet":
-        return self._each(lambda part: part.to(device))
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    @property
+    def nbytes(self) -> int:
+        """Of what is held: nothing of a mapped file."""
+        held = [self.labels] if self.mapped else [self.labels, self.images, self.mask]
+        return sum(part.nbytes for part in held if part is not None)
+
+    def to(self, device: torch.device, whole: bool = True) -> "ImageSet":
+        """On that device; unless `whole`, images and mask stay where they are."""
+        if whole:
+            return self._each(lambda part: part.to(device))
+        groups = None if self.groups is None else self.groups.to(device)
+        return replace(self, labels=self.labels.to(device), groups=groups)
 
     def take(self, index: Int[Tensor, " m"]) -> "ImageSet":
-        return self._each(lambda part: part[index])
+        """Those images, on the device of the labels. index: where the images lie, so that nothing waits for a GPU."""
+        return self._each(lambda part: part.index_select(0, index.to(part.device)).to(self.device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ImageSet":
         mask, groups = (None if part is None else change(part) for part in (self.mask, self.groups))
@@ -45,8 +66,15 @@ class ImageSet:
         chosen = self.take((place[self.labels] >= 0).nonzero().flatten())
         return replace(chosen, labels=place[chosen.labels])
 
+    def relabelled(self, label: Sequence[int]) -> "ImageSet":
+        """The same images; each has the label that stands in the place of its own."""
+        return replace(self, labels=torch.tensor(label)[self.labels])
+
     def relevance(self, patch_size: int) -> Float[Tensor, "n t"] | None:
-        return None if self.mask is None else relevance(self.mask, patch_size)
+        """Computed a few images at a time: a mask may be larger than memory."""
+        if self.mask is None:
+            return None
+        return torch.cat([relevance(part, patch_size) for part in self.mask.split(_CHUNK)]).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -86,8 +114,14 @@ class Dataset:
         images = functional.resize(images, side, InterpolationMode(self.interpolation), antialias=True)
         return images, None if mask is None else functional.resize(mask, side, InterpolationMode.NEAREST_EXACT)
 
-    def to(self, device: torch.device | str) -> "Dataset":
-        return replace(self, train=self.train.to(device), test=self.test.to(device))
+    def to(self, device: torch.device | str, room: int | None = None) -> "Dataset":
+        """On that device; images that take more than `room` bytes stay where they are, and batches are moved."""
+        device, here = torch.device(device), self.train.device
+        if device.type == here.type and device.index in (None, here.index):
+            return self
+        pixels = [part for each in (self.train, self.test) for part in (each.images, each.mask) if part is not None]
+        whole = room is None or sum(part.nbytes for part in pixels) <= room
+        return replace(self, train=self.train.to(device, whole), test=self.test.to(device, whole))
 
 
 def relevance(mask: UInt8[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n t"]:

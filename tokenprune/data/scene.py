@@ -6,7 +6,7 @@ Shapes: n images, h x h pixels, s side of the shrunk image.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,11 @@ def places(n: int, side: int, foreground: int, rng: np.random.Generator) -> Int[
     return rng.integers(0, side - foreground + 1, size=(2, n))
 
 
-def birds_and_airplanes(
-    train: ImageSet, test: ImageSet, classes: tuple[str, ...], source: str
-) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """The airplanes (label 0) and birds (label 1) of a data set. Raises UsageError if it has none."""
+def birds_and_airplanes(classes: Sequence[str], source: str) -> tuple[int, int]:
+    """The labels of airplanes (0 from here on) and birds (1) of a data set. Raises UsageError if it has none."""
     if not {"airplane", "bird"} <= set(classes):
         raise UsageError(f"data.scene: spurious takes birds and airplanes, which {source} does not have; cifar10 does")
-    both = classes.index("airplane"), classes.index("bird")
-    return train.of_classes(both), test.of_classes(both), ("airplane", "bird")
+    return classes.index("airplane"), classes.index("bird")
 
 
 def paste(

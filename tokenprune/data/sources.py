@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from tokenprune import files
 from tokenprune.data import folders, noise, patterns, scene
 from tokenprune.data.archive import Arrays, read_npz
+from tokenprune.data.classes import kept, outputs
 from tokenprune.data.imageset import Dataset, ImageSet
 from tokenprune.errors import TokenpruneError, UsageError, unknown
 from tokenprune.images import data_folder as folder
@@ -27,6 +29,7 @@ from tokenprune.runs import atomic
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 DIGITS = tuple("0123456789")
 Read = Callable[[str, Path | None], tuple[Arrays, dict[str, Any]]]
+PIXELS = 2**23  # at a time, of statistics
 SUBSET = 1  # a random stream of data.seed; scene and patterns have their own
 
 
@@ -56,10 +59,12 @@ def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, A
     return arrays, provenance
 
 
-def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset:
+def load(
+    spec: Data, data_dir: Path | None = None, read: Read = read, say: Callable[[str], None] | None = None
+) -> Dataset:
     """The images of a recipe, in its scene, on the CPU; the same for the same spec and bytes.
 
-    read: reads the arrays, such as a cached `read`.
+    read: reads the arrays, such as a cached `read`. say: takes a line before a large folder is decoded.
 
     Raises TokenpruneError if images are missing or damaged, UsageError if the recipe does not fit them.
     """
@@ -74,16 +79,16 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
             "note": None,
         }
     elif spec.is_folder:
-        chosen = _of_sizes(spec, folders.listed(spec))
-        train, test, unread = folders.read(spec, chosen)
-        classes, provenance = chosen.classes, _of_folder(spec, chosen) | unread
+        chosen = _listed(spec)
+        provenance = _of_folder(spec, chosen)
+        train, test, unread = folders.read(spec, chosen, provenance["sha256"], data_dir, say or (lambda _: None))
+        classes, provenance = chosen.classes, provenance | unread
     else:
         arrays, provenance = read(spec.source, data_dir)
         train, test, classes = plain(arrays)
-    if spec.exclude:
-        train, test, classes = without(spec.exclude, train, test, classes)
-    if spec.scene == "spurious":
-        train, test, classes = scene.birds_and_airplanes(train, test, classes, spec.source)
+        left = kept(spec, classes)
+        if left != list(range(len(classes))):
+            train, test, classes = train.of_classes(left), test.of_classes(left), tuple(classes[i] for i in left)
     if not spec.is_folder:  # of which only those were read
         train, test = _subset(spec, "train", train), _subset(spec, "test", test)
     train, test, groups, behind = _staged(spec, train, test, data_dir, read)
@@ -91,7 +96,10 @@ def load(spec: Data, data_dir: Path | None = None, read: Read = read) -> Dataset
         train, test = noise.with_noise_tokens(spec, "train", train), noise.with_noise_tokens(spec, "test", test)
     if spec.noise:
         train, test = noise.noisy(spec, "train", train), noise.noisy(spec, "test", test)
-    behind |= _taught(spec, train, classes)
+    if spec.classes is not None:
+        places, classes = outputs(Path(spec.classes), classes)
+        train, test = train.relabelled(places), test.relabelled(places)
+    behind |= _of_classes(spec) | _taught(spec, train, classes)
     mean, std = channel_statistics(train)
     size = None if spec.is_folder else spec.image_size  # which images of a folder have
     return Dataset(train, test, classes, mean, std, provenance | behind, groups, size, spec.interpolation)
@@ -103,10 +111,10 @@ def provenance(spec: Data, data_dir: Path | None = None, read: Read = read) -> d
     Raises TokenpruneError if images are missing or damaged.
     """
     if spec.is_folder:
-        found = _of_folder(spec, _of_sizes(spec, folders.listed(spec)))
+        found = _of_folder(spec, _listed(spec))
     else:
         found = {} if spec.source == "patterns" else read(spec.source, data_dir)[1]
-    return found | ({} if spec.scene == "plain" else _behind(spec, data_dir, read)[1])
+    return found | _of_classes(spec) | ({} if spec.scene == "plain" else _behind(spec, data_dir, read)[1])
 
 
 def plain(arrays: Arrays) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
@@ -127,7 +135,7 @@ def plain(arrays: Arrays) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
 def channel_statistics(images: ImageSet) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of each channel, for pixels in [0, 1]; a constant channel counts as std 1/255."""
     total, square = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    for chunk in images.images.split(2000):
+    for chunk in images.images.split(max(1, min(2000, PIXELS // images.images[0].numel()))):
         pixels = chunk.float()  # float32 sums an image's pixels exactly, float64 the images
         total += pixels.sum(dim=(2, 3)).double().sum(dim=0)
         square += pixels.square_().sum(dim=(2, 3)).double().sum(dim=0)
@@ -150,26 +158,6 @@ def balanced(labels: Int[Tensor, " n"], size: int, seed: list[int]) -> Int[Tenso
     return chosen.sort().values
 
 
-def without(
-    names: Sequence[str], train: ImageSet, test: ImageSet, classes: tuple[str, ...]
-) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
-    """Both sets without the images of those classes, labels counted anew. `plants` names the classes of scene.PLANTS.
-
-    Raises UsageError for a class that there is not, and if fewer than two are left.
-    """
-    gone: set[str] = set()
-    for name in names:
-        named = set(scene.PLANTS) if name == "plants" else {name}
-        if not named <= set(classes):
-            plants = "plants are classes of CIFAR-100, which this data set does not have"
-            raise UsageError(f"data.exclude: {plants if name == 'plants' else unknown('class', name, classes)}")
-        gone |= named
-    left = [label for label, name in enumerate(classes) if name not in gone]
-    if len(left) < 2:
-        raise UsageError(f"data.exclude: leaves {len(left)} of {len(classes)} classes; at least 2 are needed")
-    return train.of_classes(left), test.of_classes(left), tuple(classes[label] for label in left)
-
-
 def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:
     index = _drawn(spec, part, images.labels)
     return images if index is None else images.take(index)
@@ -186,9 +174,10 @@ def _drawn(spec: Data, part: str, labels: Int[Tensor, " n"]) -> Int[Tensor, " si
     return balanced(labels, size, [SUBSET, spec.stream, part == "test"])
 
 
-def _of_sizes(spec: Data, found: folders.Listed) -> folders.Listed:
+def _listed(spec: Data) -> folders.Listed:
     """The files of a folder that are used."""
-    parts = {}
+    found, parts = folders.listed(spec), {}
+    found = found.of_classes(kept(spec, found.classes))
     for part, names in found.parts.items():
         index = _drawn(spec, part, torch.tensor([label for _, label in names]))
         parts[part] = names if index is None else [names[i] for i in index.tolist()]
@@ -197,7 +186,18 @@ def _of_sizes(spec: Data, found: folders.Listed) -> folders.Listed:
 
 def _of_folder(spec: Data, chosen: folders.Listed) -> dict[str, Any]:
     name = Path(spec.source).name
-    return {"source": "folder", "path": name, "sha256": chosen.sha256, "official": None, "note": None}
+    return {"source": "folder", "path": name, "sha256": chosen.sha256(), "official": None, "note": None}
+
+
+def _of_classes(spec: Data) -> dict[str, Any]:
+    """Provenance of the file that names the classifier's outputs."""
+    if spec.classes is None:
+        return {}
+    path = Path(spec.classes)
+    try:
+        return {"classes": {"path": path.name, "sha256": files.checksum(path)}}
+    except OSError as error:
+        raise TokenpruneError(f"{path}: cannot read the classes: {error.strerror}") from None
 
 
 def _staged(

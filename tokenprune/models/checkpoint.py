@@ -36,7 +36,8 @@ class Weights:
 
     key: of the file, None where it holds the weights themselves. prefix: taken off the names, such as `module.`.
     initialised: names of the model that the file has none for, or for other classes. unread: its other names.
-    normalised: mean and std that its trainer says it normalised images with. converted: from HuggingFace's names.
+    normalised: mean and std that its trainer says it normalised images with.
+    converted: from HuggingFace's names. classes: outputs of its classifier, None where it has none.
     """
 
     file: str
@@ -46,6 +47,7 @@ class Weights:
     unread: tuple[str, ...] = ()
     normalised: tuple[Channels, Channels] | None = None
     converted: bool = False
+    classes: int | None = None
 
     def __str__(self) -> str:
         parts = [f"{self.file}: read {self.key}" if self.key else f"{self.file}: read"]
@@ -90,6 +92,7 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
         name not in found or found[name].shape[:1] != wanted[name].shape[:1] for name in head if name.endswith("weight")
     )
     initialised = tuple(sorted(head)) if other_classes else ()
+    classes = len(found["head.weight"]) if "head.weight" in found and found["head.weight"].ndim else None
     found = {name: tensor for name, tensor in found.items() if name not in initialised}
     wanted = {name: tensor for name, tensor in wanted.items() if name not in initialised}
     for name, tensor in found.items():
@@ -101,7 +104,7 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     _check(path, found, wanted)
     vit.load_state_dict(found, strict=False)
     converted = isinstance(content, _Renamed)
-    return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content), converted)
+    return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content), converted, classes)
 
 
 def classes_in(path: str | Path) -> int:

@@ -1,6 +1,6 @@
 """From a finished run to a measurement of its model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ def measure_run(
     device: str | None = None,
     data_dir: Path | None = None,
     force: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Path, MeasureResult]:
     """A measurement of a finished run's model on its test images, and its folder; one that exists is read, not redone.
 
-    options: keyword arguments of the measurement.
+    options: keyword arguments of the measurement. say: takes lines about images, before anything is slow.
 
     Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
     the result cannot be saved; UsageError for a measurement that is unknown or does not apply.
@@ -38,7 +39,7 @@ def measure_run(
     folder = run.measurements / f"{name}-{digest([options, trained.precision])}"
     if force or not (folder / "result.json").is_file():
         with run.lock():
-            prepared = prepare_run(run, read_resolved(run.resolved), device, data_dir)
+            prepared = prepare_run(run, read_resolved(run.resolved), device, data_dir, say=say)
             model, dataset, where = prepared.model.eval(), prepared.dataset, prepared.device
             batches = test_batches(dataset, prepared.recipe.evaluate.batch_size, model.patch_size)
             with torch.no_grad(), torch.autocast(where.type, torch.bfloat16, enabled=trained.precision == "bf16"):

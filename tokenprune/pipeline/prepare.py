@@ -1,6 +1,7 @@
 """A recipe's images and model on their device."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,14 @@ class DatasetCache:
         self._read = functools.cache(data.read)  # scenes and subsets are made of the same photographs
         self._datasets: dict[str, Dataset] = {}
 
-    def dataset(self, spec: Data, data_dir: Path | None, device: torch.device) -> Dataset:
+    def dataset(
+        self, spec: Data, data_dir: Path | None, device: torch.device, say: Callable[[str], None] | None = None
+    ) -> Dataset:
         """As `data.load`, on `device`; those used longest ago are dropped."""
         key = f"{spec.model_dump_json()} {data_dir} {device}"
-        found = self._datasets.pop(key, None) or data.load(spec, data_dir, self._read).to(device)
+        found = self._datasets.pop(key, None)
+        if found is None:
+            found = data.load(spec, data_dir, self._read, say).to(device, hardware.room_for_images(device))
         while self._datasets and _bytes(found) + sum(map(_bytes, self._datasets.values())) > self.limit:
             del self._datasets[next(iter(self._datasets))]
         self._datasets[key] = found
@@ -64,22 +69,26 @@ class DatasetCache:
 
 
 def _bytes(dataset: Dataset) -> int:
-    parts = [part for images in (dataset.train, dataset.test) for part in (images.images, images.mask, images.labels)]
-    return sum(part.nbytes for part in parts if part is not None)
+    return dataset.train.nbytes + dataset.test.nbytes
 
 
 def prepare(
-    recipe: Recipe, data_dir: Path | None, cache: DatasetCache | None = None, weights: Path | None = None
+    recipe: Recipe,
+    data_dir: Path | None,
+    cache: DatasetCache | None = None,
+    weights: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Prepared:
     """The images and the model with the recipe's seed. Raises TokenpruneError, UsageError.
 
     weights: of the run that it starts from, instead of `model.checkpoint`. Nothing is pretrained here.
+    say: takes lines about images, before anything is slow.
     """
     cache = cache or DatasetCache()
     device = hardware.choose_device(recipe.run.device)
     threads = hardware.set_threads(recipe.run.threads)
     precision = hardware.choose_precision(recipe.train.precision, device)
-    dataset = normalised(cache.dataset(recipe.images, data_dir, device), recipe)
+    dataset = normalised(cache.dataset(recipe.images, data_dir, device, say), recipe)
     torch.manual_seed(recipe.run.seed)
     vit = models.build(recipe.model, len(dataset.classes), dataset.side)
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
@@ -88,10 +97,7 @@ def prepare(
     if (first := weights or recipe.model.checkpoint) is not None:
         read = models.load_weights(vit, first, None if weights else recipe.model.checkpoint_key)
         if recipe.train.epochs == 0 and recipe.model.head == "checkpoint" and read.initialised:
-            raise UsageError(
-                f"{read.file}: its classifier is not one of the {len(dataset.classes)} classes of these images; "
-                "--head linear (model.head) trains one, --head knn needs no training"
-            )
+            raise UsageError(_other_classes(read, recipe, len(dataset.classes)))
         notes += [str(read), trained_otherwise(Path(first), read, recipe, dataset)]
     pruner, schedule = None, None
     if recipe.pruner.removes:
@@ -160,20 +166,42 @@ def _hardly_learns(recipe: Recipe, pruner: Pruner | None) -> str | None:
     )
 
 
+def _other_classes(read: Weights, recipe: Recipe, count: int) -> str:
+    """The error for a classifier that is of other classes than the images."""
+    has = "it has no classifier" if read.classes is None else f"its classifier has {counted(read.classes, 'output')}"
+    if recipe.data.classes is not None:
+        return f"{read.file}: {has}, and {recipe.data.classes} (data.classes) names {count:,}"
+    return (
+        f"{read.file}: its classifier is not one of the {count} classes of these images ({has}); --head linear "
+        "(model.head) trains one, --head knn needs no training; --classes (data.classes) names the outputs of one that "
+        "has these classes among others"
+    )
+
+
 def _untaught(dataset: Dataset) -> str | None:
     names = dataset.provenance.get("untaught", [])
-    some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{WARNING}no training images of {some}" if names else None
+    if names and (file := dataset.provenance.get("classes")):
+        return f"{file['path']}: no training images of {len(names):,} of its {len(dataset.classes):,} classes"
+    return f"{WARNING}no training images of {_some(names)}" if names else None
 
 
 def _unread(dataset: Dataset) -> str | None:
     names = dataset.provenance.get("unread", [])
-    some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{WARNING}{counted(len(names), 'image file')} cannot be read and left out: {some}" if names else None
+    what = f"{counted(len(names), 'image file')} cannot be read and left out"
+    return f"{WARNING}{what}: {_some(names)}" if names else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def prepare_run(
-    run: RunFolder, recipe: Recipe, device: str | None, data_dir: Path | None, cache: DatasetCache | None = None
+    run: RunFolder,
+    recipe: Recipe,
+    device: str | None,
+    data_dir: Path | None,
+    cache: DatasetCache | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Prepared:
     """A finished run's model and images, both checked to be unchanged."""
     weights = run.check_weights()
@@ -186,7 +214,7 @@ def prepare_run(
             "model": recipe.model.model_copy(update={"checkpoint": None, "init": "timm"}),  # weights are loaded
         }
     )
-    prepared = prepare(bare, data_dir, cache)
+    prepared = prepare(bare, data_dir, cache, say=say)
     run.check_images(prepared.dataset.provenance)
     check_normalised(run.environment, prepared.dataset)
     models.load_weights(prepared.model.vit, weights)

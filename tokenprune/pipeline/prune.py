@@ -45,10 +45,12 @@ def prune_run(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
     cache: DatasetCache | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[tuple[Path, PruneResult]]:
     """Accuracy against kept-token ratio of a finished run, a curve per method; curves that exist are read, not redone.
 
     evaluate: what is measured. options: keyword arguments of the pruners, over those that the run was trained with.
+    say: takes lines about images, before anything is slow.
 
     Each fine-tuned model's point is saved at once: after KeyboardInterrupt the same call continues. Without fine-tuning
     one pass measures all methods, and an interrupted one saves nothing. With `force` old curves stay until the new ones
@@ -82,7 +84,7 @@ def prune_run(
     missing = tuple(pair for pair in plan.methods if force or not (folder(pair[0]) / "result.json").is_file())
     if missing:
         with run.lock():
-            trained = prepare_run(run, recipe, device, data_dir, cache)
+            trained = prepare_run(run, recipe, device, data_dir, cache, say)
             plan = replace(plan, methods=missing)
             finetuned = run.path / "finetuned"
             if evaluate.finetune_epochs:

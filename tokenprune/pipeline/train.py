@@ -79,7 +79,7 @@ def _train(
     """Train into a folder whose lock is held; a result that it has stays until the new one is complete."""
     recipe = loaded.recipe
     first = _pretrained(loaded, folder.path.parent, data_dir, reporter, cache)
-    prepared = prepare(recipe, data_dir, cache, first.check_weights() if first else None)
+    prepared = prepare(recipe, data_dir, cache, first.check_weights() if first else None, reporter.message)
     here = folder.unfinished
     if force:
         _clear(here)

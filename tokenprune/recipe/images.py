@@ -103,6 +103,12 @@ class Data(Section):
         description="classes left out, by name; plants: the 15 of CIFAR-100 that stand behind composites",
         json_schema_extra=YOUNGER,
     )
+    classes: Named | None = Field(
+        None,
+        description="a file that names the classifier's outputs in their order, a line each or JSON; classes of images "
+        "are found in it by name",
+        json_schema_extra=YOUNGER,
+    )
     noise: float = Field(
         0.0,
         ge=0,
@@ -180,6 +186,8 @@ class Data(Section):
             raise ValueError(
                 "exclude: source patterns has no named classes to leave out; patterns.classes says how many"
             )
+        if self.scene == "spurious" and self.classes is not None:
+            raise ValueError("classes: scene spurious has two of its own, airplanes and birds")
         if self.scene == "composite" and self.source in NAMED_SOURCES and self.foreground_size > 32:
             raise ValueError(f"foreground_size: {self.foreground_size} is more than the image side 32")
         return self

@@ -340,6 +340,8 @@ class Recipe(Section):
             problems.append(
                 f"model.head: {self.model.head} is for train.epochs 0; training has a classifier of its own"
             )
+        if self.data.classes is not None and self.model.head != "checkpoint":
+            problems.append(f"data.classes: names the checkpoint's outputs; model.head {self.model.head} has its own")
         if self.start.source is not None and self.model.checkpoint is not None:
             problems.append("start.source: model.checkpoint says already what the weights start from; leave one null")
         try:
@@ -399,13 +401,13 @@ class Recipe(Section):
             del part["data"]["noise_tile"]
         if not self.pruner.removes:
             part["pruner"] = identifying(PrunerSection(), PrunerSection().model_dump(mode="json"))
-        for section, key in (("data", "source"), ("model", "checkpoint"), ("data", "background"), ("train", "teacher")):
+        paths = {"data": ("source", "background", "classes"), "model": ("checkpoint",), "train": ("teacher",)}
+        for section, key in ((section, key) for section, keys in paths.items() for key in keys):
             path = part[section].get(key)
             if path is not None and key == "teacher":
                 path = str(weights_at(path))
             if path is not None and Path(path).is_file():
-                found = Path(path).stat()
-                part[section][key] = "sha256:" + _file_digest(path, found.st_size, found.st_mtime_ns)
+                part[section][key] = "sha256:" + files.checksum(Path(path))
         if self.data.is_folder and os.path.isdir(self.data.source):
             part["data"]["source"] = "sha256:" + _folder_digest(self.data.source)
         return part
@@ -438,13 +440,7 @@ def _folder_digest(path: str) -> str:
 @lru_cache
 def _tree_digest(path: str, count: int, size: int, changed: int) -> str:
     found = sorted(each for each in Path(path).rglob("*") if each.is_file())
-    return digest([[str(each.relative_to(path)), files.sha256(each)] for each in found])
-
-
-@lru_cache
-def _file_digest(path: str, size: int, changed: int) -> str:
-    """sha256 of a file, computed again only if its size or time changed: the cells of a sweep share their images."""
-    return files.sha256(Path(path))
+    return digest([[str(each.relative_to(path)), files.checksum(each)] for each in found])
 
 
 def _known_pruner(value: str, *, allow_none: bool = False) -> str:

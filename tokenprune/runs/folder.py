@@ -345,8 +345,10 @@ def data_dir_words(command: Sequence[object]) -> list[str]:
 
 
 def image_hashes(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of the images (`source`) and of the photographs behind them (`background`), where there are any."""
-    parts = {"source": provenance, "background": provenance.get("background") or {}}
+    """sha256 of the images (`source`), the photographs behind them (`background`) and the file that names a
+    classifier's outputs (`classes`), where there are any.
+    """
+    parts = {"source": provenance, **{what: provenance.get(what) or {} for what in ("background", "classes")}}
     return {what: part["sha256"] for what, part in parts.items() if part.get("sha256")}
 
 

@@ -59,7 +59,7 @@ def _run(cell: Cell, runs_dir: Path, data_dir: Path | None, cache: DatasetCache,
         )
     for spec in cell.prune:
         say(Moved("pruning"))
-        pipeline.prune_run(run, spec, data_dir=data_dir, progress=reporter.count, cache=cache)
+        pipeline.prune_run(run, spec, data_dir=data_dir, progress=reporter.count, cache=cache, say=reporter.message)
     return run.result().test_accuracy
 
 
