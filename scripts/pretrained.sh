@@ -21,7 +21,9 @@ adopt() { # [OPTIONS]: the run's folder
 prune() { $tokenprune prune --runs-dir "$runs/runs" --site before:4 --keep 1,0.7,0.5,0.3 --seeds 2 "$@" >/dev/null; }
 
 plain=$(adopt)
-prune --run "$plain" --method all
+# A few methods a pass, so that what is interrupted loses little.
+$python -c 'from tokenprune.pruners.registry import untrained_pruners; print(*untrained_pruners())' | xargs -n 4 |
+    while read -r -a few; do prune --run "$plain" "${few[@]/#/--method=}"; done
 composite=$(adopt --set data.scene=composite)
 prune --run "$composite" --method oracle --method magnitude --method random --method l2 --method tome --method downsample
 $tokenprune measure attention --run "$composite" --runs-dir "$runs/runs" >/dev/null
