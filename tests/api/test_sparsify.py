@@ -105,6 +105,28 @@ def test_it_learns_in_a_plain_loop_with_timms_optimiser(method: str) -> None:
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
+@pytest.mark.parametrize("kind", ["plain", "registers", "distilled", "rotary, mixed"])
+def test_layer_decay_gives_each_parameter_the_rate_that_it_has_in_the_bare_model(kind: str) -> None:
+    def rates(model: torch.nn.Module) -> dict[int, float]:
+        groups = create_optimizer_v2(model, "sgd", lr=1.0, layer_decay=0.5).param_groups
+        return {id(each): group["lr_scale"] for group in groups for each in group["params"]}
+
+    vit = make(kind)
+    bare = rates(vit)
+    assert len(set(bare.values())) > 3
+    model = tokenprune.sparsify(vit, "dynamicvit", 0.5, sites="before:1")
+    found = rates(model)
+    assert {name: found[name] for name in bare} == bare
+    assert {found[id(each)] for each in model.pruner.parameters()} == {1.0}
+
+
+def test_a_distilled_model_in_distilled_training_has_a_loss_of_its_pruner() -> None:
+    vit = make("distilled").train()
+    vit.set_distilled_training(True)
+    model = tokenprune.sparsify(vit, "tome", 0.5, sites="before:1").train()
+    assert model.loss(model(IMAGES, trace=True), IMAGES, torch.zeros(5, dtype=torch.long)) == 0
+
+
 def test_random_tokens_are_drawn_anew_in_training_and_not_in_evaluation() -> None:
     model = sparsified("random")
     owners = [model(IMAGES, trace=True).states[0].owner for _ in range(2)]

@@ -114,11 +114,21 @@ class Sparsified(nn.Module):
         """What a learned pruner adds to the training loss of that pass; 0 for any other."""
         index = torch.arange(images.shape[0], device=images.device)
         own = self.pruner.loss(trace, Batch(images, labels, None, index), teacher)
-        return trace.logits.new_zeros(()) if own is None else own
+        return trace.features.new_zeros(()) if own is None else own
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm's optimisers leave without weight decay."""
         return {f"sparse.{name}" for name in self.sparse.no_weight_decay()}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Which layer a parameter is of, for timm's optimisers with layer decay; the pruner's count as the last."""
+
+        def ours(found: Any) -> Any:
+            if isinstance(found, str):
+                return rf"^sparse\.vit\.(?:{found.replace('^', '')})"
+            return [(ours(pattern), *rest) for pattern, *rest in found]
+
+        return {name: ours(found) for name, found in self.sparse.vit.group_matcher(coarse).items()}
 
     def _drawn(self, images: Tensor) -> BatchInfo:
         """For draws: the same for an image's place in the batch in evaluation, others at each step of training."""
