@@ -337,3 +337,45 @@ def _examples(path: Path, labels: np.ndarray, rows: list[np.ndarray], points: li
         probability=np.full((len(points), count), 0.75, np.float16),
         predictions=np.stack([row[:count] for row in rows]),
     )
+
+
+def make_latency(
+    folder: RunFolder,
+    medians: Mapping[str, Mapping[float, Sequence[float]]],
+    *,
+    unpruned: Sequence[float],
+    batches: Sequence[int] = (1, 8),
+    site: str = "before:0",
+    name: str = "latency-0",
+    **machine: Any,
+) -> Path:
+    """Add a latency measurement to a finished run: ms of each method and ratio at each batch size; p90 a tenth more."""
+    rows = [("none", "", 1.0, unpruned), *((m, site, k, ms) for m, of in medians.items() for k, ms in of.items())]
+    labels = {
+        "point": {
+            "method": tuple(row[0] for row in rows),
+            "options": ("{}",) * len(rows),
+            "site": tuple(row[1] for row in rows),
+            "keep": tuple(row[2] for row in rows),
+        },
+        "batch": {"batch": tuple(batches)},
+    }
+    times = np.array([row[3] for row in rows], dtype=float)
+    arrays = {"median": ("ms", times), "p90": ("ms", 1.1 * times), "speed-up": ("x", times[0] / times)}
+    path = folder.measurements / name / "result.json"
+    runs.atomic.make_folder(path.parent)
+    facts = {"precision": "fp32", "device": "cpu", "threads": 2, "processor": "Some CPU", "torch": "2.14"} | machine
+    runs.save_result(
+        path,
+        runs.MeasureResult(
+            run=folder.name,
+            measurement="latency",
+            weights_sha256=folder.result().weights_sha256,
+            arrays={
+                array: runs.Values(unit=unit, axes=("point", "batch"), values=values.tolist(), labels=labels)
+                for array, (unit, values) in arrays.items()
+            },
+            **facts,
+        ),
+    )
+    return path

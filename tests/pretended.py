@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+from tokenprune.data.randaugment import strength_of
+
 _READ = {
     Tensor.item: np.ndarray.item,
     Tensor.tolist: np.ndarray.tolist,
@@ -82,3 +84,4 @@ def pretended(doubles: bool) -> Iterator[Pretended]:
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True), Pretended(doubles) as found:
         patch.setattr(nn.Module, "to", lambda self, *to, **kwargs: found.module(self, *to, **kwargs))
         yield found
+    strength_of.cache_clear()  # numbers that were computed here are none

@@ -89,7 +89,7 @@ def test_every_point_equals_the_pruned_model_run_alone(vit: VisionTransformer, d
             *((keep, draw) for keep in KEEP[1:] for draw in draws),
         ]
         for row, point in zip(curve.predictions["predictions"], curve.result.points, strict=True):
-            seed = evaluation.curves._draw_seed(5, point.seed or 0)
+            seed = evaluation.curves.draw_seed(5, point.seed or 0)
             answers, states = separately(vit, dataset, what, method, point.keep_ratio, seed)
             assert row.tolist() == answers.tolist()
             kept = [set(position.tolist()) for position in states[-1].position]
@@ -253,7 +253,7 @@ def test_examples_are_varied_and_show_what_is_kept(vit: VisionTransformer, datas
     assert examples is not None
     assert examples["index"].tolist() == [0, 1, 2, 3, 4]
     assert (examples["images"] == dataset.test.images[:5].permute(0, 2, 3, 1).numpy()).all()
-    _, states = separately(vit, dataset, what, "oracle", 0.4, evaluation.curves._draw_seed(5, 0))
+    _, states = separately(vit, dataset, what, "oracle", 0.4, evaluation.curves.draw_seed(5, 0))
     kept = [[t in position for t in range(PATCHES)] for position in states[-1].position[:5].tolist()]
     assert (examples["owner"][:, :, -1] >= 0).tolist() == [kept]
     assert examples["predictions"].tolist() == curve.predictions["predictions"][:, :5].tolist()

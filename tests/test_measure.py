@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tokenprune import data, pipeline
 from tokenprune.cli import main
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.measurements import MEASUREMENTS
 from tokenprune.recipe import Loaded, parse_recipe
 from tokenprune.runs import MeasureResult, RunFolder, Values, read_result, save_result
 
@@ -75,8 +76,9 @@ def test_the_verb(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["measure", "atention", *where])
     assert ended.value.code == 2
+    known = ", ".join(MEASUREMENTS)
     assert (
-        capsys.readouterr().err == "error: unknown measurement 'atention': did you mean 'attention'? known: attention\n"
+        capsys.readouterr().err == f"error: unknown measurement 'atention': did you mean 'attention'? known: {known}\n"
     )
 
 
@@ -84,6 +86,17 @@ def test_the_verb(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
 def test_values_are_an_array_of_numbers(values: object) -> None:
     with pytest.raises(ValidationError):
         Values(unit="", axes=("x",), values=values)
+
+
+def test_labels_name_every_place_on_an_axis() -> None:
+    values = {"unit": "ms", "axes": ("point", "batch"), "values": [[1.0, 2.0], [3.0, 4.0]]}
+    labels = {"point": {"method": ("none", "tome"), "keep": (1.0, "r=8")}, "batch": {"batch": (1, 8)}}
+    array = Values(**values, labels=labels)
+    assert Values.model_validate_json(array.model_dump_json()) == array
+    assert Values(**values).labels == {}  # as in older results
+    for wrong in ({"points": {"method": ("a", "b")}}, {"point": {"method": ("a",)}}, {"batch": {"batch": (1, None)}}):
+        with pytest.raises(ValidationError):
+            Values(**values, labels=wrong)
 
 
 def test_a_changed_result_is_not_believed(run: RunFolder) -> None:

@@ -12,7 +12,9 @@ from tokenprune.data import test_batches as whole_batches
 from tokenprune.data.imageset import ImageSet
 from tokenprune.errors import TokenpruneError
 from tokenprune.evaluation import CurvePlan, prune_curves
-from tokenprune.evaluation.timing import Clock
+from tokenprune.evaluation.timing import Clock, Watch
+from tokenprune.measurements import latency
+from tokenprune.measurements.subject import Subject
 from tokenprune.models import BatchInfo, SparseViT, build
 from tokenprune.recipe import Augment, Model, Recipe, Schedule
 from tokenprune.theory.network import PatchCNN, ShallowViT
@@ -106,6 +108,22 @@ def test_evaluation(gpu: Pretended, site: str, monkeypatch: pytest.MonkeyPatch) 
     plan = CurvePlan(methods, (1.0, 0.5), Schedule.parse(site), seeds=2, batch_size=5, examples=2)
     vit = model(gpu).vit
     assert len(prune_curves(vit, dataset(), plan, run="r", seed=0, device=gpu.device)) == len(methods)
+
+
+def test_latency(gpu: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watch, "seconds_of", lambda _, run: (run(), 1e-3)[1])
+    subject = Subject(
+        model=model(gpu).eval(),
+        dataset=dataset().to(gpu.device),
+        device=gpu.device,
+        precision="fp32",
+        recipe=Recipe(),
+        curves=(),
+        fill=lambda *_: None,
+    )
+    found = latency.measure_run(subject, methods="all", keep=0.5, batch=[1, 4], repeats=1)
+    assert len(found["median"].values) == 1 + len(pruners.registry.untrained_pruners())
+    assert subject.notes == []
 
 
 def test_observation(gpu: Pretended) -> None:

@@ -90,3 +90,9 @@ def printable(text: str) -> bool:
 def counted(number: int, what: str) -> str:
     """`1 run`, `2,000 runs`."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch has no class of its own for that on a CPU."""
+    words = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in words or "out of memory" in words

@@ -1,12 +1,12 @@
-"""Interleaved timing: variants take turns, so that a slow moment of the machine hits all alike."""
+"""Ratios of variants that take turns (`evaluation.timing.in_turns`)."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
+from tokenprune import hardware
+from tokenprune.evaluation.timing import Watch, in_turns
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,5 @@ class Ratio:
 
 def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
     """Median seconds of each variant over `rounds` turns, after `warm_up` turns that do not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(warm_up + rounds):
-        for name, run in variants.items():
-            started = time.perf_counter()
-            run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+    taken = in_turns(variants, Watch(hardware.choose_device("auto")), rounds, warm_up=warm_up)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}

@@ -11,6 +11,7 @@ import yaml
 
 from tokenprune import files
 from tokenprune.claims.images import by_images
+from tokenprune.claims.latency import Latency, read_latencies
 from tokenprune.claims.theory.study import flat
 from tokenprune.errors import TokenpruneError, UsageError, printable, shortened
 from tokenprune.recipe import Recipe, Schedule, kept
@@ -30,7 +31,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where ther
 
 @dataclass(frozen=True)
 class RunData:
-    """A finished run: its result, its epochs (0 is before training) and its whole prunes with their folders.
+    """A finished run: its result, its epochs (0 is before training), its whole prunes with their folders, latencies.
 
     science: what its recipe says of the trained weights, by key; empty where that cannot be read. environment: whether
     its environment is the one it was finished with.
@@ -42,6 +43,7 @@ class RunData:
     prunes: list[tuple[Path, PruneResult]]
     science: Mapping[str, Any] = field(default_factory=dict)
     environment: bool = True
+    latencies: list[Latency] = field(default_factory=list)
 
     @property
     def idle(self) -> str | None:
@@ -76,7 +78,8 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
         epochs = _epochs(folder, result, broken, problems)
         problems += _left_out(broken)
         known = folder.environment.name not in broken
-        run = RunData(folder, result, epochs, _read_prunes(folder, result, problems), science, known)
+        prunes, latencies = _read_prunes(folder, result, problems), read_latencies(folder, result, problems)
+        run = RunData(folder, result, epochs, prunes, science, known, latencies)
         if run.idle:
             problems.append(f"{folder.path}: trained as without a pruner: {run.idle}: not used in verdicts")
         runs.append(run)

@@ -25,7 +25,7 @@ from tokenprune.cli.sweep import sweep
 from tokenprune.cli.theory import theory
 from tokenprune.cli.train import train
 from tokenprune.cli.validate import validate
-from tokenprune.errors import TokenpruneError, bounded
+from tokenprune.errors import TokenpruneError, bounded, out_of_memory
 
 app = typer.Typer(
     name="tokenprune",
@@ -93,10 +93,10 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         status = _fail(f"{where}{error.strerror or error}", 1)
-    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for memory on a CPU
+    except (MemoryError, RuntimeError) as error:
         if "home directory" in str(error):  # pathlib's words
             status = _fail("this user has no home folder; set $HOME", 1)
-        elif isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+        elif out_of_memory(error):
             status = _fail("out of memory; use a smaller --batch-size, train.batch_size, model or data set", 1)
         else:
             raise

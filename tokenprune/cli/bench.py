@@ -21,10 +21,15 @@ class Part(StrEnum):
     sweep = "sweep"
 
 
+_WHAT = (
+    "step and epoch of training; forward of a pruned model, and of what sparsify makes; sharing of one pass by many "
+    "curves; methods, each against its FLOPs; startup of the command, and reading a folder of photographs; report; "
+    "theory; sweep"
+)
+
+
 def bench(
-    parts: Annotated[
-        list[Part] | None, typer.Argument(metavar="PART", help=f"{', '.join(Part)} (default: all).")
-    ] = None,
+    parts: Annotated[list[Part] | None, typer.Argument(metavar="PART", help=f"{_WHAT} (default: all).")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds, as a check.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -22,7 +22,8 @@ def compare(
     """Compare methods on the same trained models.
 
     Over whole curves, at equal FLOPs and at equal measured speed, from what
-    `tokenprune prune` left; runs that differ by their seed alone are replicates.
+    `tokenprune prune` left, and against the latencies of `tokenprune measure
+    latency`; runs that differ by their seed alone are replicates.
 
     Example: tokenprune compare --site before:0 --out compare
     """
@@ -44,4 +45,6 @@ def compare(
         show.tables([table.terminal() for table in found.tables])
         print("In brackets: 95 % intervals, paired by seed and image. No area: the method")
         print("costs too much to come near the least FLOPs of others. All: methods.csv.")
+        if not found.timed:
+            print("No latencies here: `tokenprune measure latency` adds them, batch by batch.")
     print(f"written: {', '.join(str(out / name) for name in found.files)}", file=sys.stderr)

@@ -33,7 +33,7 @@ def measure(
 ) -> None:
     """Measure something of a trained model on its test images.
 
-    Example: tokenprune measure attention
+    Example: tokenprune measure latency --option keep=[1,0.7,0.5] --option batch=[1,64]
     """
     with loading(quiet, unchecked=True):
         from tokenprune.cli import show
@@ -54,6 +54,13 @@ def measure(
 
     with progress(quiet) as reporter:
         path, result = pipeline.measure_run(
-            folder, name, options=options, device=device, data_dir=data_dir, force=force, say=reporter.message
+            folder,
+            name,
+            options=options,
+            device=device,
+            data_dir=data_dir,
+            force=force,
+            progress=reporter.count,
+            say=reporter.message,
         )
     show.measured(path, result, as_json=as_json)

@@ -214,16 +214,44 @@ def prune(path: Path, result: "PruneResult") -> None:
 
 
 def measured(path: Path, result: "MeasureResult", *, as_json: bool) -> None:
-    """Every number of a measurement, a row each, with its place on each axis."""
+    """Every number of a measurement: a row for each place on the axes, a column for each array that has the same."""
     import numpy as np
 
     if as_json:
         json(result.model_dump(mode="json"))
         return
+    tables: dict[str, list[str]] = {}
     for name, array in result.arrays.items():
-        table = [[*map(str, place), f"{value:.6g}"] for place, value in np.ndenumerate(array.values)]
-        rows([*array.axes, f"{name} [{array.unit}]"], table, numbers=[*array.axes, f"{name} [{array.unit}]"])
+        like = _json.dumps([array.axes, array.labels, np.shape(array.values)])
+        tables.setdefault(like, []).append(name)
+    for names in tables.values():
+        first = result.arrays[names[0]]
+        labels = {
+            axis: first.labels.get(axis) or {axis: tuple(range(size))}
+            for axis, size in zip(first.axes, np.shape(first.values), strict=True)
+        }
+        shown = [
+            (axis, name)
+            for axis, columns in labels.items()
+            for name, column in columns.items()
+            if len(columns) == 1 or len(set(column)) > 1  # what is alike everywhere is in --json
+        ]
+        values = [f"{name} [{result.arrays[name].unit}]" for name in names]
+        table = [
+            [_label(labels[axis][name][place[first.axes.index(axis)]]) for axis, name in shown]
+            + [f"{np.asarray(result.arrays[name].values)[place]:.6g}" for name in names]
+            for place in np.ndindex(np.shape(first.values))
+        ]
+        words = {name for axis, name in shown if any(isinstance(label, str) for label in labels[axis][name])}
+        heads = [*(name for _, name in shown), *values]
+        rows(heads, table, numbers=[name for name in heads if name not in words])
+    for note in result.notes:
+        print(textwrap.fill(note, 80, **_WHOLE))
     print(path)
+
+
+def _label(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def seen(found: "Sequence[Seen]", out: Path, *, as_json: bool) -> None:

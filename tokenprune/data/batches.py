@@ -3,7 +3,7 @@
 Shapes: b images, h x h pixels, t patch tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,12 +85,17 @@ def train_batches(
 def test_batches(dataset: Dataset, batch_size: int, patch_size: int) -> Iterator[Batch]:
     """The test images in their order, as they are; the last batch may be smaller."""
     test = dataset.test
+    return test_batches_at(dataset, torch.arange(len(test), device=test.images.device).split(batch_size), patch_size)
+
+
+def test_batches_at(dataset: Dataset, places: Iterable[Int[Tensor, " b"]], patch_size: int) -> Iterator[Batch]:
+    """The test images at each of these places, as they are."""
     normalise = Normalise(dataset)
-    for index in torch.arange(len(test), device=test.images.device).split(batch_size):
-        part = test.take(index)
+    for index in places:
+        part = dataset.test.take(index)
         pixels, mask = dataset.resized(part.images, part.mask)
         shares = None if mask is None else relevance(mask, patch_size)
-        yield Batch(normalise(pixels), part.labels, shares, index.to(test.device))
+        yield Batch(normalise(pixels), part.labels, shares, index.to(dataset.test.device))
 
 
 class Normalise:

@@ -108,7 +108,7 @@ def curves_of(
     labels, relevant = [], []
     first = plan.schedule.cursors[0]
 
-    with _inference(vit, plan.precision, device):
+    with inference(vit, plan.precision, device):
         for batch in batches:
             clock.batch(len(batch.labels))
             shown = [int(i) - done for i in examples if done <= i < done + len(batch.labels)]
@@ -200,7 +200,7 @@ def _draws(
     pruner.to(next(vit.parameters()).device).eval()
     model.training = False  # of the model alone, which comes back as it was
     draws = range(plan.seeds) if pruner.stochastic else [None]
-    return [MethodDraw(model, removing, draw, _draw_seed(seed, draw or 0)) for draw in draws]
+    return [MethodDraw(model, removing, draw, draw_seed(seed, draw or 0)) for draw in draws]
 
 
 def removes(plan: CurvePlan, patches: int, keep: Keep) -> bool:
@@ -229,13 +229,13 @@ def _in_order(
     return points
 
 
-def _draw_seed(seed: int, draw: int) -> int:
+def draw_seed(seed: int, draw: int) -> int:
     """Run seed and draw mixed, so that draw 1 of seed 0 is not draw 0 of seed 1."""
     return int(np.random.SeedSequence([seed, draw]).generate_state(1, np.uint64)[0])
 
 
 @contextmanager
-def _inference(vit: VisionTransformer, precision: hardware.Precision, device: torch.device) -> Iterator[None]:
+def inference(vit: VisionTransformer, precision: hardware.Precision, device: torch.device) -> Iterator[None]:
     """Evaluation mode, no gradients, the precision asked for and the faster attention; the model's own state after.
 
     On a CPU plain products beat the fused kernel in bf16 and not in fp32.

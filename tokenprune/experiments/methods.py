@@ -8,6 +8,7 @@ from typing import Any
 from tokenprune.claims import Claim, Verdict
 from tokenprune.claims.accuracy import Condition, curve_name
 from tokenprune.claims.estimate import Estimate
+from tokenprune.claims.front import Timed, timed
 from tokenprune.claims.methods import (
     CEILING,
     FLOORS,
@@ -25,17 +26,14 @@ from tokenprune.claims.study import TrainedStudy, each
 from tokenprune.claims.study import measured as with_curves
 from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, bounds, percent, signed, signed_bounds
-from tokenprune.drawing.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, RED, SKY, Drawing, render, slug
+from tokenprune.drawing.style import BLUE, INK, MUTED, Drawing, render, slug
 from tokenprune.drawing.table import Column, Table
 from tokenprune.errors import counted
 from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.latency import latency_figure, latency_table
+from tokenprune.experiments.looks import method_looks
 from tokenprune.experiments.series import marks
 
-#: Six colours and seven markers, so that forty-two methods look different.
-_COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
-_MARKERS = "oDPXv<*"
-#: Floors, with their markers.
-_GREY = {"random": "s", "downsample": "v", "l1": "1", "l2": "2", "linf": "3"}
 _SOURCE = "this program: what a table of token-reduction methods is read for"
 
 
@@ -49,6 +47,11 @@ def comparison_groups(studies: Sequence[TrainedStudy], least: int = 0) -> list[l
         for found in comparisons(study) if least or compared(study) else ():
             groups.setdefault((study.family, found.condition), []).append(found)
     return [sorted(group, key=lambda found: found.study.depth) for group in groups.values()]
+
+
+def latencies(groups: Sequence[Sequence[Comparison]]) -> list[Timed]:
+    """What was timed of the comparisons, machine by machine."""
+    return [each for group in groups for found in group for each in timed(found)]
 
 
 def comparison_table(group: Sequence[Comparison]) -> Table:
@@ -86,7 +89,7 @@ def comparison_table(group: Sequence[Comparison]) -> Table:
         parts=True,
         family=first.study.family,
         where=first.condition.site,
-        anchor=slug("methods", first.study.family, str(first.condition)),
+        anchor=slug("numbers-methods", first.study.family, str(first.condition)),
     )
     shown = [0, 1, 3, 4, 5, 6]
     few = (*(columns[i] for i in shown[:4]), *(Column(f"less {floor}", _signed_with_bounds) for floor in FLOORS))
@@ -191,13 +194,7 @@ def curve_figure(group: Sequence[Comparison]) -> Drawing:
     """Accuracy over FLOPs of all methods, a panel a depth; the floors in grey, the oracle in black."""
     names = sorted({row.name for found in group for row in found.rows})
     methods = {row.name: row.method for found in group for row in found.rows}
-    chosen = [name for name in names if methods[name] not in (*_GREY, CEILING)]
-    styles: dict[str, tuple[Any, str, Any]] = dict.fromkeys(names, (INK, "^", (0, (1, 1.2))))  # the oracle
-    for i, name in enumerate(chosen):
-        styles[name] = (_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)], "-")
-    for name in names:
-        if methods[name] in _GREY:
-            styles[name] = (MUTED, _GREY[methods[name]], (0, (4, 1.5)))
+    styles = method_looks(methods)
     titles = [f"depth {found.study.depth}, {counted(len(found.study.runs), 'seed')}" for found in group]
     figure, (axes,) = plots.panels(titles, [(*styles[name], name) for name in names], height=3.2)
     said = []
@@ -269,11 +266,13 @@ def _signed_bounds(estimate: Estimate) -> str:
 
 
 def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    return [partial(draw, group) for group in comparison_groups(studies) for draw in (area_figure, curve_figure)]
+    drawn = [partial(draw, group) for group in comparison_groups(studies) for draw in (area_figure, curve_figure)]
+    return [*drawn, *(partial(latency_figure, found) for found in latencies(comparison_groups(studies, least=2)))]
 
 
 def _tables(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Table]:
-    return [comparison_table(group) for group in comparison_groups(studies)]
+    found = [comparison_table(group) for group in comparison_groups(studies)]
+    return [*found, *map(latency_table, latencies(comparison_groups(studies, least=2)))]
 
 
 EXPERIMENT = Experiment(

@@ -4,34 +4,53 @@ A measurement is a module of this folder with a function
 
     measure(model, batches, **options) -> dict[str, Values]
 
-that gets the trained model in eval mode and its test batches, and returns named arrays with units.
+that gets the trained model in eval mode and its test batches, and returns named arrays with units; or, where it needs
+more of the run than that (its curves, its model pruned, its images in other batches), instead of it
+
+    measure_run(subject, **options) -> dict[str, Values]
+
+that gets all of this in a `Subject`.
 """
 
 import functools
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tokenprune.errors import refused_options, unknown
 from tokenprune.runs import Values
 
 if TYPE_CHECKING:
-    from tokenprune.data import Batch
-    from tokenprune.models import SparseViT
+    from tokenprune.measurements.subject import Subject
 
-MEASUREMENTS = {"attention": "share of attention on label-relevant tokens, block by block"}
+MEASUREMENTS = {
+    "attention": "share of attention on label-relevant tokens, block by block",
+    "latency": "milliseconds a batch, unpruned and pruned, at several batch sizes",
+}
 
 
-def measure(name: str, model: "SparseViT", batches: "Iterator[Batch]", options: Mapping[str, Any]) -> dict[str, Values]:
+def of_run(name: str) -> bool:
+    """Whether a measurement depends on more than the model and its images: on the run's curves, and on the machine."""
+    return hasattr(_module(name), "measure_run")
+
+
+def measure(name: str, subject: "Subject", options: Mapping[str, Any]) -> dict[str, Values]:
     """The arrays of a measurement. Raises UsageError for an unknown name, or options that it does not take."""
-    if name not in MEASUREMENTS:
-        raise unknown("measurement", name, MEASUREMENTS)
-    module = importlib.import_module(f"tokenprune.measurements.{name}")
-    taken = functools.partial(module.measure, model, batches)
+    module = _module(name)
+    if of_run(name):
+        taken = functools.partial(module.measure_run, subject)
+    else:
+        taken = functools.partial(module.measure, subject.model, subject.batches())
     try:
         inspect.signature(taken).bind(**options)
     except TypeError as error:
         raise refused_options(f"measurement {name!r}", taken, options, error) from None
-    found: dict[str, Values] = module.measure(model, batches, **options)
+    found: dict[str, Values] = taken(**options)
     return found
+
+
+def _module(name: str) -> Any:
+    if name not in MEASUREMENTS:
+        raise unknown("measurement", name, MEASUREMENTS)
+    return importlib.import_module(f"tokenprune.measurements.{name}")

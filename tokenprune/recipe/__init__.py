@@ -21,6 +21,17 @@ from tokenprune.recipe.schema import (
     Start,
     Train,
 )
-from tokenprune.recipe.site import Keep, RemovedPerSite, Schedule, counts, eased, kept, named, share_of, written
+from tokenprune.recipe.site import (
+    Keep,
+    RemovedPerSite,
+    Schedule,
+    counts,
+    eased,
+    kept,
+    named,
+    read_keep,
+    share_of,
+    written,
+)
 from tokenprune.recipe.start import pretraining_of, run_of
 from tokenprune.shipped import shipped_recipes, summary

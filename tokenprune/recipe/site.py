@@ -1,8 +1,9 @@
 """Pruning sites: where a schedule removes tokens, written `input:rollout`, `before:3` or `after:3,6,9`."""
 
 import itertools
+import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tokenprune.errors import UsageError, shortened
 
@@ -133,6 +134,21 @@ def written(keep: Keep) -> str:
 def named(keep: Keep) -> float | str:
     """As records and hashes have it: the ratio, or text where it is not one ratio for all sites."""
     return keep if isinstance(keep, float | int) else written(keep)
+
+
+def read_keep(asked: object) -> Keep:
+    """What stays, as `named` has it, or a list with a ratio for each site. Raises UsageError."""
+    if isinstance(asked, str) and re.fullmatch("r=[1-9][0-9]{0,5}", asked):
+        return RemovedPerSite(int(asked[2:]))
+    parts: list[Any] = asked.split("/") if isinstance(asked, str) else [asked]
+    parts = list(asked) if isinstance(asked, list | tuple) else parts
+    try:
+        ratios = tuple(float(part) for part in parts if not isinstance(part, bool))
+    except (TypeError, ValueError):
+        ratios = ()
+    if not ratios or len(ratios) < len(parts) or not all(0 < ratio <= 1 for ratio in ratios):
+        raise UsageError(f"keep {shortened(str(asked))!r}: expected a ratio above 0 and at most 1, such as 0.7, or r=8")
+    return ratios if len(ratios) > 1 else ratios[0]
 
 
 def share_of(keep: Keep, patches: int, sites: int) -> float:

@@ -2,7 +2,7 @@
 
 from tokenprune.runs import atomic
 from tokenprune.runs.atomic import Busy
-from tokenprune.runs.environment import describe
+from tokenprune.runs.environment import describe, processor
 from tokenprune.runs.folder import Progress, RunFolder, image_hashes, settle_prune
 from tokenprune.runs.query import all_runs, check_resumable, find_run, latest_finished, run_name
 from tokenprune.runs.records import (

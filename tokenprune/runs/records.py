@@ -137,11 +137,16 @@ class TrainResult(Result):
 
 
 class Values(Record):
-    """An array with its unit: a nested tuple, with the name of an axis for each level."""
+    """An array with its unit: a nested tuple, with the name of an axis for each level.
+
+    labels: what the places on an axis stand for, where their number does not say it: by axis, columns by name, a label
+    for each place. Empty in older results.
+    """
 
     unit: str
     axes: tuple[str, ...]
     values: Any
+    labels: dict[str, dict[str, tuple[str | int | float, ...]]] = {}
 
     @field_validator("values")
     @classmethod
@@ -155,9 +160,26 @@ class Values(Record):
             raise ValueError("as many levels as axes are needed")
         return value
 
+    @field_validator("labels")
+    @classmethod
+    def _of_axes(cls, value: Any, info: ValidationInfo) -> Any:
+        import numpy as np
+
+        axes, shape = info.data.get("axes", ()), np.shape(info.data.get("values", ()))
+        for axis, columns in value.items():
+            if axis not in axes[: len(shape)]:
+                raise ValueError(f"{axis}: no axis of that name")
+            if any(len(column) != shape[axes.index(axis)] for column in columns.values()):
+                raise ValueError(f"{axis}: a label for each place is needed")
+        return value
+
 
 class MeasureResult(Result):
-    """result.json of measure/<measurement>-<id>/."""
+    """result.json of measure/<measurement>-<id>/.
+
+    threads, processor, torch: what it ran on, beside the device; null in older results. notes: what was left out, and
+    why.
+    """
 
     schema_version: int = SCHEMA
     run: str  # folder name of the run
@@ -166,6 +188,10 @@ class MeasureResult(Result):
     precision: Literal["fp32", "bf16"]
     device: str
     weights_sha256: str  # of the model it was measured on
+    threads: Some | None = None
+    processor: str | None = None
+    torch: str | None = None
+    notes: tuple[str, ...] = ()
     arrays: Annotated[dict[str, Values], Field(min_length=1)]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tokenprune import pipeline
-from tokenprune.errors import WARNING, TokenpruneError
+from tokenprune.errors import WARNING, TokenpruneError, out_of_memory
 from tokenprune.pipeline import DatasetCache
 from tokenprune.recipe.sweep import Cell
 from tokenprune.runs import Busy, Epoch, RunFolder
@@ -65,9 +65,9 @@ def _run(cell: Cell, runs_dir: Path, data_dir: Path | None, cache: DatasetCache,
 
 def _unforeseen(error: Exception) -> str:
     """The message of an unexpected error: its class, its first line, and where in the code."""
-    first = str(error).partition("\n")[0]
-    if "out of memory" in first or "allocate memory" in first or isinstance(error, MemoryError):
+    if out_of_memory(error):
         return "out of memory; use a smaller train.batch_size, model or data set, or fewer workers"
+    first = str(error).partition("\n")[0]
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {first} ({Path(frame.filename).name}, line {frame.lineno})"
 
