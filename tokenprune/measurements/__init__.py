@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 MEASUREMENTS = {
     "attention": "share of attention on label-relevant tokens, block by block",
+    "fourier": "log amplitude of feature maps over frequency, half-block by half-block",
+    "frequency-noise": "accuracy under noise of one frequency",
+    "hessian": "largest eigenvalues of the loss's Hessian, mini-batch by mini-batch",
+    "landscape": "loss on a plane through the trained weights",
     "latency": "milliseconds a batch, unpruned and pruned, at several batch sizes",
+    "lesion": "accuracy without the attention or the MLP of one block",
+    "rank": "how far tokens are from all being alike, half-block by half-block",
+    "variance": "variance of feature maps over the picture, half-block by half-block",
 }
 
 
@@ -53,4 +60,4 @@ def measure(name: str, subject: "Subject", options: Mapping[str, Any]) -> dict[s
 def _module(name: str) -> Any:
     if name not in MEASUREMENTS:
         raise unknown("measurement", name, MEASUREMENTS)
-    return importlib.import_module(f"tokenprune.measurements.{name}")
+    return importlib.import_module(f"tokenprune.measurements.{name.replace('-', '_')}")

@@ -105,6 +105,10 @@ class Subject:
                 )
         return [each for each in found if self._removes(each)]
 
+    def unpruned(self) -> Pruned:
+        """The model itself."""
+        return Pruned(self.model, 1.0, draw_seed(self.recipe.run.seed, 0))
+
     def pruned(self, pruning: Pruning) -> Pruned:
         """The model under a pruning; its weights are shared. UsageError for a pruner that is not trained for it."""
         ((name, options),), (keep,) = pruning.plan.methods, pruning.plan.keep

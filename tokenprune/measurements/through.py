@@ -1,0 +1,92 @@
+"""A model before and after pruning, half-block by half-block: what several measurements walk through.
+
+Shapes: b images, n patch tokens present, t patches of an image, c channels.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tokenprune.data import Batch
+from tokenprune.errors import UsageError
+from tokenprune.measurements.subject import Pruned, Pruning, Subject
+from tokenprune.models import BatchInfo, SparseViT
+from tokenprune.pruners.base import TokenState
+
+
+def before_and_after(subject: Subject, methods: object, keep: object, site: object) -> dict[Pruning | None, Pruned]:
+    """The unpruned model (None) and, where any of the options is given, the prunings of `Subject.prunings`."""
+    asked = subject.prunings(methods, keep, site) if (methods, keep, site) != (None, None, None) else []
+    found: dict[Pruning | None, Pruned] = {None: subject.unpruned()}
+    return found | {each: subject.pruned(each) for each in asked}
+
+
+def walk(
+    pruned: Pruned, batch: Batch, start: int = 0, state: TokenState | None = None, skip: Collection[int] = ()
+) -> Iterator[tuple[int, TokenState]]:
+    """(cursor, state) at every half-block from `start` to the end: what enters it, tokens of its site removed.
+
+    Cursors are those of `SparseViT.advance`: 2i before the attention of block i, 2i + 1 before its MLP, 2 depth the
+    end.
+    state: at `start`, its site already passed; None: of the images at 0. skip: half-blocks that add nothing.
+    """
+    model = pruned.model
+    left = dict(zip(model.schedule.cursors, model.counts(pruned.keep), strict=True)) if model.pruner else {}
+    info = BatchInfo(batch.relevance, batch.labels, batch.index, pruned.seed)
+    fresh = state is None
+    state = model.embed(batch.images) if state is None else state
+    for cursor in range(start, 2 * model.depth + 1):
+        if cursor in left and (fresh or cursor > start):
+            state = model.reduce_at(state, cursor, min(left[cursor], state.count), info)
+        yield cursor, state
+        if cursor < 2 * model.depth:
+            state = model.advance(state, cursor, cursor + 1, skip)
+
+
+def logits(pruned: Pruned, batch: Batch, **options: Any) -> Float[Tensor, "b classes"]:
+    """As the walk ends. options: of `walk`."""
+    *_, (_, state) = walk(pruned, batch, **options)
+    model = pruned.model
+    return model.head(state if model.pruner is None else model.pruner.finish(state))
+
+
+def on_grid(state: TokenState) -> Float[Tensor, "b t c"]:
+    """A feature for every patch of an image: that of the token it lives in.
+
+    A patch that is gone has the mean of those that are left, so that its absence adds nothing but its border.
+    """
+    index = state.owner.clamp(min=0)[:, :, None].expand(-1, -1, state.tokens.shape[2])
+    found, alive = state.patches.float().gather(1, index), state.alive[:, :, None]
+    mean = (found * alive).sum(dim=1, keepdim=True) / alive.sum(dim=1, keepdim=True).clamp(min=1)
+    return found.where(alive, mean)
+
+
+def square(model: SparseViT, what: str) -> int:
+    """Side of the patch grid. Raises UsageError where it is no square."""
+    height, width = model.shape.grid
+    if height != width:
+        raise UsageError(f"measurement {what!r}: for a square grid of patches, not {height} x {width}")
+    return height
+
+
+def half_blocks(depth: int) -> dict[str, tuple[str | int | float, ...]]:
+    """Labels of an axis of cursors: in blocks, x.5 between attention and MLP."""
+    return {"block": tuple(cursor / 2 for cursor in range(2 * depth + 1))}
+
+
+def images_of(subject: Subject, count: object, what: str) -> Iterator[Batch]:
+    """The first `count` test images, in the order of a fixed draw; all where there are fewer."""
+    wanted = whole(what, "images", count)
+    total = len(subject.dataset.test)
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:wanted]
+    return subject.batches_at(order.split(subject.recipe.evaluate.batch_size))
+
+
+def whole(what: str, option: str, value: object) -> int:
+    """Raises UsageError for what is no whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"measurement {what!r}: option {option}: found {value!r}, must be a whole number, 1 or more")
+    return value
