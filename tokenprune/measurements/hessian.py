@@ -42,7 +42,7 @@ def measure_run(
 
     The loss is the mean cross-entropy of a mini-batch of training images, augmented and with labels smoothed as in
     training, of the model in eval mode. An L2 penalty d |w|^2 / 2 adds d to every eigenvalue, and nothing else: `decay`
-    is the recipe's. Over mini-batches [point]: `below 0` is the share of negative ones, `positive` the mean of the rest.
+    is the recipe's. Over mini-batches [point]: `below 0` the share of negative ones, `positive` the mean of the rest.
 
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`; which tokens leave is not
     differentiated. images: training images, a tenth of them by default. steps: products per mini-batch, at most; those

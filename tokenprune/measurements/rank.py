@@ -4,10 +4,8 @@ Dong et al. 2021 (arXiv 2103.03404): attention without skips and MLPs drives tok
 depth. Their residual X - 1 x^T with the best x, here in the Frobenius norm, in which the best x is the mean token.
 """
 
-import numpy as np
-
-from tokenprune.measurements.subject import Subject, labels
-from tokenprune.measurements.through import before_and_after, half_blocks, images_of, walk
+from tokenprune.measurements.subject import Subject
+from tokenprune.measurements.through import by_half_block
 from tokenprune.pruners.base import TokenState
 from tokenprune.runs import Values
 
@@ -19,15 +17,8 @@ def measure_run(
 
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. images: test images.
     """
-    models = before_and_after(subject, methods, keep, site)
-    total, count = np.zeros((len(models), 2 * subject.model.depth + 1)), 0
-    for batch in images_of(subject, images, "rank"):
-        count += len(batch.labels)
-        for i, pruned in enumerate(models.values()):
-            for cursor, state in walk(pruned, batch):
-                total[i, cursor] += residual(state)
-    axes = {"point": labels(list(models)), "half-block": half_blocks(subject.model.depth)}
-    return {"residual": Values(unit="share", axes=tuple(axes), values=(total / count).tolist(), labels=axes)}
+    asked = {"methods": methods, "keep": keep, "site": site, "images": images}
+    return {"residual": by_half_block(subject, "rank", residual, unit="share", **asked)}
 
 
 def residual(state: TokenState) -> float:

@@ -3,18 +3,20 @@
 Shapes: b images, n patch tokens present, t patches of an image, c channels.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tokenprune.data import Batch
 from tokenprune.errors import UsageError
-from tokenprune.measurements.subject import Pruned, Pruning, Subject
+from tokenprune.measurements.subject import Pruned, Pruning, Subject, labels
 from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.pruners.base import TokenState
+from tokenprune.runs import Values
 
 
 def before_and_after(subject: Subject, methods: object, keep: object, site: object) -> dict[Pruning | None, Pruned]:
@@ -51,6 +53,32 @@ def logits(pruned: Pruned, batch: Batch, **options: Any) -> Float[Tensor, "b cla
     *_, (_, state) = walk(pruned, batch, **options)
     model = pruned.model
     return model.head(state if model.pruner is None else model.pruner.finish(state))
+
+
+def by_half_block(
+    subject: Subject,
+    name: str,
+    quantity: Callable[[TokenState], float],
+    *,
+    unit: str,
+    methods: object,
+    keep: object,
+    site: object,
+    images: object,
+) -> Values:
+    """A number per image and half-block, mean over images: [point, half-block].
+
+    quantity: its sum over the images of a state. name: of the measurement; the others are its options.
+    """
+    models = before_and_after(subject, methods, keep, site)
+    total, count = np.zeros((len(models), 2 * subject.model.depth + 1)), 0
+    for batch in images_of(subject, images, name):
+        count += len(batch.labels)
+        for i, pruned in enumerate(models.values()):
+            for cursor, state in walk(pruned, batch):
+                total[i, cursor] += quantity(state)
+    axes = {"point": labels(list(models)), "half-block": half_blocks(subject.model.depth)}
+    return Values(unit=unit, axes=tuple(axes), values=(total / count).tolist(), labels=axes)
 
 
 def on_grid(state: TokenState) -> Float[Tensor, "b t c"]:

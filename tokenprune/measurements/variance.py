@@ -4,10 +4,8 @@ Park & Kim 2022 (arXiv 2202.06709), figure 9: over patches, mean over images and
 convolutions and MLPs raise it.
 """
 
-import numpy as np
-
-from tokenprune.measurements.subject import Subject, labels
-from tokenprune.measurements.through import before_and_after, half_blocks, images_of, walk
+from tokenprune.measurements.subject import Subject
+from tokenprune.measurements.through import by_half_block
 from tokenprune.pruners.base import TokenState
 from tokenprune.runs import Values
 
@@ -19,15 +17,8 @@ def measure_run(
 
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. images: test images.
     """
-    models = before_and_after(subject, methods, keep, site)
-    total, count = np.zeros((len(models), 2 * subject.model.depth + 1)), 0
-    for batch in images_of(subject, images, "variance"):
-        count += len(batch.labels)
-        for i, pruned in enumerate(models.values()):
-            for cursor, state in walk(pruned, batch):
-                total[i, cursor] += spread(state)
-    axes = {"point": labels(list(models)), "half-block": half_blocks(subject.model.depth)}
-    return {"variance": Values(unit="1", axes=tuple(axes), values=(total / count).tolist(), labels=axes)}
+    asked = {"methods": methods, "keep": keep, "site": site, "images": images}
+    return {"variance": by_half_block(subject, "variance", spread, unit="1", **asked)}
 
 
 def spread(state: TokenState) -> float:
