@@ -6,6 +6,8 @@ import torch
 from timm.models.eva import Eva
 from torch import Tensor
 
+from tokenprune.models.positional import PositionalAttention
+
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64 - 1
 
 
@@ -34,11 +36,13 @@ def turned(x: Tensor, rope: Tensor, halves: bool) -> Tensor:
 def attention_map(attn, x: Tensor, alive: Tensor, rope: Tensor | None = None) -> Tensor:
     """[b, h, s, s] softmax attention, columns of dead tokens masked with -inf. rope: of every patch, [(h), t, 2 d]."""
     b, s, _ = x.shape
-    q, k, _ = projections(attn, x)
+    positional = isinstance(attn, PositionalAttention)
+    # Codes stand for tokens where queries and keys are made.
+    q, k, _ = projections(attn, rope.expand(b, -1, -1) if positional else x)
     maps = torch.empty(b, attn.num_heads, s, s, dtype=x.dtype)
     for head in range(attn.num_heads):
         query, key = attn.q_norm(q[:, :, head]), attn.k_norm(k[:, :, head])
-        if rope is not None:
+        if rope is not None and not positional:
             own, p = rope[head] if rope.ndim == 3 else rope, attn.num_prefix_tokens
             query, key = (
                 torch.cat([part[:, :p], turned(part[:, p:], own, attn.rotate_half)], dim=1) for part in (query, key)

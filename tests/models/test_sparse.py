@@ -185,7 +185,9 @@ def _with_twins(state: TokenState, index: torch.Tensor) -> TokenState:
     if state.rotary is None:
         return taken
     patches = torch.arange(index.shape[1]).expand(4, -1)  # as if the twins were patches of a larger image
-    return replace(taken, whole=True, owner=patches, rotary=state.rotary[..., index[0], :])
+    first = state.rotary.shape[-2] - T  # rows of prefix tokens in a table of positional attention
+    rows = torch.cat([torch.arange(first), first + index[0]])
+    return replace(taken, whole=True, owner=patches, rotary=state.rotary[..., rows, :])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -348,7 +350,7 @@ def test_in_training_the_last_block_is_spared_what_nothing_reads(name: str, prun
         logits = trace.logits
         (logits * torch.arange(1, 6)).square().sum().backward()
         found[whole] = logits, {key: value.grad for key, value in vit.named_parameters()}
-        spared = model.class_pooled and not name.startswith("rotary")
+        spared = model.class_pooled and not name.startswith(("rotary", "positional"))
         assert whole or not spared or trace.features.shape[1] == model.prefix
     torch.testing.assert_close(found[False][0], found[True][0], rtol=1e-9, atol=1e-9)
     for key, grad in found[True][1].items():

@@ -1,6 +1,6 @@
 """timm Vision Transformers, and running them with pruning sites."""
 
-from tokenprune.models.attention import set_attention
+from tokenprune.models.attention import has_codes, set_attention
 from tokenprune.models.checkpoint import Weights, classes_in, load_pruner, load_weights, mean_and_std
 from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.signals import BatchInfo
@@ -17,6 +17,7 @@ __all__ = [
     "architecture_of",
     "build",
     "classes_in",
+    "has_codes",
     "images_of",
     "load_pruner",
     "load_weights",

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from tokenprune import hardware
+from tokenprune.models.positional import PositionalAttention, PositionalViT
 from tokenprune.pruners.base import TokenState, precise
 
 
@@ -44,19 +45,30 @@ def _scaled(block: Block, half: int, x: Tensor) -> Tensor:
     return x if gamma is None else gamma * x
 
 
+def has_codes(vit: VisionTransformer) -> bool:
+    """Whether attention is told where its tokens are: rotary codes, or positional attention."""
+    return getattr(vit, "rope", None) is not None or isinstance(vit, PositionalViT)
+
+
 def places(state: TokenState) -> Int[Tensor, "b n"] | None:
-    """The patch whose rotary code each token has: the first that lives in it. None where tokens are the patches."""
+    """The patch whose code each token has: the first that lives in it. None where tokens are the patches."""
     if state.rotary is None or (state.whole and state.count == state.owner.shape[1]):
         return None
     return state.position.clamp(min=0)  # of padding any will do
 
 
 def codes(state: TokenState, block: int, places: Int[Tensor, "b n"] | None) -> dict[str, Tensor]:
-    """The rotary codes of the tokens in a block, as the keyword argument of timm's attention; empty without any."""
+    """The codes of the tokens in a block, as the keyword argument of their attention; empty without any.
+
+    A table of positional attention has rows of the prefix tokens first, one of rotary codes has none.
+    """
     if state.rotary is None:
         return {}
     table = state.rotary[block] if state.rotary.ndim == 4 else state.rotary
     if places is not None:
+        if table.shape[-2] > state.owner.shape[1]:
+            first = torch.arange(state.prefix, device=places.device).expand(len(places), -1)
+            places = torch.cat([first, places + state.prefix], dim=1)
         table = table[:, places].transpose(0, 1) if table.ndim == 3 else table[places][:, None]
     return {"rope": table}
 
@@ -91,6 +103,8 @@ def class_rows(
     then cost s h c multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the
     softmax. Token 0 is a prefix token, which has no rotary code.
     """
+    if isinstance(attn, PositionalAttention):
+        return full_maps(attn, x, bias, rope)[:, :, 0]
     query = attn.q_norm(_heads(attn, x[:, :1], 0))
     if folds(attn, rope):
         key_weight = _projection(attn, 1)[0].unflatten(0, (attn.num_heads, attn.head_dim))
@@ -112,8 +126,12 @@ def full_maps(
     attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None, rope: Tensor | None = None
 ) -> Float[Tensor, "b h s s"]:
     """`full_map`, head by head."""
-    query = _rotated(attn, attn.q_norm(_heads(attn, x, 0)), rope)
-    key = _rotated(attn, attn.k_norm(_heads(attn, x, 1)), rope)
+    if isinstance(attn, PositionalAttention):
+        assert rope is not None
+        query, key = (attn.scored(rope, part).expand(len(x), -1, -1, -1) for part in (0, 1))
+    else:
+        query = _rotated(attn, attn.q_norm(_heads(attn, x, 0)), rope)
+        key = _rotated(attn, attn.k_norm(_heads(attn, x, 1)), rope)
     logits = precise(query @ key.transpose(2, 3)) * attn.scale
     return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
 
@@ -156,7 +174,9 @@ def prefix_alone(
 
 
 def keys(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:
-    """Keys after any key norm, without a rotary code: what a token is, not where."""
+    """Keys after any key norm, without a rotary code: what a token is, not where. Values where keys are of places."""
+    if isinstance(attn, PositionalAttention):
+        return values(attn, x)
     return attn.k_norm(_heads(attn, x, 1))
 
 

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attend, attention_of, blocks_of, codes, feed, log_weight, places, prefix_alone
+from tokenprune.models.positional import PositionalAttention, PositionalBlock, PositionalViT
 from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState, select
 from tokenprune.recipe import Keep, Schedule, counts
@@ -412,7 +413,7 @@ def pools_prefix(vit: VisionTransformer) -> bool:
 def refuse_unsupported(vit: nn.Module) -> None:
     """Raises UsageError, naming the part, for a model that SparseViT would not run faithfully."""
     name = type(vit).__name__
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, Eva):
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, PositionalViT, Eva):
         raise UsageError(
             f"cannot prune {name}: only timm's VisionTransformer (and distilled DeiT) and Eva (rotary codes) are taken"
         )
@@ -424,11 +425,11 @@ def refuse_unsupported(vit: nn.Module) -> None:
     if type(vit.patch_embed) not in (PatchEmbed, HybridEmbed):
         raise UsageError(f"cannot prune a model with patch embedding {type(vit.patch_embed).__name__}: use PatchEmbed")
     for i, block in enumerate(cast(nn.Sequential, vit.blocks)):
-        if type(block) not in (Block, EvaBlock):
+        if type(block) not in (Block, PositionalBlock, EvaBlock):
             raise UsageError(
                 f"cannot prune a model with {type(block).__name__} (block {i}): only timm's plain Block and EvaBlock"
             )
-        if type(block.attn) not in (Attention, EvaAttention, AttentionRope):
+        if type(block.attn) not in (Attention, PositionalAttention, EvaAttention, AttentionRope):
             raise UsageError(
                 f"cannot prune a model with {type(block.attn).__name__} (block {i}): only timm's plain attention"
             )

@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tokenprune.cost import Architecture
 from tokenprune.errors import UsageError
-from tokenprune.models.attention import attention_of, blocks_of, folds
+from tokenprune.models.attention import attention_of, blocks_of, folds, has_codes
 from tokenprune.models.mimetic import mimetic
 from tokenprune.models.neighbours import Neighbours
+from tokenprune.models.positional import PositionalViT
 from tokenprune.models.sparse import patch_size_of, pools_prefix, refuse_unsupported
 from tokenprune.recipe import Model
 
@@ -30,7 +31,8 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
     if spec.name is not None:
         vit = _named(spec.name, classes, image_size)
     else:
-        vit = VisionTransformer(
+        kind = PositionalViT if spec.attention == "positional" else VisionTransformer
+        vit = kind(
             img_size=image_size,
             patch_size=spec.patch_size,
             num_classes=classes,
@@ -81,7 +83,7 @@ def architecture_of(vit: VisionTransformer) -> Architecture:
         classes=len(vit.head.labels) if isinstance(vit.head, Neighbours) else vit.num_classes,
         channels=vit.in_chans,
         class_token=vit.cls_token is not None,
-        qk_norm=not folds(attention_of(block)) or getattr(vit, "rope", None) is not None,
+        qk_norm=not folds(attention_of(block)) or has_codes(vit),
         mlp_gated=first == 2 * hidden,
         classifiers=2 if isinstance(vit, VisionTransformerDistilled) else 1,
         stem=_stem(vit) if isinstance(vit.patch_embed, HybridEmbed) else 0,

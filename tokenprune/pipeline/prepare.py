@@ -112,8 +112,10 @@ def prepare(
         raise UsageError(f"pruner.anneal_epochs: pruner {recipe.pruner.name!r} is made for one number of tokens")
     if pruner is not None and pruner.fixed and recipe.train.patch_dropout:
         raise UsageError(f"train.patch_dropout: pruner {recipe.pruner.name!r} is made for one number of tokens")
-    if getattr(vit, "rope", None) is not None and (recipe.train.patch_dropout or recipe.train.image_size is not None):
-        raise UsageError("train.patch_dropout, train.image_size: not for models with rotary codes")
+    if models.has_codes(vit) and (recipe.train.patch_dropout or recipe.train.image_size is not None):
+        raise UsageError(
+            "train.patch_dropout, train.image_size: not for models with rotary codes or positional attention"
+        )
     if (small := recipe.train.image_size) is not None:
         side = dataset.side
         if pruner is not None:

@@ -41,6 +41,11 @@ class Model(Section):
         "with sinusoidal positions",
         json_schema_extra=YOUNGER,
     )
+    attention: Literal["content", "positional"] = Field(
+        "content",
+        description="what queries and keys are made of: tokens, or codes of their places alone",
+        json_schema_extra=YOUNGER,
+    )
     name: str | None = Field(None, description="a timm model by name instead of the keys above")
     checkpoint: Named | None = Field(
         None, description="local weights to start from: .safetensors, or .pt of tensors only"
@@ -71,6 +76,8 @@ class Model(Section):
             raise ValueError(f"heads: {self.heads} does not divide dim {self.dim}")
         if self.init != "timm" and (self.name or self.checkpoint):
             raise ValueError(f"init: {self.init} is for a model of the keys above, from scratch")
+        if self.attention != "content" and (self.name or self.init != "timm"):
+            raise ValueError(f"attention: {self.attention} is for a model of the keys above, with init timm")
         if self.init == "mimetic" and self.dim % 4:
             raise ValueError(f"init: sinusoidal positions need a dim that 4 divides, not {self.dim}")
         if self.checkpoint_key is not None and self.checkpoint is None:
