@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from timm.models import VisionTransformer
 from tokenprune import pipeline
 from tokenprune.data import Batch
 from tokenprune.errors import TokenpruneError, UsageError
-from tokenprune.measurements import fourier, frequency_noise, hessian, landscape, rank, variance
+from tokenprune.measurements import association, fourier, frequency_noise, hessian, landscape, rank, variance
 from tokenprune.measurements.subject import Subject
 from tokenprune.measurements.through import on_grid, walk
 from tokenprune.pipeline.measure import subject_of
@@ -310,3 +311,44 @@ def test_what_cannot_be_is_said_in_a_line(run: RunFolder, name: str, options: di
     with pytest.raises(UsageError, match=says) as refused:
         pipeline.measure_run(run, name, options=options)
     assert "\n" not in str(refused.value)
+
+
+def _codes(subject: Subject, codes: torch.Tensor, tiles: torch.Tensor | None = None) -> Subject:
+    model = copy.deepcopy(subject.model)
+    prefix = model.vit.pos_embed.shape[1] - len(codes)
+    with torch.no_grad():
+        model.vit.pos_embed[0, prefix:, :] = 0
+        model.vit.pos_embed[0, prefix:, : codes.shape[1]] = codes
+    return replace(subject, model=model, dataset=replace(subject.dataset, tiles=tiles))
+
+
+def test_codes_of_neighbours_that_are_alike_are_associated(subject: Subject) -> None:
+    """Codes on a paraboloid have the larger products the nearer they are: <p, q> = x x' + y y' - (r + r') / 2."""
+    y, x = (each.flatten().float() for each in torch.meshgrid(torch.arange(4.0), torch.arange(4.0), indexing="ij"))
+    ones = torch.ones(16)
+    squares = x * x + y * y
+    codes = torch.stack([x, y, squares, ones], dim=1)
+    products = codes[:, :2] @ codes[:, :2].T - (squares[:, None] + squares[None]) / 2  # minus half the squared distance
+    shares, chance = association.overlap(products, 4)
+    assert (shares == 1).all()
+    assert sorted(set((15 * chance).round().tolist())) == [3, 5, 8]
+    far, _ = association.overlap(-products, 4)
+    assert far.mean() < chance.mean()
+
+
+def test_association_of_a_model_is_of_its_positions_in_the_image_before_shuffling(subject: Subject) -> None:
+    codes = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
+    plain = association.measure_run(_codes(subject, codes))
+    expected = [
+        np.isin(np.argsort(-np.delete(row, i))[:n], [j - (j > i) for j in near]).mean()
+        for i, row in enumerate((codes @ codes.T).numpy())
+        for near in [[j for j in range(16) if j != i and max(abs(j // 4 - i // 4), abs(j % 4 - i % 4)) == 1]]
+        for n in [len(near)]
+    ]
+    assert plain["overlap"].values == pytest.approx(expected)
+    assert plain["mean overlap"].values == pytest.approx(np.mean(expected))
+    tiles = torch.randperm(16, generator=torch.Generator().manual_seed(2))
+    moved = association.measure_run(_codes(subject, codes[tiles], tiles))  # the same code for the same content
+    assert moved["overlap"].values == plain["overlap"].values
+    with pytest.raises(UsageError, match="moves 4 tiles, and there are 16 patches"):
+        association.measure_run(_codes(subject, codes, torch.arange(4)))

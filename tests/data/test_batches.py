@@ -154,3 +154,20 @@ def test_training_images_brought_to_another_size_are_augmented_before(dataset):
     assert (
         (batch.images == 0).any(dim=3).any(dim=2).all()
     )  # a hole is as large as it is said, in pixels that the model sees
+
+
+@pytest.mark.parametrize("grid", [2, 4, 16])
+def test_tiles_of_all_images_are_moved_alike_and_masks_with_them(dataset, grid):
+    order = torch.randperm(grid * grid, generator=torch.Generator().manual_seed(3))
+    moved = replace(dataset, tiles=order)
+    (plain,), (found,) = (test_batches(each, 20, 16 // grid) for each in (dataset, moved))
+    edge = 16 // grid
+    for i, source in enumerate(order.tolist()):
+        (y, x), (from_y, from_x) = divmod(i, grid), divmod(source, grid)
+        here = found.images[:, :, y * edge : (y + 1) * edge, x * edge : (x + 1) * edge]
+        there = plain.images[:, :, from_y * edge : (from_y + 1) * edge, from_x * edge : (from_x + 1) * edge]
+        assert torch.equal(here, there)
+    assert torch.equal(found.relevance, plain.relevance[:, order])
+    flipped = [next(train_batches(each, Augment(crop=0, flip=True), 8, 4, 0, 0)) for each in (dataset, moved)]
+    again = data.shuffled((flipped[1].images * 1000).int(), order.argsort())
+    assert torch.equal(again, (flipped[0].images * 1000).int())  # moved after the flip

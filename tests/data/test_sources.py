@@ -9,6 +9,7 @@ from tokenprune.data.sources import balanced, channel_statistics
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.images import present
 from tokenprune.recipe import Data
+from tokenprune.recipe.images import Patterns
 
 
 def save(path: Path, per_class: int = 6, side: int = 8, classes: tuple[str, ...] = ("a", "b", "c"), **more) -> Path:
@@ -223,3 +224,15 @@ def test_cifar10_has_its_published_channel_mean(data_dir):
     assert (len(found.train), len(found.test)) == (50_000, 10_000)
     assert found.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=1e-4)
     assert found.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=1e-4)
+
+
+def test_one_permutation_moves_the_tiles_of_all_images() -> None:
+    spec = Data(patterns=Patterns(image_size=16, train_size=20, test_size=10), shuffle=4)
+    found, again = data.load(spec), data.load(spec)
+    assert sorted(found.tiles.tolist()) == list(range(16)) != found.tiles.tolist()
+    assert torch.equal(found.tiles, again.tiles)
+    other = data.load(spec.model_copy(update={"seed": 1}))
+    assert not torch.equal(found.tiles, other.tiles)
+    assert data.load(spec.model_copy(update={"shuffle": None})).tiles is None
+    with pytest.raises(UsageError, match=r"data\.shuffle: 3 does not divide the image side 16"):
+        data.load(spec.model_copy(update={"shuffle": 3}))

@@ -68,7 +68,7 @@ def train_batches(
         rng = np.random.default_rng([AUGMENT, seed, epoch, step])
         draws = augmentation.draw(augment, len(index), dataset.side, rng, device)
         pixels, mask = augmentation.apply(augment, drawn.images, drawn.mask, draws)
-        pixels, mask = dataset.resized(pixels, mask)
+        pixels, mask = dataset.presented(pixels, mask)
         images = augmentation.cutout(normalise(pixels), augment, draws)
         images, mask = augmentation.mix(images, mask, draws)
         labels = drawn.labels
@@ -93,7 +93,7 @@ def test_batches_at(dataset: Dataset, places: Iterable[Int[Tensor, " b"]], patch
     normalise = Normalise(dataset)
     for index in places:
         part = dataset.test.take(index)
-        pixels, mask = dataset.resized(part.images, part.mask)
+        pixels, mask = dataset.presented(part.images, part.mask)
         shares = None if mask is None else relevance(mask, patch_size)
         yield Batch(normalise(pixels), part.labels, shares, index.to(dataset.test.device))
 

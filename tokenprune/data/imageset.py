@@ -3,6 +3,7 @@
 Shapes: n images, 3 channels, h x w pixels, t patches, s patch side.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -84,7 +85,8 @@ class Dataset:
     mean, std: what each channel is normalised by, for pixels in [0, 1]; `load` gives those of the training images.
     provenance: of the bytes: source, path, sha256, `official` (True, False or None = unknown), `note`.
     group_names: names of ImageSet.groups.
-    image_size, interpolation: side that batches are brought to, None for that of the images.
+    image_size, interpolation: side that batches are brought to, None for that of the images. tiles: where in a square
+    grid each tile of what a model sees comes from, None for its own place.
     """
 
     train: ImageSet
@@ -96,23 +98,29 @@ class Dataset:
     group_names: tuple[str, ...] = ()
     image_size: int | None = None
     interpolation: str = "bicubic"
+    tiles: Int[Tensor, " k"] | None = None
 
     @property
     def side(self) -> int:
         """Side of the images that a model sees, pixels."""
         return self.image_size or self.train.images.shape[-1]
 
-    def resized(
+    def presented(
         self, images: UInt8[Tensor, "b 3 h h"], mask: UInt8[Tensor, "b h h"] | None
     ) -> tuple[UInt8[Tensor, "b 3 s s"], UInt8[Tensor, "b s s"] | None]:
-        """Images and masks brought to `side`: as torchvision resizes uint8, antialiased; masks by the nearest pixel."""
-        side = [self.side, self.side]
-        if images.shape[-2:] == (self.side, self.side):
-            return images, mask
-        from torchvision.transforms.v2 import InterpolationMode, functional
+        """Images and masks as a model sees them: brought to `side`, then their tiles in other places.
 
-        images = functional.resize(images, side, InterpolationMode(self.interpolation), antialias=True)
-        return images, None if mask is None else functional.resize(mask, side, InterpolationMode.NEAREST_EXACT)
+        Resized as torchvision does uint8, antialiased; masks by the nearest pixel.
+        """
+        side = [self.side, self.side]
+        if images.shape[-2:] != (self.side, self.side):
+            from torchvision.transforms.v2 import InterpolationMode, functional
+
+            images = functional.resize(images, side, InterpolationMode(self.interpolation), antialias=True)
+            mask = None if mask is None else functional.resize(mask, side, InterpolationMode.NEAREST_EXACT)
+        if self.tiles is None:
+            return images, mask
+        return shuffled(images, self.tiles), None if mask is None else shuffled(mask, self.tiles)
 
     def to(self, device: torch.device | str, room: int | None = None) -> "Dataset":
         """On that device; images that take more than `room` bytes stay where they are, and batches are moved."""
@@ -122,6 +130,14 @@ class Dataset:
         pixels = [part for each in (self.train, self.test) for part in (each.images, each.mask) if part is not None]
         whole = room is None or sum(part.nbytes for part in pixels) <= room
         return replace(self, train=self.train.to(device, whole), test=self.test.to(device, whole))
+
+
+def shuffled(images: UInt8[Tensor, "*b s s"], tiles: Int[Tensor, " k"]) -> UInt8[Tensor, "*b s s"]:
+    """Images whose tile i, row by row in a square grid, is their tile `tiles[i]`."""
+    grid = math.isqrt(len(tiles))
+    cut = images.unflatten(-1, (grid, -1)).unflatten(-3, (grid, -1)).movedim(-2, -3)  # [*b, row, column, y, x]
+    moved = cut.flatten(-4, -3).index_select(-3, tiles.to(images.device)).unflatten(-3, (grid, grid))
+    return moved.movedim(-3, -2).flatten(-4, -3).flatten(-2, -1)
 
 
 def relevance(mask: UInt8[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n t"]:

@@ -30,7 +30,7 @@ TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 DIGITS = tuple("0123456789")
 Read = Callable[[str, Path | None], tuple[Arrays, dict[str, Any]]]
 PIXELS = 2**23  # at a time, of statistics
-SUBSET = 1  # a random stream of data.seed; scene and patterns have their own
+SUBSET, SHUFFLE = 1, 4  # random streams of data.seed; scene and patterns have their own
 
 
 def read(source: str, data_dir: Path | None = None) -> tuple[Arrays, dict[str, Any]]:
@@ -102,7 +102,8 @@ def load(
     behind |= _of_classes(spec) | _taught(spec, train, classes)
     mean, std = channel_statistics(train)
     size = None if spec.is_folder else spec.image_size  # which images of a folder have
-    return Dataset(train, test, classes, mean, std, provenance | behind, groups, size, spec.interpolation)
+    tiles = _tiles(spec, size or train.images.shape[-1])
+    return Dataset(train, test, classes, mean, std, provenance | behind, groups, size, spec.interpolation, tiles)
 
 
 def provenance(spec: Data, data_dir: Path | None = None, read: Read = read) -> dict[str, Any]:
@@ -156,6 +157,16 @@ def balanced(labels: Int[Tensor, " n"], size: int, seed: list[int]) -> Int[Tenso
         rank[of_class] = torch.arange(int(of_class.sum()))
     chosen = order[rank.argsort(stable=True)[:size]]
     return chosen.sort().values
+
+
+def _tiles(spec: Data, side: int) -> Int[Tensor, " k"] | None:
+    """One permutation for all images."""
+    if spec.shuffle is None:
+        return None
+    if side % spec.shuffle:
+        raise UsageError(f"data.shuffle: {spec.shuffle} does not divide the image side {side}")
+    order = np.random.default_rng([SHUFFLE, spec.stream]).permutation(spec.shuffle**2)
+    return torch.from_numpy(order)
 
 
 def _subset(spec: Data, part: str, images: ImageSet) -> ImageSet:

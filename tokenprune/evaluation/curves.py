@@ -71,7 +71,9 @@ def prune_curves(
         baseline=baseline,
         fill=fill,
         examples=examples,
-        pictures=dataset.resized(test.images[torch.from_numpy(examples).to(test.images.device)], None)[0].cpu().numpy(),
+        pictures=dataset.presented(test.images[torch.from_numpy(examples).to(test.images.device)], None)[0]
+        .cpu()
+        .numpy(),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokenprune.measurements.subject import Subject
 
 MEASUREMENTS = {
+    "association": "whether patches side by side have position codes that are alike",
     "attention": "share of attention on label-relevant tokens, block by block",
     "fourier": "log amplitude of feature maps over frequency, half-block by half-block",
     "frequency-noise": "accuracy under noise of one frequency",

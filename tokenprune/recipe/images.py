@@ -120,6 +120,12 @@ class Data(Section):
         0.0, ge=0, lt=1, description="share of each image's tiles that noise replaces", json_schema_extra=YOUNGER
     )
     noise_tile: int = Field(4, ge=1, description="side of those tiles, pixels: the model's patch_size for whole tokens")
+    shuffle: int | None = Field(
+        None,
+        ge=2,
+        description="tiles a side, moved by one permutation of all images, which data.seed draws; null: as they are",
+        json_schema_extra=YOUNGER,
+    )
     train_size: int | None = Field(None, ge=1, description="use this many training images (null: all), class-balanced")
     test_size: int | None = Field(None, ge=1, description="use this many test images (null: all), class-balanced")
     seed: int | None = Field(
