@@ -282,3 +282,27 @@ def test_reading_fast_tells_recipes_apart_as_the_schema_does(tmp_path: Path) -> 
         read.append({key: value for key, value in read_keys(path).items() if key != "run.seed"})
     for (a, fast), (b, other) in itertools.combinations(zip(recipes, read, strict=True), 2):
         assert (fast == other) == (a.science() == b.science())
+
+
+def test_i10_compares_attention_to_positions_with_attention_to_content(tmp_path: Path) -> None:
+    train(tmp_path, 0.8)
+    train(tmp_path, [0.795, 0.796, 0.797], "model.attention=positional")
+    train(tmp_path, [0.6, 0.61, 0.62], "data.shuffle=8")
+    train(tmp_path, [0.795, 0.795, 0.798], "model.attention=positional", "data.shuffle=8")
+    train(tmp_path, 0.3, "data.shuffle=2")
+    whole, two, eight = sorted(judged(tmp_path, "positional-attention-is-enough"), key=lambda each: each.variant or "")
+    assert whole.values == pytest.approx({0: -0.005, 1: -0.004, 2: -0.003})
+    assert (whole.verdict, whole.variant) == ("supported", None)
+    assert eight.values == pytest.approx({0: 0.195, 1: 0.185, 2: 0.178})
+    assert eight.variant == "8 x 8 tiles moved"
+    assert two.why == "no run has positional attention."
+    assert (two.todo or "").count("--set model.attention=positional") == 3
+    content, coarse, moved = judged(tmp_path, "moved-tiles-cost-nothing")
+    assert (content.variant, coarse.variant) == (
+        "content attention, 2 x 2 tiles moved",
+        "content attention, 8 x 8 tiles moved",
+    )
+    assert (content.verdict, coarse.verdict) == ("refuted", "refuted")
+    assert coarse.values == pytest.approx({0: -0.2, 1: -0.19, 2: -0.18})
+    assert (moved.variant, moved.verdict) == ("positional attention, 8 x 8 tiles moved", "supported")
+    assert moved.values == pytest.approx({0: 0, 1: -0.001, 2: 0.001})

@@ -152,3 +152,16 @@ def test_depths_are_the_panels_of_one_figure_and_sites_have_figures_of_their_own
     assert [ax.get_title("left") for ax in second.axes] == ["depth 2"]
     assert (drawing.family, drawing.where) == (other.family, "site before:0")
     assert drawing.name != other.name
+
+
+def test_content_and_positions_are_two_lines_over_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, kind in enumerate(([], ["model.attention=positional"])):
+        train(tmp_path, [accuracy + 0.02 * place for accuracy in SEEDS], *kind)
+        train(tmp_path, [accuracy - 0.1 for accuracy in SEEDS], *kind, "data.shuffle=8")
+    ((figure, drawing),) = drawn(tmp_path, "I10", monkeypatch)
+    ax = figure.axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["as they are", "8 x 8"]
+    lines = [list(map(float, line.get_ydata())) for line in ax.lines if len(line.get_xdata()) == 2]
+    mean = 100 * sum(SEEDS) / len(SEEDS)
+    assert lines == [pytest.approx([mean, mean - 10]), pytest.approx([mean + 2, mean - 10])]
+    assert "positional" in drawing.caption

@@ -6,7 +6,7 @@ Numbers read from the authors' slides and site; `mark` says how surely. Read off
 from dataclasses import dataclass
 from typing import Literal
 
-Mark = Literal["slides", "slides, exact", "slides, read off axes", "recalled"]
+Mark = Literal["slides", "slides, exact", "slides, read off axes", "read off axes", "recalled"]
 
 PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
 

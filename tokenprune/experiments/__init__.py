@@ -1,10 +1,10 @@
-"""Every experiment: I1 to I7 and I9 of trained models, T1 to T9 of the laboratory; a new one is a module and a line.
+"""Every experiment: I1 to I10 of trained models, T1 to T9 of the laboratory; a new one is a module and a line.
 
 A module holds an experiment's claims, figures and tables. Rules of claims were fixed before the results.
 """
 
 from tokenprune.claims import Claim
-from tokenprune.experiments import attention, magnitude, methods, samples, sparsified, spurious, starts
+from tokenprune.experiments import attention, magnitude, methods, positional, samples, sparsified, spurious, starts
 from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import attention as attention_over_time
 from tokenprune.experiments.theory import convergence, removal, scaling, spatial
@@ -18,6 +18,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     starts.EXPERIMENT,
     sparsified.NOISE,
     methods.EXPERIMENT,
+    positional.EXPERIMENT,
 )
 
 LABORATORY: tuple[Experiment, ...] = (
