@@ -333,6 +333,7 @@ def _examples(path: Path, labels: np.ndarray, rows: list[np.ndarray], points: li
         labels=labels[:count],
         index=np.arange(count),
         owner=owner,
+        count=(owner >= 0).sum(axis=3).astype(np.int16),
         attention=((owner[:, :, 0] >= 0) / PATCHES).astype(np.float16),
         probability=np.full((len(points), count), 0.75, np.float16),
         predictions=np.stack([row[:count] for row in rows]),

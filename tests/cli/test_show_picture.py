@@ -1,6 +1,7 @@
 """`tokenprune show`: one picture against the model's own forward pass, and what is drawn of it."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_at_keep_1_it_says_what_the_model_says(capsys, picture) -> None:
     with torch.no_grad():
         shares = vit(((torch.from_numpy(picture).permute(2, 0, 1) / 255 - mean) / std)[None].float()).softmax(1)[0]
     classes = folder.result().data.classes
-    assert found[0]["probability"] == pytest.approx(dict(zip(classes, shares.tolist(), strict=True)), abs=1e-5)
+    assert dict(found[0]["probability"]) == pytest.approx(dict(zip(classes, shares.tolist(), strict=True)), abs=1e-5)
     removed, merged = found[1]["owner"], found[3]["owner"]
     assert (removed.count(-1), set(removed)) == (8, {-1, *range(8)})
     assert set(merged) == set(range(8))
@@ -81,6 +82,11 @@ def test_a_table_and_a_drawing_of_the_wanted_kind(capsys) -> None:
         (["--image", "cat.png", "--image-size", "32"], "--model, --checkpoint: give both"),
         (["--image", "cat.png", "--model", "vit_tiny_patch16_224", "--checkpoint", "w.pt"], "w.pt: cannot read"),
         (["--image", "cat.png", "--model", "vit_nano", "--checkpoint", "bare.safetensors"], "vit_nano"),
+        (["--image", "cat.png", "--model", "resnet50", "--checkpoint", "bare.safetensors"], "not a plain Vision Tr"),
+        (
+            ["--image", "cat.png", "--model", "test_vit.nope", "--checkpoint", "bare.safetensors"],
+            "--model: Invalid pre",
+        ),
         (
             ["--image", "cat.png", "--model", "vit_tiny_patch16_224", "--checkpoint", "bare.safetensors"],
             "lacks blocks.0",
@@ -108,11 +114,21 @@ def test_a_timm_model_with_weights_of_ones_own_and_no_run(capsys, picture) -> No
     wanted = timm.data.create_transform(**timm.data.resolve_model_data_config(vit))(Image.open("cat.png"))
     with torch.no_grad():
         shares = vit(wanted[None]).softmax(1)[0].tolist()
-    assert found["probability"] == pytest.approx({f"class {i}": share for i, share in enumerate(shares)}, abs=1e-3)
+    assert dict(found["probability"]) == pytest.approx(
+        {f"class {i}": share for i, share in enumerate(shares)}, abs=1e-3
+    )
     save_file({key: value for key, value in vit.state_dict().items() if "head" not in key}, "w.safetensors")
     ended = run(capsys, *words[:-1])
     assert ended.status == 0
     assert "–" in ended.out
+
+
+def test_a_page_of_a_picture_whose_name_is_not_utf8(capsys, picture) -> None:
+    name = os.fsdecode(b"a\xff<b>.png")
+    Image.fromarray(picture).save(name)
+    ended = run(capsys, "show", "--image", name, "--out", "x.html", "--keep", "1,0.5")
+    assert ended.status == 0
+    assert "a?&lt;b&gt;.png" in Path("x.html").read_text(encoding="utf-8")
 
 
 def test_borders_part_patches_of_different_tokens_and_groups_have_their_mean_colour() -> None:

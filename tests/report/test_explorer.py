@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.factories import make_run
+from tests.factories import make_prune, make_run
 from tokenprune import report
 from tokenprune.drawing.picture import greyed, grouped
 from tokenprune.report import explorer
@@ -31,6 +31,7 @@ def merge(run: RunFolder, method: str) -> dict[str, np.ndarray]:
     first = found["owner"][:, :, 0]
     second = np.where(first >= 0, draw.integers(0, 5, first.shape), -1)
     found["owner"] = np.stack([first, second], axis=2).astype(np.int16)
+    found["count"] = np.stack([(first >= 0).sum(axis=2), 6 + 0 * first[:, :, 0]], axis=2)  # one is nobody's patch
     found["attention"] = (draw.random(first.shape) * (second >= 0) / 64).astype(np.float16)
     np.savez(path, **found)
     return found
@@ -58,11 +59,8 @@ def data_of(page: Path) -> list[dict[str, Any]]:
 def test_its_data_are_the_examples(written: tuple[Path, dict[str, np.ndarray]]) -> None:
     page, found = written
     shallow, deep = data_of(page)
-    assert (shallow["depth"], shallow["sites"], deep["sites"]) == (
-        1,
-        ["before block 0"],
-        ["before block 0", "before block 1"],
-    )
+    assert (shallow["depth"], deep["depth"]) == (1, 6)
+    assert [method["sites"] for method in deep["methods"]] == [["before block 0", "before block 1"]] * 2
     rows = deep["methods"][0]["rows"]
     assert [row["keep"] for row in rows] == ["1", "0.5", "0.25"]
     for point, row in enumerate(rows):
@@ -94,6 +92,15 @@ def test_a_page_of_too_many_pictures_leaves_some_out_and_says_so(
         lambda a: a | {"attention": a["attention"] * np.nan},
         lambda a: a | {"probability": a["probability"][:, :1]},
         lambda a: a | {"images": a["images"].astype(float)},
+        lambda a: a | {"owner": a["owner"][..., :0], "attention": a["attention"][..., :0]},
+        lambda a: a | {"owner": a["owner"][:, :, :0], "count": a["count"][:, :, :0]},
+        lambda a: a | {"owner": a["owner"].astype(str)},
+        lambda a: {key: value[:, :0] if key in ("owner", "count") else value for key, value in a.items()},
+        lambda a: a | {"images": a["images"][:, :0, :0]},
+        lambda a: a | {"predictions": a["predictions"].astype(float)},
+        lambda a: a | {"labels": a["labels"] > 3},
+        lambda a: a | {"attention": a["attention"].astype("m8")},
+        lambda a: a | {"count": a["count"] + 64},
         lambda a: {key: value for key, value in a.items() if key != "predictions"},
     ],
 )
@@ -164,11 +171,10 @@ def test_what_is_drawn_is_what_is_drawn_in_python(written: tuple[Path, dict[str,
         inner = np.arange(SIDE)[np.isin(np.arange(SIDE) % 4, (1, 2))]  # borders lie on a patch's outer pixels
         differ = np.abs(shown.pixels()[np.ix_(inner, inner)].astype(int) - wanted[np.ix_(inner, inner)])
         assert differ.max() <= 1
-        left = len(set(owner[owner >= 0].tolist()))
-        assert f"magnitude, keep 0.5: {left} of 64 tokens left {name}." in shown.text("says")
-    classes = data_of(path)[1]
-    row = classes["methods"][0]["rows"][1]
-    assert f"The model says {row['answers'][2]} 75 %, it is {classes['truths'][2]}." in shown.text("says")
+        assert f"magnitude, keep 0.5: {[16, 6][site]} of 64 tokens are left {name}." in shown.text("says")
+    view = data_of(path)[1]
+    said, truth = view["methods"][0]["rows"][1]["answers"][2], view["truths"][2]
+    assert f"The model says {view['classes'][said]} 75 %, it is {view['classes'][truth]}." in shown.text("says")
     assert [url for url in shown.asked if not url.startswith(("file:", "data:"))] == []
     assert shown.said == []
 
@@ -220,3 +226,93 @@ def test_without_a_script_the_page_says_so(written: tuple[Path, dict[str, np.nda
     page.goto(written[0].as_uri())
     assert page.is_hidden("#explorer-app")
     assert "The explorer needs a script" in page.inner_text("#explorer")
+
+
+def old(path: Path) -> None:
+    """The file as older versions wrote it: which patches are left after the last site, and answers."""
+    with np.load(path) as arrays:
+        found = dict(arrays)
+    kept = found["owner"][:, :, -1] >= 0
+    np.savez(path, kept=kept, **{name: found[name] for name in ("images", "labels", "index", "predictions")})
+
+
+def test_examples_of_older_versions_beside_new_ones(tmp_path: Path, browser: Any) -> None:
+    run = make_run(
+        tmp_path / "runs", depth=6, accuracy=0.6, methods={"magnitude": KEEP, "random": KEEP}, site="before:0,1"
+    )
+    found = merge(run, "random")
+    (path,) = run.path.glob("prune/magnitude-*/examples.npz")
+    old(path)
+    report.write(tmp_path / "runs", tmp_path / "out")
+    shown = Page(browser, tmp_path / "out" / "index.html")
+    assert shown.text("says").startswith("magnitude, keep 1: 64 of 64 patches are in some token before block 1.")
+    for _ in range(2):
+        shown.page.press("[data-is=canvas]", "ArrowRight")
+    shown.page.press("[data-is=canvas]", "m")
+    shown.choose("site", "before block 0")
+    shown.page.press("[data-is=canvas]", "ArrowDown")
+    assert "random, keep 0.5: 16 of 64 tokens are left before block 0." in shown.text("says")
+    owner = found["owner"][1, 2, 0].astype(int)
+    wanted = greyed(found["images"][2], owner >= 0).astype(int)
+    assert np.abs(shown.pixels().astype(int) - wanted).max() <= 1
+    assert shown.said == []
+
+
+def test_a_method_measured_several_times_is_one_and_settings_of_one_recipe_are_told_apart(tmp_path: Path) -> None:
+    for rate in (0.001, 0.002):
+        run = make_run(
+            tmp_path / "runs", accuracy=0.6, methods={"magnitude": KEEP}, overrides=(f"train.learning_rate={rate}",)
+        )
+        make_prune(run, "magnitude", {1.0: 0.6, 0.7: 0.59})
+        make_prune(run, "random", {1.0: 0.6, 0.5: 0.5}, precision="bf16")
+    report.write(tmp_path / "runs", tmp_path / "out")
+    found = data_of(tmp_path / "out" / "index.html")
+    assert len({view["model"] for view in found}) == 2
+    assert all("setting" in view["model"] for view in found)
+    assert sorted(view["where"] for view in found) == ["before:0, bf16 on cpu"] * 2 + ["before:0, fp32 on cpu"] * 2
+    rows = [row["keep"] for view in found if "fp32" in view["where"] for row in view["methods"][0]["rows"]]
+    assert rows == ["1", "0.7", "0.5", "0.25"] * 2
+
+
+def test_hasty_choices_end_with_the_pictures_of_the_last(tmp_path: Path, browser: Any) -> None:
+    runs = [
+        make_run(
+            tmp_path / "runs", accuracy=0.6, methods={"magnitude": KEEP}, overrides=(f"train.learning_rate={rate}",)
+        )
+        for rate in (0.001, 0.002)
+    ]
+    images = []
+    for place, run in enumerate(runs):
+        (path,) = run.path.glob("prune/*/examples.npz")
+        with np.load(path) as arrays:
+            changed = dict(arrays) | {"images": np.full((4, 32, 32, 3), 60 + 100 * place, np.uint8)}
+        np.savez(path, **changed)
+        images.append(changed["images"][0])
+    report.write(tmp_path / "runs", tmp_path / "out")
+    shown = Page(browser, tmp_path / "out" / "index.html")
+    hasty = """async () => {
+        const s = document.querySelector("[data-is=model]"), image = document.querySelector("[data-is=canvas]");
+        for (const i of [1, 0, 1, 0, 1, 1, 0, 1]) {
+            s.value = i;
+            s.dispatchEvent(new Event("change"));
+            image.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+        }
+        await new Promise((done) => setTimeout(done, 300));
+    }"""
+    shown.page.evaluate(hasty)
+    last = data_of(tmp_path / "out" / "index.html")[1]["pictures"][0]
+    first = shown.page.get_attribute("[data-is=pictures] img", "src")
+    assert first == last
+    assert len(set(shown.pixels().reshape(-1).tolist())) == 1
+    assert shown.pixels()[0, 0, 0] in (60, 160)
+    loaded = shown.page.evaluate(
+        """async (source) => {
+        const image = new Image(); image.src = source; await image.decode();
+        const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+        pen.drawImage(image, 0, 0);
+        return pen.getImageData(0, 0, 1, 1).data[0];
+    }""",
+        last,
+    )
+    assert shown.pixels()[0, 0, 0] == loaded
+    assert shown.said == []

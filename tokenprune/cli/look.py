@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tokenprune.pipeline import Seen
+    from tokenprune.pipeline import Opened, Seen
     from tokenprune.report.explorer import View
 
 _KINDS = (".html", ".png", ".svg")
@@ -31,7 +31,9 @@ def show(
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option("--image-size", metavar="N", min=1, help="Side at which --model sees it (default: timm's)."),
+        typer.Option(
+            "--image-size", metavar="N", min=1, max=1024, help="Side at which --model sees it (default: timm's)."
+        ),
     ] = None,
     method: Methods = None,
     keep: Annotated[str, typer.Option("--keep", metavar="RATIOS", help="Kept-token ratios.")] = "1,0.7,0.5,0.3",
@@ -95,7 +97,7 @@ def show(
         from tokenprune.report.explorer import picture_page
 
         name = model or folder.result().name
-        content = picture_page(image.name, _view(name, opened.depth, choice.site, pixels, rows)).encode()
+        content = picture_page(image.name, _view(opened, name, choice.site, pixels, rows)).encode()
     else:
         content = _drawn(pixels, rows, png=out.suffix.lower() == ".png")
     atomic.write_bytes(out, content)
@@ -121,18 +123,22 @@ def _says(seen: "Seen") -> str:
     return f"{seen.likely[0][0]} {seen.likely[0][1]:.0%}" if seen.likely else ""
 
 
-def _view(name: str, depth: int, site: str, pixels: "np.ndarray", rows: "Sequence[tuple[str, list[Seen]]]") -> "View":
-    from tokenprune.report.explorer import Row, View, sites_of
+def _view(
+    opened: "Opened", name: str, site: str, pixels: "np.ndarray", rows: "Sequence[tuple[str, list[Seen]]]"
+) -> "View":
+    from tokenprune.report.explorer import Method, Row, View, sites_of
 
     methods = [
-        (
+        Method(
             method,
+            sites_of(site, of_method[0].owner.shape[0]),
             [
                 Row(
                     f"{each.keep}",
                     each.owner[None],
+                    each.count[None],
                     each.attention[None],
-                    [each.likely[0][0] if each.likely else ""],
+                    [each.answer] if each.likely else [],
                     [each.likely[0][1]] if each.likely else None,
                 )
                 for each in of_method
@@ -140,4 +146,4 @@ def _view(name: str, depth: int, site: str, pixels: "np.ndarray", rows: "Sequenc
         )
         for method, of_method in rows
     ]
-    return View(name, depth, site, sites_of(site, rows[0][1][0].owner.shape[0]), pixels[None], None, methods)
+    return View(name, opened.depth, site, opened.classes, pixels[None], None, methods)

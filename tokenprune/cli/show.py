@@ -264,7 +264,7 @@ def seen(found: "Sequence[Seen]", out: Path, *, as_json: bool) -> None:
                     "keep": each.keep,
                     "tokens": each.tokens,
                     "owner": each.owner[-1].tolist(),
-                    "probability": dict(each.likely),
+                    "probability": [list(pair) for pair in each.likely],  # classes may share a name
                 }
                 for each in found
             ]

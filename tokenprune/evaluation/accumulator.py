@@ -61,11 +61,12 @@ class PointAccumulator:
         return torch.cat(self._answers).cpu().numpy()
 
     def shown(self) -> dict[str, np.ndarray]:
-        """Of all examples (see `examples.Seen`): owner int16, attention float16, probability of the answer float16."""
+        """Of all examples (see `examples.Seen`): owner, count int16; attention, the answer's probability float16."""
         owner = torch.cat([each.owner for each in self.seen]).short()
+        count = torch.cat([each.count for each in self.seen]).short()
         attention = torch.cat([each.attention for each in self.seen]).half()
         likely = torch.cat([each.probability for each in self.seen]).amax(dim=1).half()
-        found = {"owner": owner, "attention": attention, "probability": likely}
+        found = {"owner": owner, "count": count, "attention": attention, "probability": likely}
         return {name: value.cpu().numpy() for name, value in found.items()}
 
     def realised(self, patches: int) -> tuple[float, ...]:

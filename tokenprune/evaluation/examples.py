@@ -19,11 +19,13 @@ from tokenprune.pruners.base import TokenState
 class Seen:
     """owner: the token that each patch lives in after each site, -1 where it is gone.
 
+    count: patch tokens left after each site: of some methods more than have a patch of their own.
     attention: class attention (received attention without a class token) in the last block, of the token that the patch
     lives in; 0 where it is gone, and everywhere where tokens leave after that attention. probability: of each class.
     """
 
     owner: Int[Tensor, "e s t"]
+    count: Int[Tensor, "e s"]
     attention: Float[Tensor, "e t"]
     probability: Float[Tensor, "e classes"]
 
@@ -41,4 +43,5 @@ def seen(
         found = SiteSignals(model.vit, state, last).attention().float()
         attention = found.gather(1, state.owner.clamp(min=0)) * state.alive
     owner = torch.stack([each.owner[chosen] for each in states], dim=1)
-    return Seen(owner, attention, logits[chosen].float().softmax(dim=1))
+    count = torch.stack([(each.weights[chosen] > 0).sum(dim=1) for each in states], dim=1)
+    return Seen(owner, count, attention, logits[chosen].float().softmax(dim=1))

@@ -17,7 +17,7 @@ from tokenprune.runs import PrunePoint, PruneResult, atomic, read_result, save_r
 from tokenprune.statistics import mcnemar, paired_interval, wilson
 
 #: Arrays that have a row per point.
-_BY_POINT = ("predictions", "owner", "attention", "probability")
+_BY_POINT = ("predictions", "kept", "owner", "count", "attention", "probability")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Curve:
     predictions: `labels`, `baseline` and `index` [images], `predictions` [points, images] in the order of
         `result.points`; classes in the smallest unsigned type that holds them.
     examples: a few test images: `images` uint8 [e, h, w, 3], `labels` and `index` [e], and what each point makes of
-        them (see `examples.Seen`): `owner` int16 [points, e, sites, t], `attention` float16 [points, e, t],
-        `predictions` and their `probability` [points, e]; None where no examples were asked for.
+        them (see `examples.Seen`): `owner` int16 [points, e, sites, t], `count` int16 [points, e, sites], `attention`
+        float16 [points, e, t], `predictions` and their `probability` [points, e]; None where none were asked for.
     """
 
     result: PruneResult
@@ -127,7 +127,8 @@ def join(curves: Sequence[Curve], *, method: str, options: dict[str, Any], finet
     shared = {"method": method, "options": options, "finetune_epochs": finetune_epochs}
     result = first.result.model_copy(update={"points": points, **shared})
     shown = [curve.examples for curve in curves if curve.examples is not None]
-    return Curve(result, _joined([curve.predictions for curve in curves]), _joined(shown) if shown else None)
+    alike = len({frozenset(each) for each in shown}) == 1  # those of older versions have other arrays
+    return Curve(result, _joined([curve.predictions for curve in curves]), _joined(shown) if alike else None)
 
 
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.pipeline.prune import Fill, learned
 from tokenprune.recipe import Data, Evaluate, Model, Recipe, Schedule, named, pruner_options, read_resolved
 from tokenprune.recipe.images import Channels
+from tokenprune.recipe.timm_names import check_name
 from tokenprune.runs import RunFolder
 
 
@@ -30,16 +31,22 @@ from tokenprune.runs import RunFolder
 class Seen:
     """What a method leaves at a ratio, and what the model then says.
 
-    tokens: patch tokens left after the last site. owner, attention: as of `evaluation.Seen`. likely: classes by falling
-    probability; none of a model without a classifier.
+    owner, count, attention: as of `evaluation.Seen`. likely: classes by falling probability, the first of which stands
+    at place `answer` among the model's; none of a model without a classifier.
     """
 
     method: str
     keep: float | str
-    tokens: int
     owner: Int[np.ndarray, "s t"]
+    count: Int[np.ndarray, " s"]
     attention: Float[np.ndarray, " t"]
     likely: tuple[tuple[str, float], ...]
+    answer: int
+
+    @property
+    def tokens(self) -> int:
+        """Patch tokens left after the last site."""
+        return int(self.count[-1])
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,15 @@ def opened_timm(name: str, checkpoint: Path, image_size: int | None = None, devi
     image_size: of the picture as the model sees it; timm's own where None. Raises UsageError for a model that timm does
     not know or that cannot be pruned, TokenpruneError for weights that are not its own.
     """
+    try:
+        check_name(name)
+        table = timm.get_pretrained_cfg(name)
+    except (ValueError, RuntimeError) as error:  # the latter of a tag after the dot
+        raise UsageError(f"--model: {error}") from None
+    if table is None:
+        raise UsageError(f"--model: timm does not say what images {name!r} was trained on")
     count = models.classes_in(checkpoint)
     where = hardware.choose_device(device or "auto")
-    table = timm.get_pretrained_cfg(name)
-    if table is None:
-        raise UsageError(f"--model: timm knows no model {name!r}")
     found = models.mean_and_std(table.to_dict())
     if found is None:
         raise UsageError(f"--model: timm does not say how images for {name!r} are normalised")
@@ -156,10 +167,11 @@ def look(
                 Seen(
                     name,
                     named(keep),
-                    int((trace.states[-1].weights > 0).sum()),
                     seen.owner[0].cpu().numpy(),
+                    seen.count[0].cpu().numpy(),
                     seen.attention[0].cpu().numpy(),
                     _likely(seen.probability[0].cpu().tolist(), model.classes),
+                    int(seen.probability[0].argmax()) if model.classes else 0,
                 )
             )
     return pixels, found

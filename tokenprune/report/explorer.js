@@ -8,7 +8,7 @@
   const state = { model: 0, depth: 0, where: 0, method: 0, keep: 0, site: 0, image: 0, heat: false, group: null };
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const unique = (values) => [...new Set(values)];
-  let view, pixels = [];
+  let view, pixels = [], latest = 0, pending = false;
 
   for (const each of views)
     for (const method of each.methods)
@@ -17,18 +17,17 @@
         row.heat = row.heat && bytes(row.heat);
       }
 
-  // The token of each patch of a picture after a site; -1 where it is gone.
-  const owners = (row, image, site) => {
-    const t = view.grid ** 2, from = (image * view.sites.length + site) * t;
+  // The token of each patch of a picture after a site of the method; -1 where it is gone.
+  const owners = (method, row, image, site) => {
+    const t = view.grid ** 2, from = (image * method.sites.length + site) * t;
     return row.owner.subarray(from, from + t);
   };
-  const left = (owner) => new Set(owner.filter((token) => token >= 0)).size;
   const percent = (value) => `${Math.round(100 * value)} %`;
 
   // A picture into a canvas: patches that are gone grey, those of one token in its mean colour, with its border.
-  const draw = (canvas, row, image, site, heat, chosen) => {
+  const draw = (canvas, method, row, image, site, heat, chosen) => {
     const { data, side } = pixels[image], grid = view.grid, edge = side / grid;
-    const owner = owners(row, image, site), sums = new Map();
+    const owner = owners(method, row, image, Math.min(site, method.sites.length - 1)), sums = new Map();
     const patch = (x, y) => Math.floor(y / edge) * grid + Math.floor(x / edge);
     for (let y = 0; y < side; y++)
       for (let x = 0; x < side; x++) {
@@ -102,46 +101,58 @@
     view = here[state.where];
     const known = view.methods.findIndex((each) => each.name === before);
     if (changed) state.method = Math.max(0, known);
-    if (changed) state.site = view.sites.length - 1;
+    const sites = view.methods[state.method].sites;
+    state.site = changed ? sites.length - 1 : Math.min(state.site, sites.length - 1);
     state.image = Math.min(state.image, view.pictures.length - 1);
     fill(at("model"), models, state.model);
     fill(at("depth"), depths.map((depth) => `${depth} blocks`), state.depth);
     fill(at("where"), here.map((each) => each.where), state.where);
     fill(at("method"), view.methods.map((each) => each.name), state.method);
-    fill(at("site"), view.sites, state.site);
+    fill(at("site"), sites, state.site);
     return changed;
   };
 
   const answer = (row, image) => {
-    const said = row.answers[image], sure = row.probability ? ` ${percent(row.probability[image])}` : "";
-    const right = !view.truths || said === view.truths[image];
-    return { text: `${right ? "" : "× "}${said}${sure}`, right };
+    if (row.answers[image] === undefined) return { text: "", right: null };
+    const sure = row.probability ? ` ${percent(row.probability[image])}` : "";
+    const right = view.truths ? row.answers[image] === view.truths[image] : null;
+    return { text: `${view.classes[row.answers[image]]}${sure}`, right };
+  };
+  const colour = (right) => (right === null ? "" : right ? "right" : "wrong");
+  const chosen = () => {
+    const method = view.methods[state.method];
+    return { method, row: method.rows[state.keep] };
+  };
+
+  // The large picture, and what is said of it.
+  const paint = () => {
+    const { method, row } = chosen(), owner = owners(method, row, state.image, state.site);
+    const warm = state.heat && Boolean(row.heat), most = row.most ? row.most[state.image] : 0;
+    draw(at("canvas"), method, row, state.image, state.site, warm, state.group);
+    const patches = state.group === null ? 0 : owner.filter((token) => token === state.group).length;
+    at("token").textContent = patches ? `Marked: a token of ${patches === 1 ? "one patch" : `${patches} patches`}.` :
+      warm ? (most > 0 ? `Attention in the last block; the warmest patch has ${(100 * most).toFixed(1)} %.` :
+        "Tokens leave after the last attention: there is none to show.") : "";
   };
 
   const show = () => {
-    const method = view.methods[state.method], rows = method.rows;
-    state.keep = Math.min(state.keep, rows.length - 1);
-    const row = rows[state.keep], owner = owners(row, state.image, state.site), range = at("keep");
-    range.max = rows.length - 1;
+    state.keep = Math.min(state.keep, view.methods[state.method].rows.length - 1);
+    const { method, row } = chosen(), owner = owners(method, row, state.image, state.site), range = at("keep");
+    range.max = method.rows.length - 1;
     range.value = state.keep;
     range.setAttribute("aria-valuetext", `keep ${row.keep}`);
     at("kept").textContent = row.keep;
     at("heat").disabled = !row.heat;
     at("heat").checked = state.heat;
-    const warm = state.heat && Boolean(row.heat), most = row.most ? row.most[state.image] : 0;
-    const canvas = at("canvas");
-    draw(canvas, row, state.image, state.site, warm, state.group);
-    const count = left(owner), said = answer(row, state.image);
-    const truth = view.truths ? `, it is ${view.truths[state.image]}` : "";
-    const says = row.answers[state.image] ? `The model says ${said.text.replace("× ", "")}${truth}.` : "It has no classifier.";
-    at("says").textContent = `${method.name}, keep ${row.keep}: ${count} of ${owner.length} tokens left ` +
-      `${view.sites[state.site]}. ${says}`;
-    at("says").className = !row.answers[state.image] || !view.truths ? "" : said.right ? "right" : "wrong";
-    canvas.setAttribute("aria-label", at("says").textContent);
-    const patches = state.group === null ? 0 : owner.filter((token) => token === state.group).length;
-    at("token").textContent = patches ? `Marked: a token of ${patches === 1 ? "one patch" : `${patches} patches`}.` :
-      warm ? (most > 0 ? `Attention in the last block; the warmest patch has ${(100 * most).toFixed(1)} %.` :
-        "Tokens leave after the last attention: there is none to show.") : "";
+    const said = answer(row, state.image), total = owner.length;
+    const truth = view.truths ? `, it is ${view.classes[view.truths[state.image]]}` : "";
+    const left = row.count ? `${row.count[state.image][state.site]} of ${total} tokens are left` :
+      `${owner.filter((token) => token >= 0).length} of ${total} patches are in some token`;
+    at("says").textContent = `${method.name}, keep ${row.keep}: ${left} ${method.sites[state.site]}. ` +
+      (said.text ? `The model says ${said.text}${truth}.` : "It has no classifier.");
+    at("says").className = colour(said.right);
+    at("canvas").setAttribute("aria-label", at("says").textContent);
+    paint();
     at("pictures").querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", i === state.image));
     at("all").replaceChildren(...view.methods.map((each, i) => {
       const other = each.rows.find((found) => found.keep === row.keep);
@@ -150,12 +161,12 @@
       button.setAttribute("aria-pressed", i === state.method);
       button.disabled = !other;
       tile.width = tile.height = 112;
-      if (other) draw(tile, other, state.image, state.site, warm && Boolean(other.heat), null);
-      const verdict = other ? answer(other, state.image) : { text: "not measured", right: true };
+      if (other) draw(tile, each, other, state.image, state.site, state.heat && Boolean(other.heat), null);
+      const verdict = other ? answer(other, state.image) : { text: "not measured", right: null };
       const name = document.createElement("b"), text = document.createElement("small");
       name.textContent = each.name;
-      text.textContent = verdict.text;
-      text.className = !view.truths ? "" : verdict.right ? "right" : "wrong";
+      text.textContent = (verdict.right === false ? "× " : "") + verdict.text;
+      text.className = colour(verdict.right);
       button.append(tile, name, text);
       button.addEventListener("click", () => set({ method: i, keep: each.rows.indexOf(other) }));
       return button;
@@ -177,19 +188,23 @@
   const set = async (change) => {
     Object.assign(state, { group: null }, change);
     if (choose()) {
-      pixels = await Promise.all(view.pictures.map(load));
+      pending = true;
+      const turn = ++latest, loaded = await Promise.all(view.pictures.map(load));
+      if (turn !== latest) return; // another model or place was chosen meanwhile
+      pixels = loaded;
+      pending = false;
       at("pictures").replaceChildren(...view.pictures.map((source, i) => {
         const button = document.createElement("button"), image = new Image();
         button.type = "button";
         image.src = source;
-        image.alt = view.truths ? view.truths[i] : "the picture";
+        image.alt = view.truths ? view.classes[view.truths[i]] : "the picture";
         image.title = image.alt;
         button.append(image);
         button.addEventListener("click", () => set({ image: i }));
         return button;
       }));
       at("pictures").hidden = view.pictures.length < 2;
-    }
+    } else if (pending) return; // shown once the pictures are there
     show();
     root.dataset.ready = "yes";
   };
@@ -202,7 +217,7 @@
     ArrowUp: () => clamped(-1),
     ArrowDown: () => clamped(1),
     m: () => step("method", 1, view.methods.length),
-    s: () => step("site", 1, view.sites.length),
+    s: () => step("site", 1, view.methods[state.method].sites.length),
     h: () => !at("heat").disabled && set({ heat: !state.heat }),
   };
   const canvas = at("canvas");
@@ -214,14 +229,20 @@
   const mark = (event) => {
     const box = canvas.getBoundingClientRect(), grid = view.grid;
     const x = Math.floor((event.clientX - box.left) / box.width * grid), y = Math.floor((event.clientY - box.top) / box.height * grid);
-    const inside = x >= 0 && y >= 0 && x < grid && y < grid;
-    const token = inside ? owners(view.methods[state.method].rows[state.keep], state.image, state.site)[y * grid + x] : -1;
+    const inside = x >= 0 && y >= 0 && x < grid && y < grid, { method, row } = chosen();
+    const token = inside ? owners(method, row, state.image, state.site)[y * grid + x] : -1;
     const group = token < 0 ? null : token;
-    if (group !== state.group) set({ group });
+    if (group === state.group || pending) return;
+    state.group = group;
+    paint();
   };
   canvas.addEventListener("pointermove", mark);
   canvas.addEventListener("pointerdown", mark);
-  canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && set({ group: null }));
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType !== "mouse" || pending) return;
+    state.group = null;
+    paint();
+  });
   for (const name of ["model", "depth", "where", "method", "site"])
     at(name).addEventListener("change", (event) => set({ [name]: Number(event.target.value) }));
   at("keep").addEventListener("input", (event) => set({ keep: Number(event.target.value) }));

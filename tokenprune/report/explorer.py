@@ -8,6 +8,7 @@ import io
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 import tokenprune
-from tokenprune.claims import RunData
+from tokenprune.claims import RunData, TrainedStudy
 from tokenprune.errors import TokenpruneError, counted
 from tokenprune.experiments.examples import Examples, examples_of
 from tokenprune.experiments.series import Conditions
 from tokenprune.report.html import template
-from tokenprune.runs import PrunePoint
 
 #: Characters of all views in a page; what would be more is left out, and named.
 MOST = 6_000_000
@@ -30,13 +30,26 @@ _SMALL = 64  # side up to which a picture is stored exactly, as PNG
 
 @dataclass(frozen=True)
 class Row:
-    """What one ratio leaves of the pictures, and what the model then says (see `experiments.examples.Examples`)."""
+    """What one point leaves of the pictures, and what the model then says (see `experiments.examples.Examples`).
+
+    answers: places among the view's classes; none of a model without a classifier.
+    """
 
     keep: str
     owner: Int[np.ndarray, "e s t"]
+    count: Int[np.ndarray, "e s"] | None
     attention: Float[np.ndarray, "e t"] | None
-    answers: Sequence[str]
+    answers: Sequence[int]
     probability: Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """sites: where tokens leave, in words."""
+
+    name: str
+    sites: tuple[str, ...]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True)
@@ -46,10 +59,10 @@ class View:
     model: str
     depth: int
     where: str
-    sites: tuple[str, ...]
+    classes: Sequence[str]
     pictures: UInt8[np.ndarray, "e h h 3"]
-    truths: Sequence[str] | None
-    methods: Sequence[tuple[str, Sequence[Row]]]
+    truths: Sequence[int] | None
+    methods: Sequence[Method]
 
     def data(self) -> dict[str, Any]:
         """For JSON."""
@@ -57,32 +70,64 @@ class View:
             "model": self.model,
             "depth": self.depth,
             "where": self.where,
-            "sites": self.sites,
-            "grid": math.isqrt(self.methods[0][1][0].owner.shape[-1]),
+            "grid": math.isqrt(self.methods[0].rows[0].owner.shape[-1]),
+            "classes": list(self.classes),
             "pictures": [_uri(each) for each in self.pictures],
-            "truths": None if self.truths is None else list(self.truths),
-            "methods": [{"name": name, "rows": [_row(row) for row in rows]} for name, rows in self.methods],
+            "truths": None if self.truths is None else [int(each) for each in self.truths],
+            "methods": [
+                {"name": each.name, "sites": each.sites, "rows": [_row(row) for row in each.rows]}
+                for each in self.methods
+            ],
         }
 
 
 def views(runs: Sequence[RunData]) -> Iterator[View | str]:
-    """Of every family, depth and place the first run, by seed, that has examples; or a line on what is damaged."""
-    groups: dict[tuple[Any, ...], list[tuple[RunData, Conditions]]] = {}
-    for run in sorted(runs, key=lambda run: (run.result.name, run.result.model.depth, run.result.seed)):
+    """Of every setting and place the first run, by seed, that has examples; or a line on what is damaged."""
+    groups: dict[tuple[Any, ...], list[RunData]] = {}
+    for run in sorted(
+        runs, key=lambda run: (run.result.name, run.result.model.depth, run.result.setting, run.result.seed)
+    ):
         for conditions in sorted({Conditions.of(run.result, prune) for _, prune in run.prunes}):
-            groups.setdefault((conditions.family, run.result.model.depth, conditions.site), []).append(
-                (run, conditions)
-            )
-    for group in groups.values():
-        for run, conditions in group:
+            groups.setdefault((run.result.setting, conditions), []).append(run)
+    names = _named([group[0] for group in groups.values()])
+    places = _placed([(run[0].result.setting, conditions) for (_, conditions), run in groups.items()])
+    for (setting, conditions), group in groups.items():
+        for run in group:
             try:
                 found = examples_of(run, conditions)
             except TokenpruneError as error:
                 yield str(error)
                 continue
             if found:
-                yield _view(run, conditions, found)
+                yield _view(run, names[setting], places[setting, conditions], found)
                 break
+
+
+def _named(runs: Sequence[RunData]) -> dict[str, str]:
+    """A model's name, by its setting: the recipe's, and more where several recipes of one name made it."""
+    titles = {run.result.setting: f"{run.result.name}, {TrainedStudy((run,)).title}" for run in runs}
+    plain = {run.result.setting: run.result.name for run in runs}
+    for names in (plain, titles):
+        used: dict[tuple[str, int], set[str]] = {}
+        for run in runs:
+            used.setdefault((names[run.result.setting], run.result.model.depth), set()).add(run.result.setting)
+        if all(len(settings) == 1 for settings in used.values()):
+            return names
+    return {setting: f"{title}, setting {setting}" for setting, title in titles.items()}
+
+
+def _placed(found: Sequence[tuple[str, Conditions]]) -> dict[tuple[str, Conditions], str]:
+    """A place in words, with precision and device where one model was pruned there under several."""
+    short = {each: each[1].site + _tuned(each[1]) for each in found}
+    count = Counter((setting, short[setting, conditions]) for setting, conditions in found)
+    return {
+        each: words if count[each[0], words] == 1 else f"{words}, {each[1].precision} on {each[1].device}"
+        for each, words in short.items()
+    }
+
+
+def _tuned(conditions: Conditions) -> str:
+    return f", {counted(conditions.finetune_epochs, 'epoch')} of fine-tuning" if conditions.finetune_epochs else ""
 
 
 def embedded(runs: Sequence[RunData]) -> tuple[str | None, list[str]]:
@@ -105,6 +150,7 @@ def embedded(runs: Sequence[RunData]) -> tuple[str | None, list[str]]:
 
 def picture_page(name: str, view: View) -> str:
     """A page of one picture alone."""
+    name = name.encode(errors="replace").decode()
     return template("picture.html.j2").render(name=name, explorer=as_json([view]), version=tokenprune.__version__)
 
 
@@ -113,49 +159,56 @@ def as_json(shown: Sequence[View]) -> str:
     return json.dumps([view.data() for view in shown], separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _view(run: RunData, conditions: Conditions, found: Sequence[Examples]) -> View:
-    classes, first = run.result.data.classes, found[0]
-    tuned = f", {conditions.finetune_epochs} epochs of fine-tuning" if conditions.finetune_epochs else ""
+def _view(run: RunData, model: str, where: str, found: Sequence[Examples]) -> View:
+    methods: dict[str, dict[str, Row]] = {}
+    sites: dict[str, tuple[str, ...]] = {}
+    for each in found:  # a method measured several times, at other ratios, is one
+        words = sites_of(each.prune.written_site, each.owner.shape[2])
+        if sites.setdefault(each.method, words) == words:
+            rows = methods.setdefault(each.method, {})
+            for keep, place in each.points.items():
+                rows.setdefault(keep, _of_point(each, keep, place))
     return View(
-        model=run.result.name,
+        model=model,
         depth=run.result.model.depth,
-        where=conditions.site + tuned,
-        sites=sites_of(conditions.site, first.owner.shape[2]),
-        pictures=first.images,
-        truths=[classes[label] for label in first.labels],
-        methods=[
-            (each.method, [_of_point(each, row, classes) for _, row in sorted(each.rows.items())[::-1]])
-            for each in found
-        ],
+        where=where,
+        classes=run.result.data.classes,
+        pictures=found[0].images,
+        truths=found[0].labels.tolist(),
+        methods=[Method(name, sites[name], sorted(rows.values(), key=_left)) for name, rows in methods.items()],
     )
 
 
-def _of_point(found: Examples, row: int, classes: Sequence[str]) -> Row:
+def _of_point(found: Examples, keep: str, place: int) -> Row:
     return Row(
-        _keep(found.prune.points[row]),
-        found.owner[row],
-        None if found.attention is None else found.attention[row],
-        [classes[answer] for answer in found.predictions[row]],
-        None if found.probability is None else [float(each) for each in found.probability[row]],
+        keep,
+        found.owner[place],
+        None if found.count is None else found.count[place],
+        None if found.attention is None else found.attention[place],
+        found.predictions[place].tolist(),
+        None if found.probability is None else found.probability[place].tolist(),
     )
 
 
-def _keep(point: PrunePoint) -> str:
-    return point.keep or f"{point.keep_ratio:g}"
+def _left(row: Row) -> float:
+    """For an order from the most tokens to the fewest."""
+    return -float(row.count[:, -1].sum() if row.count is not None else (row.owner[:, -1] >= 0).sum())
 
 
 def sites_of(site: str, count: int) -> tuple[str, ...]:
     """Each place of a schedule in words."""
     moment, _, blocks = site.partition(":")
     numbers = blocks.split(",")
-    if moment in ("before", "after") and len(numbers) == count:
-        return tuple(f"{moment} block {number}" for number in numbers)
-    return (site,) * count
+    if moment not in ("before", "after"):
+        return (site,) * count
+    return tuple(f"{moment} block {number}" for number in numbers[-count:])  # older examples know the last alone
 
 
 def _row(row: Row) -> dict[str, Any]:
     owner = row.owner.astype("<i2")
     found: dict[str, Any] = {"keep": row.keep, "owner": _packed(owner), "answers": list(row.answers)}
+    if row.count is not None:
+        found["count"] = row.count.tolist()
     if row.attention is not None:
         most = row.attention.max(axis=1, keepdims=True).astype(np.float64)
         heat = np.divide(row.attention, most, out=np.zeros(row.attention.shape), where=most > 0)
