@@ -65,13 +65,26 @@ def test_accuracy_and_latency_of_runs_that_differ_by_their_seed(tmp_path: Path) 
     assert points["random", 0.5].accuracy == pytest.approx(0.5)  # the mean of its draws, in each run
     assert points["evit", 0.25].seeds == 3
     spread = points["evit", 0.5].timings[8]
-    assert (spread.median, spread.least, spread.most, spread.n) == (15, 10, 20, 2)
+    assert (spread.median, spread.least, spread.most, spread.n) == (15, 15, 15, 2)  # of one unpruned time
     assert spread.p90 == pytest.approx(16.5)
     assert spread.speedup == pytest.approx(1.1)  # 11 over 10, and 22 over 20
     # At batch 1 random is faster than evit at .5 (5.25 and 6 ms), and worse; at batch 8 it is slower and worse.
     names = {batch: [(point.name, point.keep) for point in on] for batch, on in found.fronts.items()}
     assert names[1] == [("evit", 0.25), ("random", 0.5), ("evit", 0.5), ("unpruned", 1.0)]
     assert names[8] == [("evit", 0.25), ("evit", 0.5), ("unpruned", 1.0)]
+
+
+def test_methods_measured_apart_are_brought_to_one_time_of_the_unpruned_model(tmp_path: Path) -> None:
+    """The second measurement was made in a slow moment, three times as slow, and has other methods."""
+    run = run_at(tmp_path, 0)
+    make_latency(run, {"evit": {0.5: [4]}}, unpruned=[6], batches=[1])
+    make_latency(run, {"random": {0.5: [9]}}, unpruned=[18], batches=[1], name="latency-1")
+    (found,) = joined(tmp_path)
+    points = {point.name: point.timings[1] for point in found.points}
+    assert (points["unpruned"].median, points["evit"].median, points["random"].median) == pytest.approx((12, 8, 6))
+    assert {name: 12 / each.median for name, each in points.items()} == pytest.approx(
+        {name: each.speedup for name, each in points.items()}
+    )
 
 
 def test_other_machines_are_never_mixed(tmp_path: Path) -> None:

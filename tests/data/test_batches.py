@@ -133,9 +133,9 @@ def test_images_brought_to_another_size_are_those_of_pil(dataset, side, how, pil
         found = (batch.images[i] * std + mean) * 255
         assert (found - torch.from_numpy(wanted.copy()).permute(2, 0, 1)).abs().max() < 2.01  # rounded twice
     assert batch.relevance.shape == (20, (side // 4) ** 2)
-    if side == 8:  # the mask's nearest pixels, counted in each patch
-        picked = dataset.test.mask[:, 1::2, 1::2].float()
-        assert torch.equal(batch.relevance, picked.unfold(1, 4, 4).unfold(2, 4, 4).mean(dim=(3, 4)).flatten(1))
+    fine = dataset.test.mask.repeat_interleave(side, 1).repeat_interleave(side, 2).double()  # 16 * side pixels a side
+    exact = fine.unflatten(1, (side // 4, -1)).unflatten(3, (side // 4, -1)).mean(dim=(2, 4)).flatten(1)
+    assert torch.allclose(batch.relevance.double(), exact, atol=1e-6)
 
 
 def test_training_images_brought_to_another_size_are_augmented_before(dataset):

@@ -13,6 +13,7 @@ from tokenprune.recipe import shipped_recipes
 from tokenprune.runs import run_name
 from tokenprune.runs.packed import Packed
 
+_ADOPTED = "# nothing was trained here: other weights of the same kind, adopted, would be further replicates"
 #: Commands for further seeds that are shown of one verdict.
 _SHOWN = 10
 
@@ -75,6 +76,8 @@ def further(runs: Sequence[RunData], wanted: int, alike: Callable[[RunData, str]
 
     alike: the command that measures the run of that name as the one given.
     """
+    if not runs[0].result.epochs:
+        return [_ADOPTED]
     have = {run.result.seed for run in runs}
     lines = []
     for command, name in (train(runs[0], seed) for seed in _fresh(have, wanted - len(have))):
@@ -87,6 +90,8 @@ def in_all(needs: Sequence[Need], have: int, wanted: int) -> list[str]:
 
     have: seeds that all have.
     """
+    if any(not need.run.result.epochs for need in needs):
+        return [_ADOPTED]
     there = set[int]().union(*(need.seeds for need in needs))
     begun = sorted(seed for seed in there if any(seed not in need.seeds for need in needs))
     cells = [

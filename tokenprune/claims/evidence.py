@@ -86,11 +86,11 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
     runs, different = by_images(runs)
     replicates: dict[tuple[str, int], RunData] = {}
     for run in runs:
-        first = replicates.setdefault((run.result.setting, run.result.seed), run)
+        seed = run.result.seed if run.result.epochs else 0  # without training a seed makes no other model
+        first = replicates.setdefault((run.result.setting, seed), run)
         if first is not run:
-            problems.append(
-                f"{run.folder.path}: same setting and seed as {first.folder.name}, so no replicate of it: not used"
-            )
+            same = "setting and seed" if run.result.epochs else "model, not trained here,"
+            problems.append(f"{run.folder.path}: same {same} as {first.folder.name}, so no replicate of it: not used")
     results = [
         pair for run in replicates.values() for pair in ((run.folder.path, cast(Result, run.result)), *run.prunes)
     ]

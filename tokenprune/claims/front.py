@@ -14,7 +14,9 @@ from tokenprune.claims.methods import CEILING, Comparison
 class Spread:
     """Timings of one point at one batch size, mean over measurements; `least` and `most` of their medians.
 
-    n: measurements, on runs that differ by their seed alone, or on one run again.
+    Times are brought to one time of the unpruned model, its mean over all measurements: which points a measurement has,
+    and how busy its moment was, then changes no comparison. n: measurements, on runs that differ by their seed alone,
+    or on one run again.
     """
 
     median: float
@@ -119,12 +121,18 @@ def _timed(
     comparison: Comparison, machine: Machine, place: int, measured: Sequence[Latency], accuracies: _Accuracies
 ) -> Timed:
     order = {row.name: i for i, row in enumerate(comparison.rows)}
+    whole: dict[int, list[float]] = {}
+    for latency in measured:
+        for batch, timing in latency.timings[UNPRUNED].items():
+            whole.setdefault(batch, []).append(timing.median)
     points = []
     for key, values in accuracies.items():
         timings: dict[int, list[Timing]] = {}
         for latency in measured:
             for batch, timing in latency.timings.get(key, {}).items():
-                timings.setdefault(batch, []).append(timing)
+                scale = fmean(whole[batch]) / latency.timings[UNPRUNED][batch].median
+                same = Timing(scale * timing.median, scale * timing.p90, timing.speedup)
+                timings.setdefault(batch, []).append(same)
         if timings:
             method, options, _, keep = key
             name = "unpruned" if key == UNPRUNED else curve_name(method, json.loads(options))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 _CHUNK = 1000  # images at a time
@@ -107,17 +107,17 @@ class Dataset:
 
     def presented(
         self, images: UInt8[Tensor, "b 3 h h"], mask: UInt8[Tensor, "b h h"] | None
-    ) -> tuple[UInt8[Tensor, "b 3 s s"], UInt8[Tensor, "b s s"] | None]:
+    ) -> tuple[UInt8[Tensor, "b 3 s s"], Shaped[Tensor, "b s s"] | None]:
         """Images and masks as a model sees them: brought to `side`, then their tiles in other places.
 
-        Resized as torchvision does uint8, antialiased; masks by the nearest pixel.
+        Resized as torchvision does uint8, antialiased; of a resized mask each pixel is the relevant share of its area.
         """
         side = [self.side, self.side]
         if images.shape[-2:] != (self.side, self.side):
             from torchvision.transforms.v2 import InterpolationMode, functional
 
             images = functional.resize(images, side, InterpolationMode(self.interpolation), antialias=True)
-            mask = None if mask is None else functional.resize(mask, side, InterpolationMode.NEAREST_EXACT)
+            mask = None if mask is None else shares(mask, self.side)
         if self.tiles is None:
             return images, mask
         return shuffled(images, self.tiles), None if mask is None else shuffled(mask, self.tiles)
@@ -132,7 +132,7 @@ class Dataset:
         return replace(self, train=self.train.to(device, whole), test=self.test.to(device, whole))
 
 
-def shuffled(images: UInt8[Tensor, "*b s s"], tiles: Int[Tensor, " k"]) -> UInt8[Tensor, "*b s s"]:
+def shuffled(images: Shaped[Tensor, "*b s s"], tiles: Int[Tensor, " k"]) -> Shaped[Tensor, "*b s s"]:
     """Images whose tile i, row by row in a square grid, is their tile `tiles[i]`."""
     grid = math.isqrt(len(tiles))
     cut = images.unflatten(-1, (grid, -1)).unflatten(-3, (grid, -1)).movedim(-2, -3)  # [*b, row, column, y, x]
@@ -140,7 +140,17 @@ def shuffled(images: UInt8[Tensor, "*b s s"], tiles: Int[Tensor, " k"]) -> UInt8
     return moved.movedim(-3, -2).flatten(-4, -3).flatten(-2, -1)
 
 
-def relevance(mask: UInt8[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n t"]:
+def shares(mask: UInt8[Tensor, "b h h"], side: int) -> Float[Tensor, "b s s"]:
+    """The mean of a mask over the area of each of so many pixels a side."""
+    h = mask.shape[-1]
+    edge = torch.arange(side + 1, dtype=torch.float64) * h / side
+    pixel = torch.arange(h, dtype=torch.float64)
+    inside = (torch.minimum(edge[1:, None], pixel + 1) - torch.maximum(edge[:-1, None], pixel)).clamp(min=0)
+    weight = (inside * side / h).float().to(mask.device)
+    return weight @ mask.float() @ weight.T
+
+
+def relevance(mask: Shaped[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n t"]:
     """Label-relevant share of each patch's area, patches row by row. Raises ValueError if patches do not tile."""
     n, height, width = mask.shape
     if height % patch_size or width % patch_size:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tokenprune import files
 from tokenprune.errors import WARNING, TokenpruneError
+from tokenprune.identity import digest
 from tokenprune.runs import atomic
 
 _RECORD = "record.json"
@@ -90,7 +91,7 @@ def on_disk(
         if not unchanged():
             raise TokenpruneError(f"{folder}: images changed while they were decoded; start again")
         record = {name: {"sha256": sha256, "unread": unread} for name, (sha256, unread) in written.items()}
-        atomic.write_json(folder / _RECORD, record)
+        atomic.write_json(folder / _RECORD, {"parts": record, "seal": digest(record)})
         return {name: _rows(folder / name, shape, parts[name], unread) for name, (_, unread) in written.items()}
 
 
@@ -114,10 +115,13 @@ def _mapped(folder: Path, shape: tuple[int, int, int], parts: Mapping[str, Part]
     """The parts of a whole store; what is wrong with one that is not; None where there is none."""
     path, found = folder / _RECORD, {}
     try:
-        record = files.parse_json(files.read_text(path))
+        whole = files.parse_json(files.read_text(path))
+        record = whole["parts"]
+        if whole["seal"] != digest(record):
+            return f"{path}: damaged"
         for name, part in parts.items():
             unread, path = record[name]["unread"], folder / name
-            if unread != sorted({*unread} & {*range(len(part.names))}):
+            if any(type(each) is not int for each in unread) or unread != sorted({*unread} & {*range(len(part.names))}):
                 return f"{folder / _RECORD}: damaged"
             if path.stat().st_size != (len(part.names) - len(unread)) * int(np.prod(shape)):
                 return f"{path}: cut short"

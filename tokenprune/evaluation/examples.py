@@ -21,7 +21,8 @@ class Seen:
 
     count: patch tokens left after each site: of some methods more than have a patch of their own.
     attention: class attention (received attention without a class token) in the last block, of the token that the patch
-    lives in; 0 where it is gone, and everywhere where tokens leave after that attention. probability: of each class.
+    lives in, shared by all its patches; 0 where it is gone, and everywhere where tokens leave after that attention.
+    probability: of each class.
     """
 
     owner: Int[Tensor, "e s t"]
@@ -41,7 +42,9 @@ def seen(
     if cursor <= last:
         state = model.advance(state, cursor, last)
         found = SiteSignals(model.vit, state, last).attention().float()
-        attention = found.gather(1, state.owner.clamp(min=0)) * state.alive
+        whose = state.owner.clamp(min=0)
+        number = torch.zeros_like(found).scatter_add(1, whose, state.alive.to(found.dtype))
+        attention = (found / number.clamp(min=1)).gather(1, whose) * state.alive
     owner = torch.stack([each.owner[chosen] for each in states], dim=1)
     count = torch.stack([(each.weights[chosen] > 0).sum(dim=1) for each in states], dim=1)
     return Seen(owner, count, attention, logits[chosen].float().softmax(dim=1))

@@ -126,12 +126,13 @@
 
   // The large picture, and what is said of it.
   const paint = () => {
-    const { method, row } = chosen(), owner = owners(method, row, state.image, state.site);
-    const warm = state.heat && Boolean(row.heat), most = row.most ? row.most[state.image] : 0;
-    draw(at("canvas"), method, row, state.image, state.site, warm, state.group);
+    const { method, row } = chosen(), warm = state.heat && Boolean(row.heat);
+    const site = warm ? method.sites.length - 1 : state.site; // attention is of what is left in the end
+    const owner = owners(method, row, state.image, site), most = row.most ? row.most[state.image] : 0;
+    draw(at("canvas"), method, row, state.image, site, warm, state.group);
     const patches = state.group === null ? 0 : owner.filter((token) => token === state.group).length;
     at("token").textContent = patches ? `Marked: a token of ${patches === 1 ? "one patch" : `${patches} patches`}.` :
-      warm ? (most > 0 ? `Attention in the last block; the warmest patch has ${(100 * most).toFixed(1)} %.` :
+      warm ? (most > 0 ? `Attention in the last block, a token's shared by its patches; the warmest patch has ${(100 * most).toFixed(1)} %.` :
         "Tokens leave after the last attention: there is none to show.") : "";
   };
 
