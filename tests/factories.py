@@ -72,7 +72,8 @@ def make_run(
     runs.atomic.write_json(folder.environment, runs.describe("cpu", 2, {"source": "cifar10", "official": False}))
     steps, accuracy = 390, round(accuracy * count) / count
     epochs = spec.train.epochs
-    folder.set_epochs([_epoch(e, epochs, depth, steps, accuracy, attention) for e in range(epochs + 1)])
+    rows = range(epochs + 1) if epochs else ()
+    folder.set_epochs([_epoch(e, epochs, depth, steps, accuracy, attention) for e in rows])
     folder.set_status("finished" if finished else "interrupted", epochs, epochs * steps)
     if not finished:
         return folder

@@ -23,6 +23,10 @@ _OFFERED = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OFFERED})
+
+
 def __getattr__(name: str) -> Any:
     """What is offered is imported when it is asked for: the command line starts without torch."""
     if name not in _OFFERED:

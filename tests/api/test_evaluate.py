@@ -138,3 +138,43 @@ def test_what_no_selector_can_do_is_refused(method, keep, options, says) -> None
     with pytest.raises(UsageError, match=says) as refused:
         tokenprune.select(TOKENS, method, keep, **{"grid": GRID, **options})
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "says"),
+    [
+        (torch.randn(4, 3), r"takes a floating-point tensor \[images, tokens, channels\], found a tensor of \[4, 3\]"),
+        (np.zeros((1, 4, 3)), "found ndarray"),
+        (torch.zeros(1, 4, 3, dtype=torch.long), "torch.int64"),
+        (torch.full((1, 4, 3), torch.nan), "NaN or infinite"),
+    ],
+)
+def test_what_is_no_tokens_is_refused_in_a_line(tokens, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        tokenprune.select(tokens, "norm", 0.5)
+
+
+def test_tokens_that_are_no_square_need_no_grid() -> None:
+    tokens = torch.randn(2, 50, 4)
+    index = tokenprune.select(tokens, "norm", 10)
+    assert torch.equal(index, tokens.norm(dim=2).topk(10).indices.sort().values)
+
+
+@pytest.mark.parametrize(
+    ("batch", "says"),
+    [
+        ({"images": images(2), "labels": torch.zeros(2)}, "gives pairs of images"),
+        ((images(2, side=24), torch.zeros(2, dtype=torch.long)), r"the model takes \[images, 3, 16, 16\]"),
+        (("a", "b"), "gives pairs of images"),
+    ],
+)
+def test_other_loaders_are_refused_in_a_line(batch, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        tokenprune.evaluate(make("plain"), [batch], "norm", 0.5)
+
+
+def test_one_ratio_is_enough_and_draws_are_told_apart() -> None:
+    table = tokenprune.evaluate(make("plain"), [(images(4), torch.arange(4))], "random", 0.5)
+    assert [row.draw for row in table] == [0, 1, 2]
+    assert [line.split()[2] for line in str(table).splitlines()] == ["draw", "0", "1", "2"]
+    assert {"sparsify", "evaluate", "select", "to_onnx"} <= set(dir(tokenprune))

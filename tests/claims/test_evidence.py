@@ -4,7 +4,8 @@ from pathlib import Path
 
 from factories import make_run
 
-from tokenprune.claims import read_runs
+from tokenprune.claims import judge, read_runs, studies
+from tokenprune.experiments import CLAIMS
 
 METHODS = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.5}}
 
@@ -69,3 +70,17 @@ def test_a_copy_of_a_run_is_no_replicate(tmp_path: Path) -> None:
     assert problems == [
         f"{tmp_path / 'zz-backup'}: same setting and seed as {original.name}, so no replicate of it: not used"
     ]
+
+
+def test_a_model_that_was_not_trained_here_is_one_replicate_whatever_its_seed(tmp_path: Path) -> None:
+    curves = {"magnitude": {1.0: 0.6, 0.5: 0.58}, "random": {1.0: 0.6, 0.5: 0.4}}
+    adopted = ("train.epochs=0", "model.checkpoint=w.pt")
+    runs = [make_run(tmp_path, seed=seed, epochs=0, overrides=adopted, methods=curves) for seed in range(3)]
+    found, problems = read_runs(tmp_path)
+    assert [run.result.seed for run in found] == [0]
+    assert sum("same model, not trained here, as" in problem for problem in problems) == 2
+    (verdict,) = [each for each in judge(studies(found), CLAIMS) if each.claim == "magnitude-beats-random"]
+    assert (verdict.verdict, verdict.n) == ("undecided", 1)
+    assert "tokenprune train" not in (verdict.todo or "")
+    assert "other weights of the same kind" in (verdict.todo or "")
+    assert runs[0].name in verdict.evidence[0]

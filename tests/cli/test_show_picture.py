@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tokenprune.drawing.picture import borders, grouped
 from tokenprune.models import build
+from tokenprune.pruners.registry import untrained_pruners
 from tokenprune.recipe import Model
 from tokenprune.runs import all_runs
 
@@ -70,7 +71,7 @@ def test_a_table_and_a_drawing_of_the_wanted_kind(capsys) -> None:
     ("words", "says"),
     [
         (["--image", "dog.png"], "dog.png: no such file"),
-        (["--image", "runs"], "runs: no such file"),
+        (["--image", "runs"], "runs: a folder, not a picture"),
         (["--image", "broken.png"], "broken.png: no image that can be read"),
         (["--image", "cat.png", "--out", "cat.gif"], "--out cat.gif: one of .html, .png, .svg is drawn"),
         (["--image", "cat.png", "--method", "oracle"], "pruner 'oracle' cannot choose in a picture without a label"),
@@ -117,10 +118,23 @@ def test_a_timm_model_with_weights_of_ones_own_and_no_run(capsys, picture) -> No
     assert dict(found["probability"]) == pytest.approx(
         {f"class {i}": share for i, share in enumerate(shares)}, abs=1e-3
     )
+    Path("names.txt").write_text("\n".join("abcdefg"))
+    ended = run(capsys, *words, "--method", "l2", "--classes", "names.txt")
+    assert {pair[0] for pair in json.loads(ended.out)[0]["probability"]} == set("abcdefg")
+    Path("names.txt").write_text("a\nb")
+    ended = run(capsys, *words, "--method", "l2", "--classes", "names.txt")
+    assert "--classes: names.txt names 2 outputs, w.safetensors has 7" in ended.err
     save_file({key: value for key, value in vit.state_dict().items() if "head" not in key}, "w.safetensors")
     ended = run(capsys, *words[:-1])
     assert ended.status == 0
     assert "–" in ended.out
+
+
+def test_all_methods_but_the_oracle_which_needs_a_label(capsys) -> None:
+    ended = run(capsys, "show", "--image", "cat.png", "--method", "all", "--keep", "0.5", "--json", "--quiet")
+    assert ended.status == 0
+    methods = {each["method"] for each in json.loads(ended.out)}
+    assert methods == {name for name in untrained_pruners() if name != "oracle"}
 
 
 def test_a_page_of_a_picture_whose_name_is_not_utf8(capsys, picture) -> None:

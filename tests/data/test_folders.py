@@ -234,3 +234,35 @@ def test_its_size_is_asked_for(root: Path) -> None:
         Data(source="cifar10", crop=0.9)
     with pytest.raises(UsageError, match=r"data\.train_size: 99 is more than the 16 training images"):
         data.load(spec(root, train_size=99))
+
+
+def test_a_validation_folder_alone_says_where_to_point(root: Path) -> None:
+    (root / "relevance").rename(root.parent / "gone") if (root / "relevance").exists() else None
+    inner = root / "val"
+    folders_of = [each for each in root.iterdir() if each.is_dir()]
+    inner.mkdir()
+    for each in folders_of:
+        each.rename(inner / each.name)
+    with pytest.raises(TokenpruneError, match="has a folder val and none of training images"):
+        data.load(spec(root))
+    assert data.load(spec(inner)).classes == ("cat", "dog")
+
+
+def test_a_class_folder_whose_name_is_not_utf8_is_named(root: Path) -> None:
+    os.makedirs(os.fsencode(root) + b"/b\xff")
+    with pytest.raises(TokenpruneError, match="a name that is not UTF-8") as refused:
+        data.load(spec(root))
+    str(refused.value).encode()
+
+
+def test_a_relative_path_says_from_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TokenpruneError, match=r"nowhere: cannot be read \(a path from .*\)"):
+        data.load(Data(source="nowhere/", image_size=16))
+
+
+def test_what_lies_beside_images_is_named(root: Path) -> None:
+    photograph(root / "cat" / "deep" / "1.png")
+    for name in ("cat/notes.txt", "loose.jpg", "cat/.hidden", "README"):
+        (root / name).write_bytes(b"x")
+    assert data.load(spec(root)).provenance["passed"] == ["README", "cat/deep", "cat/notes.txt", "loose.jpg"]

@@ -44,12 +44,13 @@ class Table(list[Row]):
 
     def __str__(self) -> str:
         lines: list[tuple[str, ...]] = [
-            ("method", "keep", "accuracy, %", "agreement, %", "tokens, %", "GFLOPs", "speed-up")
+            ("method", "keep", "draw", "accuracy, %", "agreement, %", "tokens, %", "GFLOPs", "speed-up")
         ]
         for row in self:
             speedup = "" if row.speedup is None else f"{row.speedup:.2f}"
             shares = (f"{100 * share:.1f}" for share in (row.accuracy, row.agreement, row.tokens))
-            lines.append((row.method, f"{row.keep}", *shares, f"{row.gflops:.3f}", speedup))
+            draw = "" if row.draw is None else str(row.draw)
+            lines.append((row.method, f"{row.keep}", draw, *shares, f"{row.gflops:.3f}", speedup))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
             "  ".join(
@@ -63,7 +64,7 @@ def evaluate(
     model: VisionTransformer | Sparsified,
     loader: Iterable[tuple[Tensor, Tensor]],
     methods: Sequence[str] | str = ("magnitude", "random", "downsample"),
-    keep: Sequence[float | Sequence[float]] = (1.0, 0.9, 0.7, 0.5, 0.3),
+    keep: float | Sequence[float | Sequence[float]] = (1.0, 0.9, 0.7, 0.5, 0.3),
     *,
     sites: str | None = None,
     draws: int = 3,
@@ -93,17 +94,18 @@ def evaluate(
                 f"pruner {name!r} has parameters to learn: sparsify a model with it, train that, give that"
             )
 
+    asked = [keep] if isinstance(keep, int | float) else list(keep)
     if vit.num_classes < 1:
         raise UsageError("evaluate: the model has no classifier (num_classes)")
-    if draws < 1 or not keep or not names or precision not in get_args(Precision):
+    if draws < 1 or not asked or not names or precision not in get_args(Precision):
         raise UsageError("evaluate: takes a method, a ratio and a draw at least, and precision fp32 or bf16")
-    batches = _numbered(loader, device, vit.num_classes)
+    batches = _numbered(loader, device, vit.num_classes, tuple(vit.patch_embed.img_size))
     first = next(batches, None)
     if first is None:
         raise TokenpruneError("evaluate: the loader has no images")
     plan = CurvePlan(
         methods=tuple((name, own[1] if name == own[0] else {}) for name in names),
-        keep=tuple(map(ratios, keep)),
+        keep=tuple(map(ratios, asked)),
         schedule=Schedule.parse(sites) if sites is not None else _sites(model),
         seeds=draws,
         batch_size=len(first.labels),
@@ -134,12 +136,20 @@ def _sites(model: VisionTransformer | Sparsified) -> Schedule:
     return model.sparse.schedule if isinstance(model, Sparsified) else quarters(model)
 
 
-def _numbered(loader: Iterable[tuple[Tensor, Tensor]], device: torch.device, classes: int) -> Iterator[Batch]:
-    """Batches that hold images, numbered on. Raises UsageError for labels that are no classes."""
+def _numbered(
+    loader: Iterable[tuple[Tensor, Tensor]], device: torch.device, classes: int, size: tuple[int, int]
+) -> Iterator[Batch]:
+    """Batches that hold images, numbered on. Raises UsageError for other images, and labels that are no classes."""
     done = 0
-    for images, found in loader:
-        labels = torch.as_tensor(found)
-        if not len(labels):
+    for batch in loader:
+        if not isinstance(batch, Sequence) or len(batch) != 2 or not isinstance(batch[0], Tensor):
+            raise UsageError("evaluate: the loader gives pairs of images (a tensor) and labels")
+        images, labels = batch[0], torch.as_tensor(batch[1])
+        if images.ndim != 4 or images.shape[-2:] != size:
+            raise UsageError(
+                f"evaluate: images are {list(images.shape)}, the model takes [images, 3, {size[0]}, {size[1]}]"
+            )
+        if not images.shape[0]:
             continue
         if labels.ndim != 1 or labels.is_floating_point() or labels.min() < 0 or labels.max() >= classes:
             raise UsageError(f"evaluate: labels are whole numbers from 0 to {classes - 1}, one for each image")

@@ -29,15 +29,24 @@ def select(
 
     method: a pruner that keeps some of the tokens and asks for no attention: `divprune`, `norm`, `random`, `l1`, `l2`,
     `linf`. keep: a share (a float, at most 1) or a number (an int). grid: rows and columns of the tokens; None is a
-    square. seed: of random draws, which differ by place in the batch.
+    square, or one row where they are none. seed: of random draws, which differ by place in the batch.
 
-    Raises UsageError for an unknown method, one that needs attention or parameters, or merges, and `keep` out of range.
+    Raises UsageError for an unknown method, one that needs attention or parameters, or merges, `keep` out of range, and
+    tokens that are no finite floating-point tensor of images, tokens and channels.
     """
+    if not isinstance(tokens, Tensor) or tokens.ndim != 3 or not tokens.is_floating_point() or 0 in tokens.shape:
+        what = (
+            f"a tensor of {list(tokens.shape)}, {tokens.dtype}" if isinstance(tokens, Tensor) else type(tokens).__name__
+        )
+        raise UsageError(f"select: takes a floating-point tensor [images, tokens, channels], found {what}")
+    if not tokens.isfinite().all():
+        raise UsageError("select: tokens hold NaN or infinite values")
     images, n, width = tokens.shape
     pruner = pruners.create(method, **options)
     if is_learned(method):
         raise UsageError(f"select: pruner {method!r} has parameters to learn")
-    rows, columns = grid or (math.isqrt(n), n // max(1, math.isqrt(n)))
+    side = math.isqrt(n)
+    rows, columns = grid or ((side, side) if side * side == n else (1, n))
     if rows * columns != n:
         raise UsageError(f"select: {n} tokens are no grid of {rows} x {columns}: give `grid`")
     whole = isinstance(keep, Integral) and not isinstance(keep, bool)

@@ -41,6 +41,8 @@ def sparsify(
     Raises UsageError for a model that cannot be pruned, an unknown method or option, and sites or ratios out of range.
     """
     refuse_unsupported(model)
+    if sites is not None and not isinstance(sites, str):
+        raise UsageError(f"sites {sites!r}: must be text, such as after:3,6,9")
     if options and not isinstance(method, str):
         raise UsageError(f"options {', '.join(sorted(options))}: only for a pruner by name")
     pruner = pruners.create(method, **options) if isinstance(method, str) else method
@@ -86,6 +88,7 @@ class Sparsified(nn.Module):
     @keep.setter
     def keep(self, keep: float | Iterable[float] | RemovedPerSite) -> None:
         asked = keep if isinstance(keep, RemovedPerSite) else ratios(keep)
+        self.sparse.counts(asked)  # UsageError for as many ratios as there are no sites
         if self.pruner.fixed and self.sparse.counts(asked) != self.sparse.counts(self._keep):
             raise UsageError(f"keep {written(asked)}: this pruner has parameters made for {written(self._keep)}")
         self._keep = asked

@@ -12,13 +12,15 @@ from tokenprune.claims.training import needed
 
 def concentration(study: TrainedStudy) -> list[Finding]:
     """Share of attention on label-relevant tokens after the last epoch less that before training, mean over blocks."""
+    if not study.runs[0].result.epochs:
+        return []  # adopted: nothing was trained here
     shifts: dict[int, list[float]] = {}
     starts: list[float] = []
     evidence = []
     for run in study.runs:
         known = {epoch.epoch: epoch.attention_on_relevant for epoch in run.epochs}
         first, last = known.get(0), known.get(run.result.epochs)
-        if first and last and run.result.epochs:  # nothing was trained in a run that was adopted
+        if first and last:
             shifts[run.result.seed] = [after - before for before, after in zip(first, last, strict=True)]
             starts.append(fmean(first))
             evidence.append(run.folder.name)

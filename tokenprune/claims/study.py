@@ -152,7 +152,7 @@ class TrainedStudy:
     def title(self) -> str:
         """The images in a few words: scene, tokens replaced by noise, and the source if it is not CIFAR-10."""
         data = self.runs[0].result.data
-        words = [self.scene]
+        words = [self.scene] if self.runs[0].result.epochs else [self.recipe, self.scene]  # adopted: many of one scene
         words += [f"noise tokens {self.noise_tokens:g}"] if self.noise_tokens else []
         words += [Path(data.source).stem] if data.source != "cifar10" else []
         words += [f"images {sha256}" for key, sha256 in self.science.items() if key.startswith("data.images.")]

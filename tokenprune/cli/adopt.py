@@ -1,13 +1,14 @@
 """`tokenprune adopt`: a model trained elsewhere becomes a finished run."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tokenprune.cli.interrupt import loading
-from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, as_options, overrides
+from tokenprune.cli.options import DataDir, Device, Json, Quiet, RunsDir, Set, as_options, overrides, warn_of_idle
 
 
 def adopt(
@@ -38,6 +39,9 @@ def adopt(
             "--head", metavar="KIND", help="The checkpoint's classifier; or, of frozen features, `linear` or `knn`."
         ),
     ] = "checkpoint",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What the run is called (default: model and head).")
+    ] = None,
     settings: Set = None,
     device: Device = None,
     runs_dir: RunsDir = Path("runs"),
@@ -69,7 +73,9 @@ def adopt(
     text, changes = yaml.safe_dump(given, sort_keys=False), overrides(settings, device=device)
     with as_options(device=device):
         recipe = parse_recipe(text, "adopt", changes, Recipe)
-    loaded = Loaded(recipe, re.sub(r"[^\w-]", "-", model), text, tuple(changes))
+    warn_of_idle(recipe)
+    called = name or (model if head == "checkpoint" else f"{model}-{head}")
+    loaded = Loaded(recipe, re.sub(r"[^\w-]", "-", called), text, tuple(changes))
 
     with loading(quiet):
         from tokenprune import pipeline  # torch: only once the recipe is checked
@@ -94,6 +100,12 @@ def _as_timm_evaluates(model: str, images: str, size: int | None) -> dict[str, A
         table = None
     if table is None:
         return {"image_size": size}
+    if table.crop_mode != "center":
+        print(
+            f"warning: timm brings images for {model} to its size otherwise ({table.crop_mode}); here their centre is "
+            "cut",
+            file=sys.stderr,
+        )
     interpolation = table.interpolation if table.interpolation == "bilinear" else "bicubic"
     return {
         "image_size": table.input_size[1] if size is None else size,

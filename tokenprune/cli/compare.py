@@ -44,7 +44,8 @@ def compare(
     else:
         show.tables([table.terminal() for table in found.tables])
         print("In brackets: 95 % intervals, paired by seed and image. No area: the method")
-        print("costs too much to come near the least FLOPs of others. All: methods.csv.")
+        print("costs too much to come near the least FLOPs of others. All: methods.csv,")
+        print("and of latency, where it was measured, method-latency.csv.")
         if not found.timed:
             print("No latencies here: `tokenprune measure latency` adds them, batch by batch.")
     print(f"written: {', '.join(str(out / name) for name in found.files)}", file=sys.stderr)

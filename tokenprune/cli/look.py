@@ -35,6 +35,10 @@ def show(
             "--image-size", metavar="N", min=1, max=1024, help="Side at which --model sees it (default: timm's)."
         ),
     ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option("--classes", metavar="FILE", help="Names of the outputs of --model, a line each, or JSON."),
+    ] = None,
     method: Methods = None,
     keep: Annotated[str, typer.Option("--keep", metavar="RATIOS", help="Kept-token ratios.")] = "1,0.7,0.5,0.3",
     site: Annotated[
@@ -63,16 +67,22 @@ def show(
     with loading(quiet, unchecked=True):
         from tokenprune.cli import show as shown
         from tokenprune.errors import UsageError
+        from tokenprune.pruners.registry import untrained_pruners
         from tokenprune.recipe import choose_evaluation, given_options
 
     out = out or Path(f"{image.stem}-tokens.png")
     if out.suffix.lower() not in _KINDS:
         raise UsageError(f"--out {out}: one of {', '.join(_KINDS)} is drawn")
-    if (model is None) != (checkpoint is None) or (model is None and image_size is not None):
-        raise UsageError("--model, --checkpoint: give both (nothing is downloaded), or neither for a run")
+    if (model is None) != (checkpoint is None) or (model is None and (image_size or classes) is not None):
+        raise UsageError(
+            "--model, --checkpoint: give both (nothing is downloaded), or neither for a run; --image-size and "
+            "--classes are for them"
+        )
     if model is not None and run is not None:
         raise UsageError("--model: give it or --run")
     methods = method or ["magnitude", "tome"]
+    if "all" in methods:
+        methods = [name for name in untrained_pruners() if name != "oracle"]  # which needs a label
     if model is None:
         folder = chosen_run(run, runs_dir)
         facts = folder.result().model
@@ -88,7 +98,7 @@ def show(
     if model is None or checkpoint is None:
         opened = pipeline.opened_run(folder, device)
     else:
-        opened = pipeline.opened_timm(model, checkpoint, image_size, device)
+        opened = pipeline.opened_timm(model, checkpoint, image_size, classes, device)
         choice = choose_evaluation(opened.recipe, opened, methods=methods, keep=keep, site=site)
     options = given_options(option or (), choice.methods)
     pixels, seen = pipeline.look(opened, image, choice, options=options)

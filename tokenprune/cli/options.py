@@ -182,14 +182,20 @@ def chosen_run(name: str | None, runs_dir: Path) -> "RunFolder":
 def load(recipe: str, settings: Sequence[str] | None, **run: object) -> "Loaded[Recipe]":
     """A recipe with its `overrides`; errors quote them as typed, and keys without effect get a warning."""
     from tokenprune.recipe import load_recipe
-    from tokenprune.recipe.load import without_effect
 
     with as_options(**run):
         loaded = load_recipe(recipe, overrides(settings, **run))
-    if idle := without_effect(loaded.recipe):
-        name = shortened(str(loaded.recipe.model.name))
-        print(f"warning: model.name: {name} has its own sizes: no effect of {', '.join(idle)}", file=sys.stderr)
+    warn_of_idle(loaded.recipe)
     return loaded
+
+
+def warn_of_idle(recipe: "Recipe") -> None:
+    """Say which keys have no effect."""
+    from tokenprune.recipe.load import without_effect
+
+    if idle := without_effect(recipe):
+        name = shortened(str(recipe.model.name))
+        print(f"warning: model.name: {name} has its own sizes: no effect of {', '.join(idle)}", file=sys.stderr)
 
 
 def to_resume(run: "RunFolder") -> None:

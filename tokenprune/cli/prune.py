@@ -1,5 +1,6 @@
 """`tokenprune prune`: accuracy against kept-token ratio for a trained run."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -77,6 +78,12 @@ def prune(
         batch_size=batch_size,
     )
     options = given_options(option or (), choice.methods)
+    if choice.finetune_epochs and not folder.result().epochs:
+        print(
+            "warning: this run was adopted, and its recipe says little of how it is trained: fine-tuning takes a tenth "
+            "of train.learning_rate, which `adopt --set train.learning_rate=...` chooses; look at keep 1",
+            file=sys.stderr,
+        )
 
     if run is None and not quiet:
         typer.echo(f"latest finished run: {folder.path}", err=True)

@@ -245,6 +245,10 @@ def measured(path: Path, result: "MeasureResult", *, as_json: bool) -> None:
         words = {name for axis, name in shown if any(isinstance(label, str) for label in labels[axis][name])}
         heads = [*(name for _, name in shown), *values]
         rows(heads, table, numbers=[name for name in heads if name not in words])
+    if result.threads is not None:
+        print(
+            f"{result.processor}, {result.threads} threads, {result.precision} on {result.device}, torch {result.torch}"
+        )
     for note in result.notes:
         print(textwrap.fill(note, 80, **_WHOLE))
     print(path)

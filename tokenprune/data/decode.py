@@ -29,9 +29,14 @@ _ELONGATED = 16
 
 def picture(path: Path, side: int, spec: Data) -> UInt8[np.ndarray, "s s 3"]:
     """One picture as an image of a folder is read. Raises TokenpruneError if it cannot be read."""
-    found = _open(path, "RGB")
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as large is an error
+        found = _open(path, "RGB")
     if found is None:
-        raise TokenpruneError(f"{path}: {'no image that can be read' if path.is_file() else 'no such file'}")
+        missing = "a folder, not a picture" if path.is_dir() else "no such file"
+        raise TokenpruneError(f"{path}: {'no image that can be read' if path.is_file() else missing}")
     return np.array(_square(found, side, spec.crop, spec.interpolation))
 
 

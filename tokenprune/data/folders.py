@@ -21,7 +21,7 @@ from tokenprune.data import store
 from tokenprune.data.archive import MOST_BYTES
 from tokenprune.data.decode import RELEVANCE, decoded, mask_of
 from tokenprune.data.imageset import ImageSet
-from tokenprune.errors import TokenpruneError, UsageError, counted, shortened
+from tokenprune.errors import TokenpruneError, UsageError, counted, printable, shortened
 from tokenprune.images import data_folder
 from tokenprune.recipe import Data
 from tokenprune.recipe.images import PHOTOGRAPHS, TEST_FOLDERS
@@ -31,11 +31,12 @@ _SPLIT = 3  # a random stream of data.seed
 
 @dataclass(frozen=True)
 class Listed:
-    """The files of a data set: paths below `root` with their labels, by part."""
+    """The files of a data set: paths below `root` with their labels, by part. passed: what lies there and is not read."""
 
     root: Path
     classes: tuple[str, ...]
     parts: dict[str, list[tuple[str, int]]]
+    passed: tuple[str, ...] = ()
 
     def sha256(self) -> str:
         """Checksum of names and bytes of all files, sorted by name; a file that cannot be read counts by its name."""
@@ -55,7 +56,7 @@ class Listed:
             part: [(name, place[label]) for name, label in found if label in place]
             for part, found in self.parts.items()
         }
-        return Listed(self.root, tuple(self.classes[label] for label in kept), parts)
+        return Listed(self.root, tuple(self.classes[label] for label in kept), parts, self.passed)
 
 
 def listed(spec: Data) -> Listed:
@@ -68,6 +69,12 @@ def listed(spec: Data) -> Listed:
     root = Path(spec.source)
     try:
         folders = _folders(root)
+        lone = [name for name in TEST_FOLDERS if name in folders and "train" not in folders]
+        if lone and folders == lone:
+            raise TokenpruneError(
+                f"{root}: has a folder {lone[0]} and none of training images; {root / lone[0]} itself is a data set, "
+                "of which data.held_out (a fifth) of each class is for tests"
+            )
         if "train" in folders:
             tests = [name for name in TEST_FOLDERS if name in folders]
             if not tests:
@@ -90,13 +97,17 @@ def listed(spec: Data) -> Listed:
                 for i, each in enumerate(found):
                     parts["test" if i in held else "train"].append(each)
     except OSError as error:
-        raise TokenpruneError(f"{error.filename or root}: cannot be read: {error.strerror}") from None
+        relative = "" if root.is_absolute() else f" (a path from {Path.cwd()})"
+        raise TokenpruneError(f"{error.filename or root}: cannot be read{relative}: {error.strerror}") from None
+    for name in classes:
+        if not printable(name):
+            raise TokenpruneError(f"{root}: class folder {name!a}: a name that is not UTF-8")
     if len(classes) < 2:
         raise TokenpruneError(f"{root}: {counted(len(classes), 'class folder')}; images lie in a folder per class")
     for part, found in parts.items():
         if not found:
             raise TokenpruneError(f"{root}: no {part} images ({', '.join(PHOTOGRAPHS)})")
-    return Listed(root, tuple(classes), parts)
+    return Listed(root, tuple(classes), parts, _passed(root, parts))
 
 
 def read(
@@ -153,6 +164,20 @@ def _key(spec: Data, names: dict[str, list[str]], shape: tuple[int, int, int], s
     """Of everything that decides the bytes of a store."""
     decided = [sha256, names, shape, spec.crop, spec.interpolation, PIL.__version__]
     return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:32]
+
+
+def _passed(root: Path, parts: dict[str, list[tuple[str, int]]]) -> tuple[str, ...]:
+    """Files and folders beside images, and beside the folders of classes, hidden ones and masks aside."""
+    folders = {Path(name).parent for found in parts.values() for name, _ in found}
+    above = {parent for folder in folders for parent in folder.parents}
+    names = {name for found in parts.values() for name, _ in found}
+    found = (
+        (place / each.name).as_posix()
+        for place in sorted(folders | above)
+        for each in (root / place).iterdir()
+        if not each.name.startswith(".") and (each.is_file() or place in folders)
+    )
+    return tuple(sorted(name for name in found if name not in names and printable(name)))
 
 
 def _folders(root: Path) -> list[str]:

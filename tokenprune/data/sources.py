@@ -83,6 +83,7 @@ def load(
         provenance = _of_folder(spec, chosen)
         train, test, unread = folders.read(spec, chosen, provenance["sha256"], data_dir, say or (lambda _: None))
         classes, provenance = chosen.classes, provenance | unread
+        provenance |= {"passed": list(chosen.passed)} if chosen.passed else {}
     else:
         arrays, provenance = read(spec.source, data_dir)
         train, test, classes = plain(arrays)

@@ -54,7 +54,8 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
     patch_size = patch_size_of(vit)
     if image_size % patch_size:
         raise UsageError(
-            f"model: patches of {patch_size} pixels do not tile images of {image_size} x {image_size} pixels"
+            f"model: patches of {patch_size} pixels do not tile images of {image_size} x {image_size} pixels; "
+            f"data.image_size (--image-size) brings them to another size, a multiple of {patch_size}"
         )
     return vit
 

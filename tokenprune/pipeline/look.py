@@ -17,6 +17,7 @@ from timm.models import VisionTransformer
 
 from tokenprune import evaluation, files, hardware, models, pruners
 from tokenprune.data import picture
+from tokenprune.data.classes import outputs
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.evaluation import CurvePlan
 from tokenprune.models import BatchInfo, SparseViT
@@ -100,8 +101,14 @@ def opened_run(run: RunFolder, device: str | None = None) -> Opened:
     return Opened(vit.to(where).eval(), recipe, result.data.classes, *found, where, run)
 
 
-def opened_timm(name: str, checkpoint: Path, image_size: int | None = None, device: str | None = None) -> Opened:
-    """A timm model with local weights; classes are numbers, as the checkpoint's classifier has them, or none.
+def opened_timm(
+    name: str,
+    checkpoint: Path,
+    image_size: int | None = None,
+    classes: Path | None = None,
+    device: str | None = None,
+) -> Opened:
+    """A timm model with local weights; classes as a file names them, or numbers; none without a classifier.
 
     image_size: of the picture as the model sees it; timm's own where None. Raises UsageError for a model that timm does
     not know or that cannot be pruned, TokenpruneError for weights that are not its own.
@@ -123,7 +130,10 @@ def opened_timm(name: str, checkpoint: Path, image_size: int | None = None, devi
     models.load_weights(vit, checkpoint)
     how: Literal["bicubic", "bilinear"] = "bilinear" if table.interpolation == "bilinear" else "bicubic"
     recipe = Recipe(model=spec, data=Data(source="./", crop=table.crop_pct, interpolation=how))
-    return Opened(vit.to(where).eval(), recipe, tuple(f"class {i}" for i in range(count)), *found, where)
+    names = tuple(f"class {i}" for i in range(count)) if classes is None else outputs(classes, ())[1]
+    if len(names) != count:
+        raise UsageError(f"--classes: {classes} names {len(names):,} outputs, {checkpoint} has {count:,}")
+    return Opened(vit.to(where).eval(), recipe, names, *found, where)
 
 
 def look(

@@ -93,7 +93,7 @@ def prepare(
     vit = models.build(recipe.model, len(dataset.classes), dataset.side)
     # Fused attention's backward pass is the slower one on CPU (docs/architecture.md).
     models.set_attention(vit, fused=device.type == "cuda")
-    read, notes = None, [_untaught(dataset), _unread(dataset)]
+    read, notes = None, [_untaught(dataset), _unread(dataset), _passed(dataset)]
     if (first := weights or recipe.model.checkpoint) is not None:
         read = models.load_weights(vit, first, None if weights else recipe.model.checkpoint_key)
         if recipe.train.epochs == 0 and recipe.model.head == "checkpoint" and read.initialised:
@@ -191,6 +191,11 @@ def _unread(dataset: Dataset) -> str | None:
     names = dataset.provenance.get("unread", [])
     what = f"{counted(len(names), 'image file')} cannot be read and left out"
     return f"{WARNING}{what}: {_some(names)}" if names else None
+
+
+def _passed(dataset: Dataset) -> str | None:
+    names = dataset.provenance.get("passed", [])
+    return f"{WARNING}not read, as by name no image: {_some(names)}" if names else None
 
 
 def _some(names: list[str]) -> str:

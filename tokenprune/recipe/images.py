@@ -19,7 +19,7 @@ SOURCES = {
 NAMED_SOURCES = tuple(SOURCES)
 
 #: Files that are taken for images.
-PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 #: Names of the folder of test images beside `train`, in the order in which they are looked for.
 TEST_FOLDERS = ("test", "val", "validation")
 

@@ -162,7 +162,7 @@ def _placed(problem: str, where: str, overrides: Sequence[str]) -> str:
 
 def without_effect(recipe: Recipe) -> list[str]:
     """Keys that were given and have no effect: a timm model by name has its own sizes."""
-    given = recipe.model.model_fields_set - {"name", "checkpoint", "checkpoint_key"}
+    given = recipe.model.model_fields_set - {"name", "checkpoint", "checkpoint_key", "head"}
     return [f"model.{key}" for key in type(recipe.model).model_fields if key in given and recipe.model.name]
 
 

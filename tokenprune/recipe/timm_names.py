@@ -11,6 +11,7 @@ from tokenprune.errors import nearest, shortened
 #: timm's modules whose models have plain blocks, as `models/sparse.py` runs them.
 FAMILIES = ("vision_transformer", "deit", "eva", "vision_transformer_hybrid")
 
+_RELATIVE = ("vision_transformer_relpos", "beit")
 _REGISTERED = re.compile(r"^@register_model\s*\ndef (\w+)", re.MULTILINE)
 
 
@@ -40,6 +41,10 @@ def check_name(name: str) -> None:
         raise ValueError(f"timm has no model {shortened(name)!r}: {hint}{modules} list those taken")
     if not timm.is_model_in_modules(name, FAMILIES):
         module = timm.model_entrypoint(name).__module__.removeprefix("timm.models.")
+        if module in _RELATIVE:
+            raise ValueError(
+                f"timm's {shortened(name)!r} has biases by relative position, which its blocks look up for all patches"
+            )
         raise ValueError(
             f"timm's {shortened(name)!r} is not a plain Vision Transformer (it is of timm's module {module}; those of "
             f"{' and '.join(FAMILIES)} are, such as vit_tiny_patch16_224)"
