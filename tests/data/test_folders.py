@@ -1,5 +1,6 @@
 """Folders of images: layouts, timm's own evaluation transform as the reference, masks, damaged files, identity."""
 
+import errno
 import os
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 
 from tokenprune import data
-from tokenprune.data import folders
+from tokenprune.data import decode, folders
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.recipe import Data, Recipe
 
@@ -266,3 +267,12 @@ def test_what_lies_beside_images_is_named(root: Path) -> None:
     for name in ("cat/notes.txt", "loose.jpg", "cat/.hidden", "README"):
         (root / name).write_bytes(b"x")
     assert data.load(spec(root)).provenance["passed"] == ["README", "cat/deep", "cat/notes.txt", "loose.jpg"]
+
+
+def test_a_disk_that_fails_is_no_broken_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(decode.files, "opened", fails)
+    with pytest.raises(TokenpruneError, match="cannot be read now: Input/output error"):
+        decode.picture(root / "cat" / "0.png", 8, spec(root))

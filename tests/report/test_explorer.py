@@ -138,6 +138,10 @@ class Page:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("#explorer-app[data-ready]")
+        self.began = self.text("says")
+        self.page.eval_on_selector(
+            "[data-is=keep]", "each => { each.value = 0; each.dispatchEvent(new Event('input')); }"
+        )
 
     def choose(self, name: str, label: str) -> None:
         self.page.select_option(f"[data-is={name}]", label=label)
@@ -181,6 +185,7 @@ def test_what_is_drawn_is_what_is_drawn_in_python(written: tuple[Path, dict[str,
 
 def test_by_keyboard_alone(written: tuple[Path, dict[str, np.ndarray]], browser: Any) -> None:
     shown = Page(browser, written[0])
+    assert "keep 0.5" in shown.began  # something is gone
     shown.choose("depth", "6 blocks")
     before = shown.text("says")
     shown.page.focus("[data-is=canvas]")

@@ -89,7 +89,7 @@ def _names(path: Path) -> list[list[str]]:
     found = _of_json(path, text) if text[:1] in ("[", "{") else list(map(_of_line, text.split("\n")))
     for place, names in enumerate(found):
         if not names or not all(names):
-            raise TokenpruneError(f"{path}: output {place} has no name")
+            raise TokenpruneError(f"{path}: output {place} (counted from 0) has no name")
     if not 2 <= len(found) <= MOST_CLASSES:
         raise TokenpruneError(f"{path}: found {len(found):,} names, expected those of 2 to {MOST_CLASSES:,} classes")
     return found

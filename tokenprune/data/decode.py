@@ -3,6 +3,7 @@
 Shapes: s x s pixels.
 """
 
+import errno
 import math
 import os
 import warnings
@@ -23,6 +24,8 @@ from tokenprune.recipe import Data
 RELEVANCE = "relevance"
 #: Decoded images that wait, per core, for one before them in the order.
 _AHEAD = 16
+#: Errors of a disk, or of too many open files, that say nothing of the file.
+_PASSING = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: Longer side over shorter from which on only what the square needs is resized.
 _ELONGATED = 16
 
@@ -111,7 +114,7 @@ def _mask(path: Path, size: tuple[int, int]) -> Any:
     found = _open(path, "L")
     if found is None or found.size != size:
         what = "no mask that can be read" if found is None else f"a mask of {found.size} pixels"
-        raise TokenpruneError(f"{path}: {what}; {RELEVANCE}/ holds one for every image, as large")
+        raise TokenpruneError(f"{path}: {what}; {RELEVANCE}/ holds one for every image, as large: of {size}")
     if 0 < np.asarray(found).max() < 128:
         raise TokenpruneError(f"{path}: its lightest pixel is dark; relevant pixels are white (255)")
     return found
@@ -127,5 +130,7 @@ def _open(path: Path, mode: str) -> Any:
             if upright.mode.startswith("I;16"):  # which PIL would clip to white
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             return None if upright.mode in ("I", "F") else upright.convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # PIL raises all of them for damaged bytes
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # PIL's own for damaged bytes
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise TokenpruneError(f"{path}: cannot be read now: {error.strerror}") from None
         return None

@@ -5,7 +5,7 @@
   const root = document.getElementById("explorer-app");
   const at = (name) => root.querySelector(`[data-is="${name}"]`);
   const GREY = [190, 190, 190], HOT = [230, 85, 13];
-  const state = { model: 0, depth: 0, where: 0, method: 0, keep: 0, site: 0, image: 0, heat: false, group: null };
+  const state = { model: 0, depth: 0, where: 0, method: 0, keep: null, site: 0, image: 0, heat: false, group: null };
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const unique = (values) => [...new Set(values)];
   let view, pixels = [], latest = 0, pending = false;
@@ -101,7 +101,8 @@
     view = here[state.where];
     const known = view.methods.findIndex((each) => each.name === before);
     if (changed) state.method = Math.max(0, known);
-    const sites = view.methods[state.method].sites;
+    const { sites, rows } = view.methods[state.method];
+    if (state.keep === null) state.keep = Math.floor(rows.length / 2); // to begin with, something is gone
     state.site = changed ? sites.length - 1 : Math.min(state.site, sites.length - 1);
     state.image = Math.min(state.image, view.pictures.length - 1);
     fill(at("model"), models, state.model);
