@@ -221,7 +221,7 @@ def test_a_checkpoint_of_more_classes_is_scored_by_the_names_of_those_there_are(
         ("red\ngreen\nblue\ngold", [], "model.pt: its classifier has 3 outputs, and classes (data.classes) names 4"),
         ("red\ngreen\nblue\nred", [], "class 'red' is the name of outputs 0 and 3"),
         ('[["red", "blue"], "green", "gold"]', [], "'blue' and 'red' name one output"),
-        ("red\n\ngreen\nblue", [], "classes: output 1 has no name"),
+        ("red\n\ngreen\nblue", [], "classes: output 1 (counted from 0) has no name"),
         ('{"0": "red", "2": "blue"}', [], "classes: expected names by number, from 0 to 1, each once"),
         ('["red", 3, "blue"]', [], "classes: output 1: found 3, expected a name or several"),
         ('["red", "blue"', [], "classes: no JSON: "),

@@ -145,6 +145,7 @@ def test_a_cell_of_the_figure_has_sign_effect_and_interval() -> None:
     for row in found.rows:
         thresholds = {
             (-0.005, None): " (above −0.5 points)",
+            (-0.01, None): " (above −1.0 points)",
             (None, 0.0): " (below 0)",
             (0.5, None): " (above +50.0 points)",
         }
