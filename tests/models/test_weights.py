@@ -342,3 +342,15 @@ def test_names_of_dinov2_as_it_was_published(tmp_path: Path) -> None:
     ours = VisionTransformer(**sizes, init_values=1.0, reg_tokens=4, no_embed_class=True)
     load_weights(ours, tmp_path / "w.pt")
     torch.testing.assert_close(ours(images()), theirs(images()))
+
+
+def test_what_belongs_to_no_vision_transformer_is_said_and_not_read(tmp_path: Path) -> None:
+    save_file(named(1) | {"aux_head.weight": torch.ones(3), "dist_loss.w": torch.ones(2)}, tmp_path / "w.safetensors")
+    vit = make("plain")
+    read = load_weights(vit, tmp_path / "w.safetensors")
+    assert same(vit, 1)
+    assert sorted(read.unread) == ["aux_head.weight", "dist_loss.w"]
+    assert "not read: " in str(read)
+    save_file(named(1) | {"head_dist.weight": torch.ones(5, 16)}, tmp_path / "w.safetensors")
+    with pytest.raises(TokenpruneError, match=r"has head_dist\.weight, which the model has not"):
+        load_weights(make("plain"), tmp_path / "w.safetensors")

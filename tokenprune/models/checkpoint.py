@@ -26,6 +26,12 @@ from tokenprune.recipe.images import Channels
 #: Keys of a file under which weights lie, averaged ones first: the order of timm.models._helpers.load_state_dict.
 _KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
+#: What Vision Transformers are made of; a module of another name is of the training, and not read.
+_PARTS = (
+    *("patch_embed", "cls_token", "dist_token", "reg_token", "pos_embed", "pos_drop", "patch_drop", "norm_pre", "rope"),
+    *("blocks", "norm", "fc_norm", "attn_pool", "head_drop", "head", "head_dist", "rel_pos_bias", "shared_rel_pos"),
+)
+
 #: A name that every Vision Transformer has: what precedes it is the prefix of all names of the model.
 _EVERY = "patch_embed.proj.weight"
 
@@ -68,7 +74,7 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     key: where in a torch file the weights lie; None takes what timm's own reader takes, averaged weights first, else
     the only ones there are. A prefix that the model's names have, such as `module.`, is taken off. A classifier for
     another number of classes, or none, is left as initialised, for fine-tuning. Position embeddings of another grid are
-    resampled (bicubic, timm).
+    resampled (bicubic, timm). Modules that no Vision Transformer has, such as another loss's, are not read, and said.
 
     Raises TokenpruneError if the file is damaged, is no plain checkpoint, or is of another model, UsageError for a key
     that it does not have; `vit` is then as it was.
@@ -86,6 +92,9 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     if "head.features" in found and "head.labels" in found and not isinstance(vit.head, Neighbours):
         of_run = Neighbours(found["head.features"], found["head.labels"].long(), vit.num_classes)
         vit.head = cast(nn.Linear, of_run)
+    beside_it = [name for name in found if name.partition(".")[0] not in _PARTS]
+    unread += beside_it
+    found = {name: value for name, value in found.items() if name not in beside_it}
     wanted = vit.state_dict()
     head = {name for name in wanted if name.startswith(("head.", "head_dist."))}
     other_classes = any(
