@@ -113,6 +113,8 @@ def test_committed_runs_keep_their_names(folder):
         experiment = resolved.partition("experiment: ")[2].partition("\n")[0]
         kind = theory.experiment(experiment).recipe if experiment else Recipe
         found = parse_recipe(resolved, run["run"], kind=kind, context=RECORDED)
+        if isinstance(found, Recipe) and found.model.checkpoint is not None:
+            continue  # its bytes, which are not committed, are part of the name
         assert found.setting() == setting
 
 
