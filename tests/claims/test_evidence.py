@@ -82,5 +82,5 @@ def test_a_model_that_was_not_trained_here_is_one_replicate_whatever_its_seed(tm
     (verdict,) = [each for each in judge(studies(found), CLAIMS) if each.claim == "magnitude-beats-random"]
     assert (verdict.verdict, verdict.n) == ("undecided", 1)
     assert "tokenprune train" not in (verdict.todo or "")
-    assert "other weights of the same kind" in (verdict.todo or "")
+    assert "one model gets no verdict" in (verdict.todo or "")
     assert runs[0].name in verdict.evidence[0]

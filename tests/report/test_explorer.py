@@ -261,6 +261,9 @@ def test_examples_of_older_versions_beside_new_ones(tmp_path: Path, browser: Any
     wanted = greyed(found["images"][2], owner >= 0).astype(int)
     assert np.abs(shown.pixels().astype(int) - wanted).max() <= 1
     assert shown.said == []
+    old(make_prune(run, "random", {1.0: 0.6, 0.7: 0.59}, site="before:0,1") / "examples.npz")
+    made = report.write(tmp_path / "runs", tmp_path / "out")
+    assert any("1 curve at before:0,1 not in the explorer: other pictures, none, or" in each for each in made.problems)
 
 
 def test_a_method_measured_several_times_is_one_and_settings_of_one_recipe_are_told_apart(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tokenprune import pruners
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import uniform
 from tokenprune.pruners.base import Shape, Signals, TokenState
+from tokenprune.pruners.grid import CentralPruner
 from tokenprune.pruners.registry import is_learned
 from tokenprune.recipe.site import kept
 
@@ -28,8 +29,8 @@ def select(
     """The tokens to keep, by their place (0 to n - 1), rising: for encoders that tokenprune does not run.
 
     method: a pruner that keeps some of the tokens and asks for no attention: `divprune`, `norm`, `random`, `l1`, `l2`,
-    `linf`. keep: a share (a float, at most 1) or a number (an int). grid: rows and columns of the tokens; None is a
-    square, or one row where they are none. seed: of random draws, which differ by place in the batch.
+    `linf`. keep: a share (a float, at most 1) or a number (an int). grid: rows and columns of the tokens, for `l1`,
+    `l2`, `linf`; None is a square. seed: of random draws, which differ by place in the batch.
 
     Raises UsageError for an unknown method, one that needs attention or parameters, or merges, `keep` out of range, and
     tokens that are no finite floating-point tensor of images, tokens and channels.
@@ -46,7 +47,8 @@ def select(
     if is_learned(method):
         raise UsageError(f"select: pruner {method!r} has parameters to learn")
     side = math.isqrt(n)
-    rows, columns = grid or ((side, side) if side * side == n else (1, n))
+    placed = isinstance(pruner, CentralPruner)  # which others do not look at
+    rows, columns = grid or ((side, side) if placed or side * side == n else (1, n))
     if rows * columns != n:
         raise UsageError(f"select: {n} tokens are no grid of {rows} x {columns}: give `grid`")
     whole = isinstance(keep, Integral) and not isinstance(keep, bool)

@@ -13,7 +13,7 @@ from tokenprune.recipe import shipped_recipes
 from tokenprune.runs import run_name
 from tokenprune.runs.packed import Packed
 
-_ADOPTED = "# nothing was trained here: other weights of the same kind, adopted, would be further replicates"
+_ADOPTED = "# nothing was trained here, and one model gets no verdict"
 #: Commands for further seeds that are shown of one verdict.
 _SHOWN = 10
 

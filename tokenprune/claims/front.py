@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tokenprune.claims.accuracy import Condition, curve_name, curves_of
-from tokenprune.claims.latency import UNPRUNED, Latency, Machine, PointKey, Timing
+from tokenprune.claims.latency import UNPRUNED, Host, Latency, PointKey, Timing
 from tokenprune.claims.methods import CEILING, Comparison
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanTiming:
     """Timings of one point at one batch size, mean over measurements; `least` and `most` of their medians.
 
     Times are brought to one time of the unpruned model, its mean over all measurements: which points a measurement has,
@@ -27,7 +27,7 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, found: Sequence[Timing]) -> "Spread":
+    def of(cls, found: Sequence[Timing]) -> "MeanTiming":
         medians = [each.median for each in found]
         means = (fmean(medians), fmean(each.p90 for each in found), fmean(each.speedup for each in found))
         return cls(*means, min(medians), max(medians), len(found))
@@ -42,7 +42,7 @@ class TimedPoint:
     keep: float | str
     accuracy: float
     seeds: int
-    timings: Mapping[int, Spread]
+    timings: Mapping[int, MeanTiming]
 
     @property
     def whole(self) -> bool:
@@ -59,7 +59,7 @@ class Timed:
     """
 
     comparison: Comparison
-    machine: Machine
+    machine: Host
     place: int
     batches: tuple[int, ...]
     points: tuple[TimedPoint, ...]
@@ -87,7 +87,7 @@ def timed(comparison: Comparison) -> list[Timed]:
 
     Nor is there one of a comparison of fine-tuned models, which are not kept and so not timed.
     """
-    measured: dict[Machine, list[Latency]] = {}
+    measured: dict[Host, list[Latency]] = {}
     for run in comparison.study.runs:
         for latency in run.latencies:
             measured.setdefault(latency.machine, []).append(latency)
@@ -104,7 +104,7 @@ _Accuracies = Mapping[PointKey, Sequence[float]]
 
 
 def _accuracies(comparison: Comparison) -> _Accuracies:
-    """Of each seed, mean over draws."""
+    """Accuracies of each seed, mean over draws."""
     condition = comparison.condition
     found: dict[PointKey, list[float]] = {}
     for run in comparison.study.runs:
@@ -118,7 +118,7 @@ def _accuracies(comparison: Comparison) -> _Accuracies:
 
 
 def _timed(
-    comparison: Comparison, machine: Machine, place: int, measured: Sequence[Latency], accuracies: _Accuracies
+    comparison: Comparison, machine: Host, place: int, measured: Sequence[Latency], accuracies: _Accuracies
 ) -> Timed:
     order = {row.name: i for i, row in enumerate(comparison.rows)}
     whole: dict[int, list[float]] = {}
@@ -136,7 +136,7 @@ def _timed(
         if timings:
             method, options, _, keep = key
             name = "unpruned" if key == UNPRUNED else curve_name(method, json.loads(options))
-            spreads = {batch: Spread.of(timings[batch]) for batch in sorted(timings)}
+            spreads = {batch: MeanTiming.of(timings[batch]) for batch in sorted(timings)}
             points.append(TimedPoint(method, name, keep, fmean(values), len(values), spreads))
     points.sort(key=lambda point: (not point.whole, order.get(point.name, 0), *_falling(point.keep)))
     batches = tuple(sorted({batch for point in points for batch in point.timings}))

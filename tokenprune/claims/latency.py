@@ -19,7 +19,7 @@ PointKey = tuple[str, str, str, float | str]
 UNPRUNED: PointKey = ("none", "{}", "", 1.0)
 
 
-class Machine(NamedTuple):
+class Host(NamedTuple):
     """What two measurements must share to stand in one panel."""
 
     device: str
@@ -36,7 +36,7 @@ class Machine(NamedTuple):
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one model at one batch size: milliseconds a batch, and how many times as fast as the unpruned model."""
+    """Milliseconds a batch of one model at one batch size, and how many times as fast as the unpruned one it is."""
 
     median: float
     p90: float
@@ -47,7 +47,7 @@ class Timing:
 class Latency:
     """One pass of the measurement on one run. timings: by point, then by batch size."""
 
-    machine: Machine
+    machine: Host
     timings: Mapping[PointKey, Mapping[int, Timing]]
 
 
@@ -72,7 +72,7 @@ def _read(path: Path, folder: RunFolder, trained: TrainResult) -> Latency:
         timings = _timings(result)
     except (KeyError, ValueError, TypeError) as error:
         raise TokenpruneError(f"{path}: damaged: {_said(error)}") from None
-    return Latency(Machine(result.device, result.processor, result.threads, result.precision, result.torch), timings)
+    return Latency(Host(result.device, result.processor, result.threads, result.precision, result.torch), timings)
 
 
 def _said(error: Exception) -> str:

@@ -136,14 +136,14 @@ def _says(seen: "Seen") -> str:
 def _view(
     opened: "Opened", name: str, site: str, pixels: "np.ndarray", rows: "Sequence[tuple[str, list[Seen]]]"
 ) -> "View":
-    from tokenprune.report.explorer import Method, Row, View, sites_of
+    from tokenprune.report.explorer import Method, Point, View, sites_of
 
     methods = [
         Method(
             method,
             sites_of(site, of_method[0].owner.shape[0]),
             [
-                Row(
+                Point(
                     f"{each.keep}",
                     each.owner[None],
                     each.count[None],

@@ -277,10 +277,8 @@ def seen(found: "Sequence[Seen]", out: Path, *, as_json: bool) -> None:
     names = ["method", "keep", "tokens", "says", "probability", "then"]
     table = []
     for each in found:
-        said = [*each.likely[:2], *((DASH, None),) * 2][:2]
-        (first, share), (then, next_share) = said
-        then = then if next_share is None else f"{then} {next_share:.0%}"
-        sure = DASH if share is None else f"{share:.0%}"
+        first, sure = (each.likely[0][0], f"{each.likely[0][1]:.0%}") if each.likely else (DASH, DASH)
+        then = f"{each.likely[1][0]} {each.likely[1][1]:.0%}" if len(each.likely) > 1 else DASH
         table.append([each.method, str(each.keep), str(each.tokens), first, sure, then])
     rows(names, table, numbers=["keep", "tokens", "probability"])
     print(out)

@@ -67,9 +67,9 @@ def listed(spec: Data) -> Listed:
 
     Raises TokenpruneError for a folder that cannot be read, and for one that is laid out otherwise.
     """
-    root = Path(spec.source)
+    root, passed = Path(spec.source), list[str]()
     try:
-        folders = _folders(root)
+        folders = _folders(root, passed)
         lone = [name for name in TEST_FOLDERS if name in folders and "train" not in folders]
         if lone and folders == lone:
             raise TokenpruneError(
@@ -80,19 +80,23 @@ def listed(spec: Data) -> Listed:
             tests = [name for name in TEST_FOLDERS if name in folders]
             if not tests:
                 raise TokenpruneError(f"{root}: has a folder train, and none of {', '.join(TEST_FOLDERS)}")
-            classes = _folders(root / "train")
-            unknown = sorted(set(_folders(root / tests[0])) - set(classes))
+            classes = _folders(root / "train", passed)
+            unknown = sorted(set(_folders(root / tests[0], passed)) - set(classes))
             if unknown:
                 raise TokenpruneError(f"{root / tests[0]}: class {shortened(unknown[0])!r} is not one of training")
             parts = {
-                part: [each for label, name in enumerate(classes) for each in _files(root, f"{folder}/{name}", label)]
+                part: [
+                    each
+                    for label, name in enumerate(classes)
+                    for each in _files(root, f"{folder}/{name}", label, passed)
+                ]
                 for part, folder in (("train", "train"), ("test", tests[0]))
             }
         else:
             classes = [name for name in folders if name != RELEVANCE]
             parts = {"train": [], "test": []}
             for label, name in enumerate(classes):
-                found = _files(root, name, label)
+                found = _files(root, name, label, passed)
                 order = np.random.default_rng([_SPLIT, spec.stream, label]).permutation(len(found))
                 held = set(order[: round(spec.held_out * len(found))].tolist())
                 for i, each in enumerate(found):
@@ -108,7 +112,8 @@ def listed(spec: Data) -> Listed:
     for part, found in parts.items():
         if not found:
             raise TokenpruneError(f"{root}: no {part} images ({', '.join(PHOTOGRAPHS)})")
-    return Listed(root, tuple(classes), parts, _passed(root, parts))
+    names = sorted(str(Path(name).relative_to(root)) for name in passed)
+    return Listed(root, tuple(classes), parts, tuple(name if printable(name) else ascii(name) for name in names))
 
 
 def read(
@@ -132,7 +137,7 @@ def read(
         if not inside:
             raise TokenpruneError(f"{chosen.root}: no {part} images of the classes that data.exclude leaves")
     parts = {
-        part: store.Part(inside, partial(decoded, spec, side, chosen.root, inside, masked))
+        part: store.Undecoded(inside, partial(decoded, spec, side, chosen.root, inside, masked))
         for part, inside in names.items()
     }
     size, most = count * int(np.prod(shape)), min(MOST_BYTES, hardware.available_memory() // 2)
@@ -162,33 +167,24 @@ def _labelled(chosen: Listed, part: str, rows: store.Rows, mapped: bool) -> Imag
 
 
 def _key(spec: Data, names: dict[str, list[str]], shape: tuple[int, int, int], sha256: str) -> str:
-    """Of everything that decides the bytes of a store."""
+    """Names a store by everything that decides its bytes."""
     decided = [_DECODER, sha256, names, shape, spec.crop, spec.interpolation, PIL.__version__]
     return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:32]
 
 
-def _passed(root: Path, parts: dict[str, list[tuple[str, int]]]) -> tuple[str, ...]:
-    """Files and folders beside images, and beside the folders of classes, hidden ones and masks aside."""
-    folders = {Path(name).parent for found in parts.values() for name, _ in found}
-    above = {parent for folder in folders for parent in folder.parents}
-    names = {name for found in parts.values() for name, _ in found}
-    found = (
-        (place / each.name).as_posix()
-        for place in sorted(folders | above)
-        for each in (root / place).iterdir()
-        if not each.name.startswith(".") and (each.is_file() or place in folders)
-    )
-    return tuple(sorted(name for name in found if name not in names and printable(name)))
+def _folders(folder: Path, passed: list[str]) -> list[str]:
+    """Names of the folders in one, hidden ones aside; the files beside them are added to `passed`."""
+    inside = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    passed += [str(each) for each in inside if not each.is_dir()]
+    return sorted(each.name for each in inside if each.is_dir())
 
 
-def _folders(root: Path) -> list[str]:
-    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
-
-
-def _files(root: Path, folder: str, label: int) -> list[tuple[str, int]]:
-    """Images in a folder below `root`, by name, with their label."""
-    inside = root / folder
-    if not inside.is_dir():
-        return []
-    names = sorted(each.name for each in inside.iterdir() if each.suffix.lower() in PHOTOGRAPHS and not each.is_dir())
-    return [(f"{folder}/{name}", label) for name in names if not name.startswith(".")]
+def _files(root: Path, folder: str, label: int, passed: list[str]) -> list[tuple[str, int]]:
+    """Images in a folder below `root`, by name, with their label; what else lies there is added to `passed`."""
+    found = []
+    for each in (root / folder).iterdir() if (root / folder).is_dir() else ():
+        if each.suffix.lower() in PHOTOGRAPHS and not each.is_dir() and not each.name.startswith("."):
+            found.append((f"{folder}/{each.name}", label))
+        elif not each.name.startswith("."):
+            passed.append(str(each))
+    return sorted(found)

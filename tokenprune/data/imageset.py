@@ -41,7 +41,7 @@ class ImageSet:
 
     @property
     def nbytes(self) -> int:
-        """Of what is held: nothing of a mapped file."""
+        """Bytes held in memory: none of a mapped file."""
         held = [self.labels] if self.mapped else [self.labels, self.images, self.mask]
         return sum(part.nbytes for part in held if part is not None)
 

@@ -29,7 +29,7 @@ _FOREVER = -1
 
 
 @dataclass(frozen=True)
-class Part:
+class Undecoded:
     """names: of the files, in order. rows: decodes them, None for one that cannot be read."""
 
     names: list[str]
@@ -44,7 +44,7 @@ class Rows:
     unread: list[int]
 
 
-def in_memory(shape: tuple[int, int, int], part: Part) -> Rows:
+def in_memory(shape: tuple[int, int, int], part: Undecoded) -> Rows:
     pixels, unread = np.empty((len(part.names), *shape), np.uint8), []
     for i, row in enumerate(part.rows()):
         if row is None:
@@ -57,7 +57,7 @@ def in_memory(shape: tuple[int, int, int], part: Part) -> Rows:
 def on_disk(
     folder: Path,
     shape: tuple[int, int, int],
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Undecoded],
     unchanged: Callable[[], bool],
     say: Callable[[str], None],
 ) -> dict[str, Rows]:
@@ -95,7 +95,7 @@ def on_disk(
         return {name: _rows(folder / name, shape, parts[name], unread) for name, (_, unread) in written.items()}
 
 
-def _write(path: Path, part: Part) -> tuple[str, list[int]]:
+def _write(path: Path, part: Undecoded) -> tuple[str, list[int]]:
     """The file's sha256, and the places of what could not be read."""
     digest, unread = hashlib.sha256(), []
 
@@ -111,7 +111,7 @@ def _write(path: Path, part: Part) -> tuple[str, list[int]]:
     return digest.hexdigest(), unread
 
 
-def _mapped(folder: Path, shape: tuple[int, int, int], parts: Mapping[str, Part]) -> dict[str, Rows] | str | None:
+def _mapped(folder: Path, shape: tuple[int, int, int], parts: Mapping[str, Undecoded]) -> dict[str, Rows] | str | None:
     """The parts of a whole store; what is wrong with one that is not; None where there is none."""
     path, found = folder / _RECORD, {}
     try:
@@ -135,7 +135,7 @@ def _mapped(folder: Path, shape: tuple[int, int, int], parts: Mapping[str, Part]
     return found
 
 
-def _rows(path: Path, shape: tuple[int, int, int], part: Part, unread: list[int]) -> Rows:
+def _rows(path: Path, shape: tuple[int, int, int], part: Undecoded, unread: list[int]) -> Rows:
     """Mapped for reading alone: nothing can change the file, and one larger than memory can be mapped."""
     whole = (len(part.names) - len(unread), *shape)
     if not whole[0]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tokenprune import hardware
 from tokenprune.cost import Architecture, Passed, measured
 from tokenprune.data import Batch
-from tokenprune.evaluation.examples import Seen
+from tokenprune.evaluation.examples import ExampleStates
 from tokenprune.pruners.base import TokenState
 from tokenprune.recipe import Keep, Schedule
 
@@ -33,7 +33,7 @@ class PointAccumulator:
         self.own = ("own", self)
         self.asked: tuple[tuple[str, ...], ...] = ()
         self._answers: list[Int[Tensor, " b"]] = []
-        self.seen: list[Seen] = []
+        self.seen: list[ExampleStates] = []
         self._left: list[Int[Tensor, "b sites"]] = []
         self._found: Tensor | None = None  # label-relevant area of the kept tokens, in tokens
         self._kept = torch.zeros(())
@@ -43,7 +43,7 @@ class PointAccumulator:
         logits: Float[Tensor, "b classes"],
         states: Sequence[TokenState],
         batch: Batch,
-        seen: Seen | None = None,
+        seen: ExampleStates | None = None,
     ) -> None:
         """states: what was present after each site. seen: of the batch's images that are examples."""
         self._answers.append(logits.argmax(dim=1))
@@ -61,7 +61,7 @@ class PointAccumulator:
         return torch.cat(self._answers).cpu().numpy()
 
     def shown(self) -> dict[str, np.ndarray]:
-        """Of all examples (see `examples.Seen`): owner, count int16; attention, the answer's probability float16."""
+        """What is kept of the examples (see `examples`): integers as int16, shares as float16."""
         owner = torch.cat([each.owner for each in self.seen]).short()
         count = torch.cat([each.count for each in self.seen]).short()
         attention = torch.cat([each.attention for each in self.seen]).half()

@@ -16,7 +16,7 @@ from tokenprune.pruners.base import TokenState
 
 
 @dataclass(frozen=True)
-class Seen:
+class ExampleStates:
     """owner: the token that each patch lives in after each site, -1 where it is gone.
 
     count: patch tokens left after each site: of some methods more than have a patch of their own.
@@ -34,7 +34,7 @@ class Seen:
 @torch.no_grad()
 def seen(
     model: SparseViT, states: Sequence[TokenState], cursor: int, logits: Float[Tensor, "b classes"], rows: Sequence[int]
-) -> Seen:
+) -> ExampleStates:
     """What is to be seen of some images of a batch. states: after each site; cursor: of the last of them."""
     chosen = torch.tensor(list(rows), device=logits.device)
     state, last = images_of(states[-1], chosen), 2 * model.depth - 2
@@ -47,4 +47,4 @@ def seen(
         attention = (found / number.clamp(min=1)).gather(1, whose) * state.alive
     owner = torch.stack([each.owner[chosen] for each in states], dim=1)
     count = torch.stack([(each.weights[chosen] > 0).sum(dim=1) for each in states], dim=1)
-    return Seen(owner, count, attention, logits[chosen].float().softmax(dim=1))
+    return ExampleStates(owner, count, attention, logits[chosen].float().softmax(dim=1))

@@ -27,8 +27,9 @@ class Curve:
     predictions: `labels`, `baseline` and `index` [images], `predictions` [points, images] in the order of
         `result.points`; classes in the smallest unsigned type that holds them.
     examples: a few test images: `images` uint8 [e, h, w, 3], `labels` and `index` [e], and what each point makes of
-        them (see `examples.Seen`): `owner` int16 [points, e, sites, t], `count` int16 [points, e, sites], `attention`
-        float16 [points, e, t], `predictions` and their `probability` [points, e]; None where none were asked for.
+        them (see `examples.ExampleStates`): `owner` int16 [points, e, sites, t], `count` int16 [points, e, sites],
+        `attention` float16 [points, e, t], `predictions` and their `probability` [points, e]; None where none were
+        asked for.
     """
 
     result: PruneResult

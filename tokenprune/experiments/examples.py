@@ -5,6 +5,7 @@ Shapes: e images, p points (ratio by ratio), s sites, t patches in a square grid
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ EXAMPLES = "examples.npz"  # in a prune's folder
 _MOST = 50_000_000  # places of patches, a hundred times what is written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Examples:
     """One method's examples.
 
     owner: the token that each patch lives in after each site, -1 where it is gone; of older files, that do not know of
     merging, after the last site alone, each patch its own. count, attention, probability: as of
-    `evaluation.examples.Seen`, the last of the answer; None of older files.
+    `evaluation.examples.ExampleStates`, the last of the answer; None of older files.
     """
 
     method: str
@@ -41,7 +42,7 @@ class Examples:
     attention: Float[np.ndarray, "p e t"] | None
     probability: Float[np.ndarray, "p e"] | None
 
-    @property
+    @cached_property
     def points(self) -> dict[str, int]:
         """The first draw of each point, by what was asked to stay, from the most tokens to the fewest."""
         order = sorted(enumerate(self.prune.points), key=lambda each: (-each[1].realised[-1], each[1].seed or 0))
@@ -50,7 +51,7 @@ class Examples:
             found.setdefault(point.keep or f"{point.keep_ratio:g}", row)
         return found
 
-    @property
+    @cached_property
     def rows(self) -> dict[float, int]:
         """The first draw of each keep ratio; of ratios as they came about where none was asked for."""
         first = sorted(enumerate(self.prune.points), key=lambda each: -(each[1].seed or 0))
@@ -64,7 +65,7 @@ class Examples:
 
 
 def examples_of(run: RunData, conditions: Conditions) -> list[Examples]:
-    """Of the methods that were measured under those conditions and show the same images. TokenpruneError: damaged."""
+    """Examples of the methods measured under those conditions, of the same images. TokenpruneError: damaged."""
     found: list[Examples] = []
     for path, prune in run.prunes:
         if Conditions.of(run.result, prune) == conditions and (path / EXAMPLES).is_file():

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokenprune.claims.front import Spread, Timed, TimedPoint
+from tokenprune.claims.front import MeanTiming, Timed, TimedPoint
 from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval, percent
 from tokenprune.drawing.style import INK, Drawing, render, slug
@@ -175,12 +175,12 @@ def _number(milliseconds: float) -> str:
     return f"{milliseconds:.3g}" if milliseconds < 1000 else f"{milliseconds:,.0f}"
 
 
-def _median(spread: Spread) -> str:
+def _median(spread: MeanTiming) -> str:
     several = f" ({_number(spread.least)} to {_number(spread.most)})" if spread.n > 1 else ""
     return f"{_number(spread.median)}{several}"
 
 
-def _p90(spread: Spread) -> str:
+def _p90(spread: MeanTiming) -> str:
     return f"p90 {_number(spread.p90)}"
 
 

@@ -38,15 +38,15 @@ MEASUREMENTS = {
 }
 
 
-def of_run(name: str) -> bool:
-    """Whether a measurement depends on more than the model and its images: on the run's curves, and on the machine."""
-    return hasattr(_module(name), "measure_run")
+def timed(name: str) -> bool:
+    """Whether a measurement depends on the machine; it says so by `TIMED = True`. UsageError for an unknown name."""
+    return getattr(_module(name), "TIMED", False)
 
 
 def measure(name: str, subject: "Subject", options: Mapping[str, Any]) -> dict[str, Values]:
     """The arrays of a measurement. Raises UsageError for an unknown name, or options that it does not take."""
     module = _module(name)
-    if of_run(name):
+    if hasattr(module, "measure_run"):
         taken = functools.partial(module.measure_run, subject)
     else:
         taken = functools.partial(module.measure, subject.model, subject.batches())

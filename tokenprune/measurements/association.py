@@ -16,7 +16,7 @@ from tokenprune.runs import Values
 
 
 def measure_run(subject: Subject) -> dict[str, Values]:
-    """Of the learned positions of the patches, [patch], row by row in the grid:
+    """How far the learned positions of patches say which are neighbours, [patch] row by row in the grid.
 
     `overlap`: share of a patch's C neighbours among the C patches of largest inner product with it. `chance`: what it
     is for codes that have nothing to do with places. `exact`: share of patches whose overlap is 1. `inner product`
@@ -25,16 +25,14 @@ def measure_run(subject: Subject) -> dict[str, Values]:
     Where data.shuffle moves tiles of a patch's size, neighbours are those of the image before. Raises UsageError for a
     model without learned positions.
     """
-    vit, side = subject.model.vit, square(subject.model, "association")
+    vit, side = subject.model.vit, square(subject.model)
     if vit.pos_embed is None:
-        raise UsageError("measurement 'association': this model has no learned positions of its own")
+        raise UsageError("this model has no learned positions of its own")
     codes = vit.pos_embed.detach().float()[0, -(side**2) :]
     tiles = subject.dataset.tiles
     if tiles is not None:
         if len(tiles) != side**2:
-            raise UsageError(
-                f"measurement 'association': data.shuffle moves {len(tiles)} tiles, and there are {side**2} patches"
-            )
+            raise UsageError(f"data.shuffle moves {len(tiles)} tiles, and there are {side**2} patches")
         codes = codes[tiles.argsort().to(codes.device)]  # the code of what was there
     products = codes @ codes.T
     shares, chance = overlap(products, side)
@@ -52,7 +50,7 @@ def measure_run(subject: Subject) -> dict[str, Values]:
 
 
 def overlap(products: Float[Tensor, "t t"], side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each patch the share of its C neighbours among its C largest products, and that by chance, C / (t - 1)."""
+    """Each patch's share of its C neighbours among its C largest products, and that by chance, C / (t - 1)."""
     count = side * side
     place = torch.arange(count)
     down, right = (each[:, None] - each[None] for each in (place // side, place % side))

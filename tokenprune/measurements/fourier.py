@@ -25,11 +25,11 @@ def measure_run(
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. A pruned patch has the feature of
     the token it lives in, one that is gone the mean of those left. images: test images.
     """
-    side = square(subject.model, "fourier")
+    side = square(subject.model)
     models = before_and_after(subject, methods, keep, site)
     total = np.zeros((len(models), 2 * subject.model.depth + 1, side // 2 + 1))
     count = 0
-    for batch in images_of(subject, images, "fourier"):
+    for batch in images_of(subject, images):
         count += len(batch.labels)
         for i, pruned in enumerate(models.values()):
             for cursor, state in walk(pruned, batch):

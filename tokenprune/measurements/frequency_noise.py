@@ -38,12 +38,10 @@ def measure_run(
     strengths than above 0 and at most 1.
     """
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= 1:
-        raise UsageError(
-            f"measurement 'frequency-noise': option strength: found {strength!r}, must be above 0, at most 1"
-        )
+        raise UsageError(f"option strength: found {strength!r}, must be above 0, at most 1")
     models = before_and_after(subject, methods, keep, site)
     right, count = np.zeros((len(models), 1 + len(CENTRES)), int), 0
-    for number, batch in enumerate(images_of(subject, images, "frequency-noise")):
+    for number, batch in enumerate(images_of(subject, images)):
         count += len(batch.labels)
         std = batch.images.new_tensor(subject.dataset.std)[:, None, None]
         for place, centre in enumerate((None, *CENTRES)):
@@ -69,6 +67,6 @@ def ring_noise(like: Float[Tensor, "b c h h"], centre: float, seed: int) -> Floa
     largest = torch.maximum(frequency[:, None], frequency[None, :])
     ring = (largest - centre).abs() <= HALF_WIDTH
     if not ring.any():
-        raise UsageError(f"measurement 'frequency-noise': images of {like.shape[-1]} pixels have no such frequency")
+        raise UsageError(f"images of {like.shape[-1]} pixels have no such frequency")
     noise = torch.fft.ifft2(torch.fft.fft2(signs) * ring).real
     return noise / noise.flatten(1).std(dim=1, correction=0)[:, None, None, None]

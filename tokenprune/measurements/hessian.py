@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tokenprune.data import Batch, train_batches
 from tokenprune.errors import TokenpruneError, out_of_memory
-from tokenprune.measurements.subject import Pruned, Subject, labels
-from tokenprune.measurements.through import before_and_after, whole
+from tokenprune.measurements.subject import Pruned, Subject, labels, whole
+from tokenprune.measurements.through import before_and_after
 from tokenprune.models import set_attention
 from tokenprune.models.attention import attention_of, blocks_of
 from tokenprune.runs import Values
@@ -51,8 +51,8 @@ def measure_run(
     Raises UsageError for options of the wrong kind, TokenpruneError where not even one image fits.
     """
     count = len(subject.dataset.train)
-    images = whole("hessian", "images", max(1, count // 10) if images is None else images)
-    size, top, steps = (whole("hessian", *each) for each in (("batch", batch), ("top", top), ("steps", steps)))
+    images = whole("images", max(1, count // 10) if images is None else images)
+    size, top, steps = (whole(*each) for each in (("batch", batch), ("top", top), ("steps", steps)))
     models = before_and_after(subject, methods, keep, site)
     found: dict[int, list[np.ndarray]] = {}
     with exact(subject):
@@ -71,7 +71,7 @@ def measure_run(
                 if not out_of_memory(error):
                     raise
                 if size == 1:
-                    raise TokenpruneError("measurement 'hessian': out of memory with one image") from None
+                    raise TokenpruneError("out of memory with one image") from None
                 found, size = {}, size // 2
                 subject.notes.append(f"out of memory: mini-batches of {size} images")
     if short:

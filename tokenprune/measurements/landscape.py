@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tokenprune.measurements.hessian import training_batches
-from tokenprune.measurements.subject import Subject, labels
-from tokenprune.measurements.through import before_and_after, whole
+from tokenprune.measurements.subject import Subject, labels, whole
+from tokenprune.measurements.through import before_and_after
 from tokenprune.runs import Values
 
 
@@ -30,7 +30,7 @@ def measure_run(
     not finite, the largest float32, which is noted. methods, keep, site: prunings beside the unpruned model, as in
     `Subject.prunings`. size: points a side.
     """
-    images, size = whole("landscape", "images", images), whole("landscape", "size", size)
+    images, size = whole("images", images), whole("size", size)
     models, vit = before_and_after(subject, methods, keep, site), subject.model.vit
     weights = dict(vit.named_parameters())
     own = {name: value.detach().clone() for name, value in weights.items()}

@@ -6,7 +6,7 @@ timed ends with the logits on the device; reading and normalising images is not 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -16,13 +16,13 @@ from tokenprune.data import Batch
 from tokenprune.errors import UsageError, out_of_memory, shortened
 from tokenprune.evaluation import inference
 from tokenprune.evaluation.timing import Watch, in_turns
-from tokenprune.measurements.subject import Pruning, Subject, labels, listed
+from tokenprune.measurements.subject import Pruned, Pruning, Subject, labels, listed, whole
 from tokenprune.runs import Values
 
+#: Its result depends on the machine.
+TIMED = True
 #: Rounds that are made however long they take: of fewer the 90th percentile would be the slowest.
 LEAST = 5
-
-_Model = Callable[[Batch], object]
 
 
 def measure_run(
@@ -45,12 +45,12 @@ def measure_run(
     the median over rounds of the unpruned model's time over the point's in the same round. A batch size that is left
     out is named in the notes. Raises UsageError for options of the wrong kind, and where every batch size is left out.
     """
-    sizes = sorted({_whole("batch", each) for each in listed("batch", batch)})
-    rounds = _whole("repeats", repeats)
+    sizes = sorted({whole("batch", each) for each in listed("batch", batch)})
+    rounds = whole("repeats", repeats)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise UsageError(f"option seconds: found {shortened(repr(seconds))}, must be a number above 0")
     prunings = subject.prunings(methods, keep, site)
-    models: dict[Pruning | None, _Model] = {None: lambda found: subject.model.run(found.images)}
+    models: dict[Pruning | None, Pruned] = {None: subject.unpruned()}
     models |= {each: subject.pruned(each) for each in prunings}
     taken = {}
     with inference(subject.model.vit, subject.precision, subject.device):
@@ -71,7 +71,7 @@ def measure_run(
     return _arrays(taken, labels(list(models)))
 
 
-def _at(size: int, subject: Subject, models: Sequence[_Model], rounds: int, seconds: float) -> "np.ndarray | str":
+def _at(size: int, subject: Subject, models: Sequence[Pruned], rounds: int, seconds: float) -> "np.ndarray | str":
     """Seconds [round, model] at a batch size, or why there are none."""
     count = len(subject.dataset.test)
     if size > count:
@@ -113,9 +113,3 @@ def _arrays(taken: "dict[int, np.ndarray]", columns: dict[str, tuple[str | float
     }
     repeats = [len(each) for each in milliseconds]
     return arrays | {"repeats": Values(unit="1", axes=("batch",), values=repeats, labels={"batch": axes["batch"]})}
-
-
-def _whole(option: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"option {option}: found {shortened(repr(value))}, must be a whole number, 1 or more")
-    return value

@@ -20,7 +20,7 @@ def measure_run(
     models = before_and_after(subject, methods, keep, site)
     depth = subject.model.depth
     right, count = np.zeros((len(models), 2 * depth + 1), int), 0
-    for batch in images_of(subject, images, "lesion"):
+    for batch in images_of(subject, images):
         count += len(batch.labels)
         for i, pruned in enumerate(models.values()):
             for cursor, state in walk(pruned, batch):

@@ -18,7 +18,7 @@ def measure_run(
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. images: test images.
     """
     asked = {"methods": methods, "keep": keep, "site": site, "images": images}
-    return {"residual": by_half_block(subject, "rank", residual, unit="share", **asked)}
+    return {"residual": by_half_block(subject, residual, unit="share", **asked)}
 
 
 def residual(state: TokenState) -> float:

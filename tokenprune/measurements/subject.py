@@ -163,6 +163,13 @@ def listed(option: str, value: object) -> list[Any]:
     return found
 
 
+def whole(option: str, value: object) -> int:
+    """Raises UsageError for what is no whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"option {option}: found {shortened(repr(value))}, must be a whole number, 1 or more")
+    return value
+
+
 def _text(option: str, value: object) -> str:
     if not isinstance(value, str):
         raise UsageError(f"option {option}: found {shortened(repr(value))}, must be text")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tokenprune.data import Batch
 from tokenprune.errors import UsageError
-from tokenprune.measurements.subject import Pruned, Pruning, Subject, labels
+from tokenprune.measurements.subject import Pruned, Pruning, Subject, labels, whole
 from tokenprune.models import BatchInfo, SparseViT
 from tokenprune.pruners.base import TokenState
 from tokenprune.runs import Values
@@ -31,9 +31,8 @@ def walk(
 ) -> Iterator[tuple[int, TokenState]]:
     """(cursor, state) at every half-block from `start` to the end: what enters it, tokens of its site removed.
 
-    Cursors are those of `SparseViT.advance`: 2i before the attention of block i, 2i + 1 before its MLP, 2 depth the
-    end.
-    state: at `start`, its site already passed; None: of the images at 0. skip: half-blocks that add nothing.
+    Cursors are those of `SparseViT.advance`. state: at `start`, its site already passed; None: of the images at 0.
+    skip: half-blocks that add nothing.
     """
     model = pruned.model
     left = dict(zip(model.schedule.cursors, model.counts(pruned.keep), strict=True)) if model.pruner else {}
@@ -57,7 +56,6 @@ def logits(pruned: Pruned, batch: Batch, **options: Any) -> Float[Tensor, "b cla
 
 def by_half_block(
     subject: Subject,
-    name: str,
     quantity: Callable[[TokenState], float],
     *,
     unit: str,
@@ -68,11 +66,11 @@ def by_half_block(
 ) -> Values:
     """A number per image and half-block, mean over images: [point, half-block].
 
-    quantity: its sum over the images of a state. name: of the measurement; the others are its options.
+    quantity: its sum over the images of a state. The others are options of the measurement.
     """
     models = before_and_after(subject, methods, keep, site)
     total, count = np.zeros((len(models), 2 * subject.model.depth + 1)), 0
-    for batch in images_of(subject, images, name):
+    for batch in images_of(subject, images):
         count += len(batch.labels)
         for i, pruned in enumerate(models.values()):
             for cursor, state in walk(pruned, batch):
@@ -92,11 +90,11 @@ def on_grid(state: TokenState) -> Float[Tensor, "b t c"]:
     return found.where(alive, mean)
 
 
-def square(model: SparseViT, what: str) -> int:
+def square(model: SparseViT) -> int:
     """Side of the patch grid. Raises UsageError where it is no square."""
     height, width = model.shape.grid
     if height != width:
-        raise UsageError(f"measurement {what!r}: for a square grid of patches, not {height} x {width}")
+        raise UsageError(f"this measurement is for a square grid of patches, not {height} x {width}")
     return height
 
 
@@ -105,16 +103,9 @@ def half_blocks(depth: int) -> dict[str, tuple[str | int | float, ...]]:
     return {"block": tuple(cursor / 2 for cursor in range(2 * depth + 1))}
 
 
-def images_of(subject: Subject, count: object, what: str) -> Iterator[Batch]:
+def images_of(subject: Subject, count: object) -> Iterator[Batch]:
     """The first `count` test images, in the order of a fixed draw; all where there are fewer."""
-    wanted = whole(what, "images", count)
+    wanted = whole("images", count)
     total = len(subject.dataset.test)
     order = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:wanted]
     return subject.batches_at(order.split(subject.recipe.evaluate.batch_size))
-
-
-def whole(what: str, option: str, value: object) -> int:
-    """Raises UsageError for what is no whole number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"measurement {what!r}: option {option}: found {value!r}, must be a whole number, 1 or more")
-    return value

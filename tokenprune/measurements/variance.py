@@ -18,7 +18,7 @@ def measure_run(
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. images: test images.
     """
     asked = {"methods": methods, "keep": keep, "site": site, "images": images}
-    return {"variance": by_half_block(subject, "variance", spread, unit="1", **asked)}
+    return {"variance": by_half_block(subject, spread, unit="1", **asked)}
 
 
 def spread(state: TokenState) -> float:

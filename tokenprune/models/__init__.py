@@ -1,7 +1,7 @@
 """timm Vision Transformers, and running them with pruning sites."""
 
 from tokenprune.models.attention import has_codes, set_attention
-from tokenprune.models.checkpoint import Weights, classes_in, load_pruner, load_weights, mean_and_std
+from tokenprune.models.checkpoint import Weights, classes_in, load_pruner, load_weights, mean_and_std, read_checkpoint
 from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.signals import BatchInfo
 from tokenprune.models.sparse import Ranked, SparseViT, Trace, images_of
@@ -22,6 +22,7 @@ __all__ = [
     "load_pruner",
     "load_weights",
     "mean_and_std",
+    "read_checkpoint",
     "set_attention",
     "take_smaller_images",
 ]

@@ -15,7 +15,6 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from tokenprune import hardware
-from tokenprune.models.positional import PositionalAttention, PositionalViT
 from tokenprune.pruners.base import TokenState, precise
 
 
@@ -47,7 +46,12 @@ def _scaled(block: Block, half: int, x: Tensor) -> Tensor:
 
 def has_codes(vit: VisionTransformer) -> bool:
     """Whether attention is told where its tokens are: rotary codes, or positional attention."""
-    return getattr(vit, "rope", None) is not None or isinstance(vit, PositionalViT)
+    return getattr(vit, "rope", None) is not None or positional(attention_of(blocks_of(vit)[0]))
+
+
+def positional(attn: Attention) -> bool:
+    """Whether queries and keys are made of position codes (`models.positional`)."""
+    return hasattr(attn, "scored")
 
 
 def places(state: TokenState) -> Int[Tensor, "b n"] | None:
@@ -103,14 +107,14 @@ def class_rows(
     then cost s h c multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the
     softmax. Token 0 is a prefix token, which has no rotary code.
     """
-    if isinstance(attn, PositionalAttention):
+    if positional(attn):
         return full_maps(attn, x, bias, rope)[:, :, 0]
-    query = attn.q_norm(_heads(attn, x[:, :1], 0))
+    query = attn.q_norm(heads(attn, x[:, :1], 0))
     if folds(attn, rope):
         key_weight = _projection(attn, 1)[0].unflatten(0, (attn.num_heads, attn.head_dim))
         logits = torch.einsum("bhd,hdc->bhc", query[:, :, 0], key_weight) @ x.transpose(1, 2)
     else:
-        logits = (query @ _rotated(attn, attn.k_norm(_heads(attn, x, 1)), rope).transpose(2, 3))[:, :, 0]
+        logits = (query @ _rotated(attn, attn.k_norm(heads(attn, x, 1)), rope).transpose(2, 3))[:, :, 0]
     logits = precise(logits) * attn.scale
     return (logits if bias is None else logits + bias[:, None]).softmax(dim=-1)
 
@@ -126,12 +130,11 @@ def full_maps(
     attn: Attention, x: Float[Tensor, "b s c"], bias: Float[Tensor, "b s"] | None = None, rope: Tensor | None = None
 ) -> Float[Tensor, "b h s s"]:
     """`full_map`, head by head."""
-    if isinstance(attn, PositionalAttention):
-        assert rope is not None
-        query, key = (attn.scored(rope, part).expand(len(x), -1, -1, -1) for part in (0, 1))
+    if positional(attn):
+        query, key = (cast(Any, attn).scored(rope, part).expand(len(x), -1, -1, -1) for part in (0, 1))
     else:
-        query = _rotated(attn, attn.q_norm(_heads(attn, x, 0)), rope)
-        key = _rotated(attn, attn.k_norm(_heads(attn, x, 1)), rope)
+        query = _rotated(attn, attn.q_norm(heads(attn, x, 0)), rope)
+        key = _rotated(attn, attn.k_norm(heads(attn, x, 1)), rope)
     logits = precise(query @ key.transpose(2, 3)) * attn.scale
     return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
 
@@ -151,14 +154,14 @@ def prefix_alone(
     `log_weight`. Not for rotary codes or gated attention.
     """
     attn, y = attention_of(block), block.norm1(x)
-    query = attn.q_norm(_heads(attn, y[:, :prefix], 0)) * attn.scale
+    query = attn.q_norm(heads(attn, y[:, :prefix], 0)) * attn.scale
     (key_weight, _), (value_weight, value_bias) = _projection(attn, 1), _projection(attn, 2)
     per_head = (attn.num_heads, attn.head_dim)
     if folds(attn):
         folded = torch.einsum("bhpd,hdc->bhpc", query, key_weight.unflatten(0, per_head)).flatten(1, 2)
         logits = (folded @ y.transpose(1, 2)).unflatten(1, (attn.num_heads, prefix))
     else:
-        logits = query @ attn.k_norm(_heads(attn, y, 1)).transpose(2, 3)
+        logits = query @ attn.k_norm(heads(attn, y, 1)).transpose(2, 3)
     logits = logits if bias is None else logits + bias[:, None, None]
     share = attn.attn_drop(logits.softmax(dim=-1))
     if folds(attn):
@@ -168,23 +171,23 @@ def prefix_alone(
             own = value_bias.view(1, attn.num_heads, 1, attn.head_dim)
             out = out + share.sum(dim=-1, keepdim=True) * own  # 1 without dropout
     else:
-        out = share @ _heads(attn, y, 2)
+        out = share @ heads(attn, y, 2)
     out = attn.proj_drop(attn.proj(attn.norm(out.transpose(1, 2).flatten(2))))
     return feed(block, x[:, :prefix] + block.drop_path1(_scaled(block, 1, out)))
 
 
 def keys(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:
     """Keys after any key norm, without a rotary code: what a token is, not where. Values where keys are of places."""
-    if isinstance(attn, PositionalAttention):
+    if positional(attn):
         return values(attn, x)
-    return attn.k_norm(_heads(attn, x, 1))
+    return attn.k_norm(heads(attn, x, 1))
 
 
 def values(attn: Attention, x: Float[Tensor, "b s c"]) -> Float[Tensor, "b h s d"]:
-    return _heads(attn, x, 2)
+    return heads(attn, x, 2)
 
 
-def _heads(attn: Attention, x: Float[Tensor, "b s c"], part: int) -> Float[Tensor, "b h s d"]:
+def heads(attn: Attention, x: Float[Tensor, "b s c"], part: int) -> Float[Tensor, "b h s d"]:
     """Queries (part 0), keys (1) or values (2), before any norm and rotary code."""
     found = F.linear(x, *_projection(attn, part)).unflatten(2, (-1, attn.head_dim)).transpose(1, 2)
     return found.repeat_interleave(_groups(attn), dim=1) if part else found

@@ -68,19 +68,22 @@ class Weights:
         return "; ".join(parts)
 
 
-def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = None) -> Weights:
+def load_weights(
+    vit: VisionTransformer, path: str | Path, key: str | None = None, content: Mapping[str, Any] | None = None
+) -> Weights:
     """Load a local checkpoint: .safetensors, or a torch file that holds tensors only (nothing in it is executed).
 
     key: where in a torch file the weights lie; None takes what timm's own reader takes, averaged weights first, else
-    the only ones there are. A prefix that the model's names have, such as `module.`, is taken off. A classifier for
-    another number of classes, or none, is left as initialised, for fine-tuning. Position embeddings of another grid are
-    resampled (bicubic, timm). Modules that no Vision Transformer has, such as another loss's, are not read, and said.
+    the only ones there are. content: what `read_checkpoint` gave, if it was read already. A prefix that the model's
+    names have, such as `module.`, is taken off. A classifier for another number of classes, or none, is left as
+    initialised, for fine-tuning. Position embeddings of another grid are resampled (bicubic, timm). Modules that no
+    Vision Transformer has, such as another loss's, are not read, and said.
 
     Raises TokenpruneError if the file is damaged, is no plain checkpoint, or is of another model, UsageError for a key
     that it does not have; `vit` is then as it was.
     """
     path = Path(path)
-    content = _renamed(_read(path))
+    content = content or read_checkpoint(path)
     key, state = _chosen(path, content, key)
     prefix = _prefix(path, state)
     found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -116,10 +119,14 @@ def load_weights(vit: VisionTransformer, path: str | Path, key: str | None = Non
     return Weights(path.name, key, prefix, initialised, tuple(unread), _normalised(content), converted, classes)
 
 
-def classes_in(path: str | Path) -> int:
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """What a file holds, weights under timm's names."""
+    return _renamed(_read(path))
+
+
+def classes_in(path: Path, content: Mapping[str, Any]) -> int:
     """How many classes a checkpoint's classifier knows, 0 where it has none. Errors as of `load_weights`."""
-    path = Path(path)
-    _, state = _chosen(path, _renamed(_read(path)), None)
+    _, state = _chosen(path, content, None)
     weight = state.get(f"{_prefix(path, state)}head.weight")
     return 0 if weight is None or weight.ndim != 2 else len(weight)
 

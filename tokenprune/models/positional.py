@@ -15,17 +15,16 @@ from timm.models import VisionTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from tokenprune.models.attention import heads
+
 
 class PositionalAttention(Attention):
     """timm's, with codes in place of tokens where queries and keys are made; the same parameters."""
 
     def scored(self, rope: Float[Tensor, "*b s c"], part: int) -> Float[Tensor, "1|b h s d"]:
         """Queries (part 0) or keys (1) of tokens with these codes; one row for all images where they have the same."""
-        codes = rope[None] if rope.ndim == 2 else rope[:, 0]
-        weight, bias = (None if each is None else each.chunk(3)[part] for each in (self.qkv.weight, self.qkv.bias))
-        assert weight is not None
-        heads = F.linear(codes.to(weight.dtype), weight, bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-        return self.k_norm(heads) if part else self.q_norm(heads)
+        found = heads(self, rope[None] if rope.ndim == 2 else rope[:, 0], part)
+        return self.k_norm(found) if part else self.q_norm(found)
 
     def forward(
         self,
@@ -37,8 +36,7 @@ class PositionalAttention(Attention):
         """rope: the codes of the tokens, [s, c], or [b, 1, s, c] where images have other tokens."""
         assert rope is not None
         query, key = (self.scored(rope, part) for part in (0, 1))
-        weight, bias = self.qkv.weight.chunk(3)[2], None if self.qkv.bias is None else self.qkv.bias.chunk(3)[2]
-        value = F.linear(x, weight, bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        value = heads(self, x, 2)
         if self.fused_attn:
             query, key = (each.to(value.dtype).expand_as(value) for each in (query, key))
             drop = self.attn_drop.p if self.training else 0.0
@@ -70,7 +68,7 @@ class PositionalBlock(Block):
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
 
 
-class PositionalViT(VisionTransformer):
+class PositionalTransformer(VisionTransformer):
     """timm's Vision Transformer; positions, which are added to no token, are the codes of all its attentions.
 
     They start at unit variance, as the normalised tokens that attention to content reads: of timm's own small ones

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attend, attention_of, blocks_of, codes, feed, log_weight, places, prefix_alone
-from tokenprune.models.positional import PositionalAttention, PositionalBlock, PositionalViT
+from tokenprune.models.positional import PositionalAttention, PositionalBlock, PositionalTransformer
 from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState, select
 from tokenprune.recipe import Keep, Schedule, counts
@@ -413,7 +413,7 @@ def pools_prefix(vit: VisionTransformer) -> bool:
 def refuse_unsupported(vit: nn.Module) -> None:
     """Raises UsageError, naming the part, for a model that SparseViT would not run faithfully."""
     name = type(vit).__name__
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, PositionalViT, Eva):
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, PositionalTransformer, Eva):
         raise UsageError(
             f"cannot prune {name}: only timm's VisionTransformer (and distilled DeiT) and Eva (rotary codes) are taken"
         )

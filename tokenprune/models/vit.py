@@ -17,7 +17,7 @@ from tokenprune.errors import UsageError
 from tokenprune.models.attention import attention_of, blocks_of, folds, has_codes
 from tokenprune.models.mimetic import mimetic
 from tokenprune.models.neighbours import Neighbours
-from tokenprune.models.positional import PositionalViT
+from tokenprune.models.positional import PositionalTransformer
 from tokenprune.models.sparse import patch_size_of, pools_prefix, refuse_unsupported
 from tokenprune.recipe import Model
 
@@ -31,7 +31,7 @@ def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
     if spec.name is not None:
         vit = _named(spec.name, classes, image_size)
     else:
-        kind = PositionalViT if spec.attention == "positional" else VisionTransformer
+        kind = PositionalTransformer if spec.attention == "positional" else VisionTransformer
         vit = kind(
             img_size=image_size,
             patch_size=spec.patch_size,

@@ -32,8 +32,8 @@ from tokenprune.runs import RunFolder
 class Seen:
     """What a method leaves at a ratio, and what the model then says.
 
-    owner, count, attention: as of `evaluation.Seen`. likely: classes by falling probability, the first of which stands
-    at place `answer` among the model's; none of a model without a classifier.
+    owner, count, attention: as of `evaluation.ExampleStates`. likely: classes by falling probability, the first of
+    which stands at place `answer` among the model's; none of a model without a classifier.
     """
 
     method: str
@@ -120,14 +120,15 @@ def opened_timm(
         raise UsageError(f"--model: {error}") from None
     if table is None:
         raise UsageError(f"--model: timm does not say what images {name!r} was trained on")
-    count = models.classes_in(checkpoint)
+    content = models.read_checkpoint(checkpoint)
+    count = models.classes_in(checkpoint, content)
     where = hardware.choose_device(device or "auto")
     found = models.mean_and_std(table.to_dict())
     if found is None:
         raise UsageError(f"--model: timm does not say how images for {name!r} are normalised")
     spec = Model(name=name)
     vit = models.build(spec, count, image_size or table.input_size[1])
-    models.load_weights(vit, checkpoint)
+    models.load_weights(vit, checkpoint, content=content)
     how: Literal["bicubic", "bilinear"] = "bilinear" if table.interpolation == "bilinear" else "bicubic"
     recipe = Recipe(model=spec, data=Data(source="./", crop=table.crop_pct, interpolation=how))
     names = tuple(f"class {i}" for i in range(count)) if classes is None else outputs(classes, ())[1]

@@ -32,20 +32,22 @@ def measure_run(
     options: keyword arguments of the measurement. progress: called with what is done and its total. say: takes lines
     about images, before anything is slow.
 
-    One that depends on the run's curves and on the machine is made anew, beside the earlier one, where these changed.
+    One that depends on the run's curves, or is timed, is made anew, beside the earlier one, where these or the machine
+    changed.
 
     Raises TokenpruneError where the run is not finished, its weights or images are not those it was trained with, or
     the result cannot be saved; UsageError for a measurement that is unknown or does not apply.
     """
-    of_run = measurements.of_run(name)
+    timed = measurements.timed(name)
     options, trained = dict(options or {}), run.result()
     run.check_recipe()
     recipe = read_resolved(run.resolved)
     identity: list[Any] = [options, trained.precision]
-    if of_run:
+    if timed:
         where = hardware.device_name(hardware.choose_device(device or recipe.run.device))
-        threads = hardware.set_threads(recipe.run.threads)
-        identity += [where, processor(), threads, str(torch.__version__), [path.name for path in run.prune_folders()]]
+        identity += [where, processor(), hardware.set_threads(recipe.run.threads), str(torch.__version__)]
+    if timed or {"methods", "keep", "site"} & options.keys():  # what is not said of these is as in the run's curves
+        identity.append([path.name for path in run.prune_folders()])
     folder = run.measurements / f"{name}-{digest(identity)}"
     if force or not (folder / "result.json").is_file():
         with run.lock():

@@ -16,7 +16,7 @@ from tokenprune.recipe.yaml import typed, typed_pairs
 from tokenprune.runs import RunFolder
 
 
-class Sited(Protocol):
+class Prunable(Protocol):
     """What decides where a model can be pruned: its blocks, and whether its classifier reads prefix tokens alone."""
 
     @property
@@ -39,7 +39,7 @@ def read_resolved(path: Path) -> Recipe:
 
 def choose_evaluation(
     resolved: Path | Recipe,
-    model: Sited,
+    model: Prunable,
     *,
     methods: Sequence[str] | None = None,
     keep: str | None = None,

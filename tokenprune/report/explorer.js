@@ -125,10 +125,13 @@
     return { method, row: method.rows[state.keep] };
   };
 
+  // The site whose tokens are drawn: attention is of what is left in the end.
+  const drawnSite = (method, row) => (state.heat && row.heat ? method.sites.length - 1 : state.site);
+
   // The large picture, and what is said of it.
   const paint = () => {
     const { method, row } = chosen(), warm = state.heat && Boolean(row.heat);
-    const site = warm ? method.sites.length - 1 : state.site; // attention is of what is left in the end
+    const site = drawnSite(method, row);
     const owner = owners(method, row, state.image, site), most = row.most ? row.most[state.image] : 0;
     draw(at("canvas"), method, row, state.image, site, warm, state.group);
     const patches = state.group === null ? 0 : owner.filter((token) => token === state.group).length;
@@ -232,7 +235,7 @@
     const box = canvas.getBoundingClientRect(), grid = view.grid;
     const x = Math.floor((event.clientX - box.left) / box.width * grid), y = Math.floor((event.clientY - box.top) / box.height * grid);
     const inside = x >= 0 && y >= 0 && x < grid && y < grid, { method, row } = chosen();
-    const token = inside ? owners(method, row, state.image, state.site)[y * grid + x] : -1;
+    const token = inside ? owners(method, row, state.image, drawnSite(method, row))[y * grid + x] : -1;
     const group = token < 0 ? null : token;
     if (group === state.group || pending) return;
     state.group = group;

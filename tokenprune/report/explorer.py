@@ -29,7 +29,7 @@ _SMALL = 64  # side up to which a picture is stored exactly, as PNG
 
 
 @dataclass(frozen=True)
-class Row:
+class Point:
     """What one point leaves of the pictures, and what the model then says (see `experiments.examples.Examples`).
 
     answers: places among the view's classes; none of a model without a classifier.
@@ -49,7 +49,7 @@ class Method:
 
     name: str
     sites: tuple[str, ...]
-    rows: Sequence[Row]
+    rows: Sequence[Point]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,16 @@ def views(runs: Sequence[RunData]) -> Iterator[View | str]:
                 yield str(error)
                 continue
             if found:
-                yield _view(run, names[setting], places[setting, conditions], found)
+                of_place = [prune for _, prune in run.prunes if Conditions.of(run.result, prune) == conditions]
+                most = {each.method: 0 for each in found}
+                for each in found:  # older examples know the last site alone
+                    most[each.method] = max(most[each.method], each.owner.shape[2])
+                shown = [each for each in found if each.owner.shape[2] == most[each.method]]
+                yield _view(run, names[setting], places[setting, conditions], shown)
+                if len(shown) < len(of_place):
+                    others = len(of_place) - len(shown)
+                    what = f"{counted(others, 'curve')} at {conditions.site} not in the explorer"
+                    yield f"{run.folder.path}: {what}: other pictures, none, or those of an older version"
                 break
 
 
@@ -160,14 +169,12 @@ def as_json(shown: Sequence[View]) -> str:
 
 
 def _view(run: RunData, model: str, where: str, found: Sequence[Examples]) -> View:
-    methods: dict[str, dict[str, Row]] = {}
-    sites: dict[str, tuple[str, ...]] = {}
+    methods: dict[str, dict[str, Point]] = {}
+    sites = {each.method: sites_of(each.prune.written_site, each.owner.shape[2]) for each in found}
     for each in found:  # a method measured several times, at other ratios, is one
-        words = sites_of(each.prune.written_site, each.owner.shape[2])
-        if sites.setdefault(each.method, words) == words:
-            rows = methods.setdefault(each.method, {})
-            for keep, place in each.points.items():
-                rows.setdefault(keep, _of_point(each, keep, place))
+        rows = methods.setdefault(each.method, {})
+        for keep, place in each.points.items():
+            rows.setdefault(keep, _of_point(each, keep, place))
     return View(
         model=model,
         depth=run.result.model.depth,
@@ -179,8 +186,8 @@ def _view(run: RunData, model: str, where: str, found: Sequence[Examples]) -> Vi
     )
 
 
-def _of_point(found: Examples, keep: str, place: int) -> Row:
-    return Row(
+def _of_point(found: Examples, keep: str, place: int) -> Point:
+    return Point(
         keep,
         found.owner[place],
         None if found.count is None else found.count[place],
@@ -190,7 +197,7 @@ def _of_point(found: Examples, keep: str, place: int) -> Row:
     )
 
 
-def _left(row: Row) -> float:
+def _left(row: Point) -> float:
     """For an order from the most tokens to the fewest."""
     return -float(row.count[:, -1].sum() if row.count is not None else (row.owner[:, -1] >= 0).sum())
 
@@ -204,7 +211,7 @@ def sites_of(site: str, count: int) -> tuple[str, ...]:
     return tuple(f"{moment} block {number}" for number in numbers[-count:])  # older examples know the last alone
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Point) -> dict[str, Any]:
     owner = row.owner.astype("<i2")
     found: dict[str, Any] = {"keep": row.keep, "owner": _packed(owner), "answers": list(row.answers)}
     if row.count is not None:
