@@ -162,7 +162,7 @@ def lanczos(
 
 
 def _ritz(diagonal: Sequence[float], beside: Sequence[float], length: float, top: int) -> tuple[np.ndarray, bool]:
-    """Of the tridiagonal matrix; the residual of a Ritz value is `length` times its vector's last entry."""
+    """Ritz values of the tridiagonal matrix; the residual of one is `length` times its vector's last entry."""
     values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
     order = np.argsort(-np.abs(values), kind="stable")[:top]
     residuals = length * np.abs(vectors[-1, order])

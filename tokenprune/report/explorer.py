@@ -82,7 +82,7 @@ class View:
 
 
 def views(runs: Sequence[RunData]) -> Iterator[View | str]:
-    """Of every setting and place the first run, by seed, that has examples; or a line on what is damaged."""
+    """For every setting and place the first run, by seed, with examples; and lines on what is damaged or left out."""
     groups: dict[tuple[Any, ...], list[RunData]] = {}
     for run in sorted(
         runs, key=lambda run: (run.result.name, run.result.model.depth, run.result.setting, run.result.seed)
