@@ -364,20 +364,23 @@ def make_latency(
     }
     times = np.array([row[3] for row in rows], dtype=float)
     arrays = {"median": ("ms", times), "p90": ("ms", 1.1 * times), "speed-up": ("x", times[0] / times)}
-    path = folder.measurements / name / "result.json"
+    values = {
+        array: runs.Values(unit=unit, axes=("point", "batch"), values=each.tolist(), labels=labels)
+        for array, (unit, each) in arrays.items()
+    }
+    return make_measurement(folder, "latency", values, name=name, **machine)
+
+
+def make_measurement(
+    folder: RunFolder, measurement: str, arrays: Mapping[str, runs.Values], *, name: str | None = None, **facts: Any
+) -> Path:
+    """Add a measurement to a finished run; its result.json. facts: fields of the result, such as options."""
+    path = folder.measurements / (name or f"{measurement}-0") / "result.json"
     runs.atomic.make_folder(path.parent)
-    facts = {"precision": "fp32", "device": "cpu", "threads": 2, "processor": "Some CPU", "torch": "2.14"} | machine
-    runs.save_result(
-        path,
-        runs.MeasureResult(
-            run=folder.name,
-            measurement="latency",
-            weights_sha256=folder.result().weights_sha256,
-            arrays={
-                array: runs.Values(unit=unit, axes=("point", "batch"), values=values.tolist(), labels=labels)
-                for array, (unit, values) in arrays.items()
-            },
-            **facts,
-        ),
+    known = {"precision": "fp32", "device": "cpu", "threads": 2, "processor": "Some CPU", "torch": "2.14"} | facts
+    weights = folder.result().weights_sha256
+    result = runs.MeasureResult(
+        run=folder.name, measurement=measurement, weights_sha256=weights, arrays=dict(arrays), **known
     )
+    runs.save_result(path, result)
     return path

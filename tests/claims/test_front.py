@@ -140,9 +140,9 @@ def labelled(tree: dict[str, Any], axis: str, column: str, place: int, label: An
         (lambda tree: labelled(tree, "point", "keep", 1, 0.25), "points are not different ones"),
         (lambda tree: labelled(tree, "point", "keep", 1, [0.25]), "not a MeasureResult record"),
         (lambda tree: tree.update(threads=None), "does not say what it was measured on"),
-        (lambda tree: tree.update(measurement="attention"), "no latency of this run's weights"),
-        (lambda tree: tree.update(run="another"), "no latency of this run's weights"),
-        (lambda tree: tree.update(weights_sha256="0" * 64), "no latency of this run's weights"),
+        (lambda tree: tree.update(measurement="attention"), "damaged: it is of attention"),
+        (lambda tree: tree.update(run="another"), "not measured on this run's weights"),
+        (lambda tree: tree.update(weights_sha256="0" * 64), "not measured on this run's weights"),
     ],
 )
 def test_what_cannot_be_is_named_and_left_out(tmp_path: Path, change: Callable[[dict], None], said: str) -> None:
@@ -152,7 +152,7 @@ def test_what_cannot_be_is_named_and_left_out(tmp_path: Path, change: Callable[[
     runs, problems = read_runs(tmp_path)
     (problem,) = problems
     assert str(path) in problem
-    assert problem.endswith("this latency is not used")
+    assert problem.endswith("this measurement is not used")
     assert "\n" not in problem
     assert re.search(said, problem)
     assert runs[0].latencies == []

@@ -67,7 +67,7 @@ def test_latencies_have_a_table_a_figure_and_rows(runs: Path, tmp_path: Path, ca
         next(folder.measurements.glob("*/result.json")).write_text("{")
     ended = run(capsys, "compare", "--runs-dir", runs, "--out", tmp_path / "out")
     assert ended.status == 0
-    assert ended.err.count("this latency is not used") == 2
+    assert ended.err.count("this measurement is not used") == 2
     assert not list((tmp_path / "out").glob("*latency*"))  # an earlier comparison's files go
 
 

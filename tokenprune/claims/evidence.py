@@ -11,11 +11,12 @@ import yaml
 
 from tokenprune import files
 from tokenprune.claims.images import by_images
-from tokenprune.claims.latency import Latency, read_latencies
+from tokenprune.claims.latency import Latency, latencies
+from tokenprune.claims.measured import read_measured, result_folders
 from tokenprune.claims.theory.study import flat
 from tokenprune.errors import TokenpruneError, UsageError, printable, shortened
 from tokenprune.recipe import Recipe, Schedule, kept
-from tokenprune.runs import Epoch, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs
+from tokenprune.runs import Epoch, MeasureResult, ModelFacts, PruneResult, RunFolder, TrainResult, all_runs
 from tokenprune.runs.records import Result
 from tokenprune.runs.results import PREDICTIONS, changed, right
 
@@ -31,8 +32,9 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where ther
 
 @dataclass(frozen=True)
 class RunData:
-    """A finished run: its result, its epochs (0 is before training), its whole prunes with their folders, latencies.
+    """A finished run: its result, its epochs (0 is before training), its whole prunes with their folders, measurements.
 
+    measured: all of `tokenprune measure`, by name of their folders. latencies: those among them, by point and batch.
     science: what its recipe says of the trained weights, by key; empty where that cannot be read. environment: whether
     its environment is the one it was finished with.
     """
@@ -43,6 +45,7 @@ class RunData:
     prunes: list[tuple[Path, PruneResult]]
     science: Mapping[str, Any] = field(default_factory=dict)
     environment: bool = True
+    measured: tuple[MeasureResult, ...] = ()
     latencies: list[Latency] = field(default_factory=list)
 
     @property
@@ -78,8 +81,9 @@ def read_runs(runs_dir: Path) -> tuple[list[RunData], list[str]]:
         epochs = _epochs(folder, result, broken, problems)
         problems += _left_out(broken)
         known = folder.environment.name not in broken
-        prunes, latencies = _read_prunes(folder, result, problems), read_latencies(folder, result, problems)
-        run = RunData(folder, result, epochs, prunes, science, known, latencies)
+        prunes, measured = _read_prunes(folder, result, problems), read_measured(folder, result, problems)
+        timed, whole = latencies(measured, problems), tuple(each for _, each in measured)
+        run = RunData(folder, result, epochs, prunes, science, known, whole, timed)
         if run.idle:
             problems.append(f"{folder.path}: trained as without a pruner: {run.idle}: not used in verdicts")
         runs.append(run)
@@ -202,10 +206,7 @@ def _defaults() -> dict[str, Any]:
 
 def _read_prunes(folder: RunFolder, trained: TrainResult, problems: list[str]) -> list[tuple[Path, PruneResult]]:
     found = []
-    for path in sorted(path for path in folder.curves.glob("*") if path.is_dir()):
-        if not (path / "result.json").is_file():
-            problems.append(f"{path}: half written (no result.json): not used")
-            continue
+    for path in result_folders(folder.curves, problems):
         try:
             result = folder.curve(path)
             if problem := _no_site(result.site, trained.model):

@@ -1,6 +1,6 @@
-"""Measured latencies of runs (`tokenprune measure latency`), checked as they are read."""
+"""Measured latencies of runs (`tokenprune measure latency`), and whether they can be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokenprune.errors import TokenpruneError, shortened
-from tokenprune.runs import MeasureResult, RunFolder, TrainResult, read_result
+from tokenprune.runs import MeasureResult
 
 NAME = "latency"
 #: No time in ms, and no speed-up, is less, nor more than its inverse.
@@ -51,21 +51,19 @@ class Latency:
     timings: Mapping[PointKey, Mapping[int, Timing]]
 
 
-def read_latencies(folder: RunFolder, trained: TrainResult, problems: list[str]) -> list[Latency]:
-    """A run's latencies by name of their folders; a line in `problems` for each that cannot be used."""
+def latencies(measured: Sequence[tuple[Path, MeasureResult]], problems: list[str]) -> list[Latency]:
+    """A run's latencies, of its measurements with their folders; a line in `problems` for each that cannot be used."""
     found = []
-    for path in sorted(folder.measurements.glob(f"{NAME}-*/result.json")):
-        try:
-            found.append(_read(path, folder, trained))
-        except TokenpruneError as error:
-            problems.append(f"{error}: this latency is not used")
+    for path, result in measured:
+        if result.measurement == NAME:
+            try:
+                found.append(_read(path / "result.json", result))
+            except TokenpruneError as error:
+                problems.append(f"{error}: this measurement is not used")
     return found
 
 
-def _read(path: Path, folder: RunFolder, trained: TrainResult) -> Latency:
-    result = read_result(path, MeasureResult)
-    if (result.measurement, result.run, result.weights_sha256) != (NAME, folder.name, trained.weights_sha256):
-        raise TokenpruneError(f"{path}: no latency of this run's weights")
+def _read(path: Path, result: MeasureResult) -> Latency:
     if result.threads is None or result.processor is None or result.torch is None:
         raise TokenpruneError(f"{path}: damaged: it does not say what it was measured on")
     try:
