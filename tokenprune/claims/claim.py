@@ -62,8 +62,9 @@ class Claim:
 
     statement: in the paper's words where they are known. source: where it is made. reads: the results it reads. test:
     in words. support: the effects that count as support, in `unit`. find: the findings in the studies of one depth, or
-    of the laboratory. published: what the authors report of the same. experiment: I1 to I7 of trained models, T1 to T9
-    of the laboratory; the experiment that has the claim fills it in.
+    of the laboratory. published: what the authors report of the same. measurement: of `tokenprune measure`, where it
+    reads one. across: whether `find` takes the studies of all depths at once. experiment: I1 to I14 of trained models,
+    T1 to T9 of the laboratory; the experiment that has the claim fills it in.
     """
 
     id: str
@@ -75,6 +76,8 @@ class Claim:
     find: Callable[[Sequence[Any]], list[Finding]]
     support: Support = (0.0, None)
     published: tuple[Published, ...] = ()
+    measurement: str | None = None
+    across: bool = False
     experiment: str = ""
 
     @property

@@ -62,6 +62,20 @@ def prune(
     return shlex.join([*words, *_where(run)])
 
 
+def measure(
+    run: RunData, measurement: str, options: Mapping[str, Any], *, name: str | None = None, again: bool = False
+) -> str:
+    """The command that measures the run, or the run called `name` beside it; a packed run is trained first.
+
+    again: although there is a result of these options.
+    """
+    words = ["tokenprune", "measure", measurement, "--run", name or run.folder.name]
+    words += [word for key, value in options.items() for word in ("--option", f"{key}={json.dumps(value)}")]
+    words += ["--force"] if again else []
+    first = f"{train(run, run.result.seed)[0]}\n" if name is None and is_packed(run) else ""
+    return first + shlex.join([*words, *_where(run)])
+
+
 @dataclass(frozen=True)
 class Need:
     """A study that a finding compares: that of `run`, with `overrides`; trained with `seeds` so far."""

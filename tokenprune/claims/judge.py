@@ -47,6 +47,7 @@ def judge(studies: Sequence[Study], claims: Sequence[Claim]) -> list[Verdict]:
     verdicts = []
     for claim in claims:
         found = [group for (laboratory, _), group in columns.items() if laboratory == claim.laboratory]
+        found = [[study for group in found for study in group]] if claim.across else found
         findings = sorted((finding for group in found for finding in claim.find(group)), key=lambda f: f.subject.place)
         findings = _moderated(claim, findings)
         p_values = [_p(claim, finding) for finding in findings]

@@ -88,8 +88,14 @@ def result_folders(place: Path, problems: list[str]) -> list[Path]:
 
 
 def conditions(result: MeasureResult) -> str:
-    """The options that two results must share to be compared: all but which prunings were measured."""
-    return json.dumps({key: result.options[key] for key in sorted(result.options) if key not in _PRUNINGS})
+    """The options that two results must share to be compared, as JSON: all but which prunings were measured.
+
+    Mini-batches of the Hessian are as large as they were, which a lack of memory may have changed.
+    """
+    options = {key: result.options[key] for key in sorted(result.options) if key not in _PRUNINGS}
+    if (size := result.arrays.get("images a batch")) is not None and not size.axes:
+        options["batch"] = int(size.values)
+    return json.dumps(options, sort_keys=True)
 
 
 def results(run: "RunData", measurement: str, under: str | None = None) -> Iterator[MeasureResult]:

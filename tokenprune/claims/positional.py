@@ -1,10 +1,15 @@
-"""Claims about what attention is made of, content or position: findings from the runs' test accuracy."""
+"""Claims about content and position: findings from the runs' test accuracy, and from their position codes."""
 
 from collections.abc import Sequence
 
 from tokenprune.claims.claim import Finding
+from tokenprune.claims.measured import select
+from tokenprune.claims.readings import contrast, whole
 from tokenprune.claims.study import Group, TrainedStudy, alike
 from tokenprune.claims.training import finding, less
+from tokenprune.runs import MeasureResult
+
+ASSOCIATION = "association"
 
 _ATTENTION, _SHUFFLE = "model.attention", "data.shuffle"
 _KINDS = ("content", "positional")
@@ -56,6 +61,18 @@ def shuffled_against_whole(found: Sequence[TrainedStudy]) -> list[Finding]:
                     missing = [(study, (f"{_SHUFFLE}=null",))]
                     findings.append(finding(group, [study], {}, "", "no run is of images as they are", missing, words))
     return findings
+
+
+def association(found: Sequence[TrainedStudy]) -> list[Finding]:
+    """Share of a patch's neighbours among the patches whose codes are most like its own, less that by chance."""
+    what = "share of a patch's neighbours among those of the most similar position codes, less that of random codes"
+    return [contrast(ASSOCIATION, [(study, 1)], above_chance, what) for study in whole(found, ASSOCIATION)]
+
+
+def above_chance(result: MeasureResult) -> float:
+    """Mean overlap of neighbours with patches of similar codes, less its mean for random codes. Raises Missing."""
+    overlap, chance = (float(select(result, f"mean {name}").values) for name in ("overlap", "chance"))
+    return overlap - chance
 
 
 def by_attention(found: Sequence[TrainedStudy]) -> list[Group]:

@@ -1,6 +1,7 @@
-"""What Li, Wang, Liu & Chen published of the experiments that are repeated here.
+"""What was published of the experiments that are repeated here.
 
-Numbers read from the authors' slides and site; `mark` says how surely. Read off axes means +-1 in the last digit.
+Numbers of Li, Wang, Liu & Chen are read from their slides and site; `mark` says how surely. Read off axes means +-1 in
+the last digit.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal
 Mark = Literal["slides", "slides, exact", "slides, read off axes", "read off axes", "recalled"]
 
 PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
+PARK = "Park & Kim 2022 (arXiv 2202.06709)"
 
 
 @dataclass(frozen=True)

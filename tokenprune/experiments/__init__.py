@@ -1,10 +1,20 @@
-"""Every experiment: I1 to I10 of trained models, T1 to T9 of the laboratory; a new one is a module and a line.
+"""Every experiment: I1 to I14 of trained models, T1 to T9 of the laboratory; a new one is a module and a line.
 
 A module holds an experiment's claims, figures and tables. Rules of claims were fixed before the results.
 """
 
 from tokenprune.claims import Claim
-from tokenprune.experiments import attention, magnitude, methods, positional, samples, sparsified, spurious, starts
+from tokenprune.experiments import (
+    attention,
+    features,
+    magnitude,
+    methods,
+    positional,
+    samples,
+    sparsified,
+    spurious,
+    starts,
+)
 from tokenprune.experiments.experiment import Experiment
 from tokenprune.experiments.theory import attention as attention_over_time
 from tokenprune.experiments.theory import convergence, removal, scaling, spatial
@@ -19,6 +29,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     sparsified.NOISE,
     methods.EXPERIMENT,
     positional.EXPERIMENT,
+    features.EXPERIMENT,
 )
 
 LABORATORY: tuple[Experiment, ...] = (

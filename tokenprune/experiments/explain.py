@@ -123,4 +123,6 @@ def _missing(claim: Claim, runs_dir: Path) -> str:
     if claim.laboratory:
         return f"{here}; `tokenprune theory --help` shows what makes it"
     sweep = next(experiment.sweep for experiment in EXPERIMENTS if experiment.number == claim.experiment)
-    return f"{here}; `tokenprune sweep {sweep} --scale cpu` makes it"
+    makes = [f"`tokenprune sweep {sweep} --scale cpu` makes it"] if sweep else []
+    makes += [f"`tokenprune measure {claim.measurement}` measures it of a run"] if claim.measurement else []
+    return "; ".join([here, *makes])

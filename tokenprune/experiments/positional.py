@@ -1,7 +1,16 @@
-"""I10: attention to positions alone, and images whose tiles are moved."""
+"""I10: attention to positions alone, images whose tiles are moved, and what position codes know of neighbours."""
 
-from tokenprune.claims import Claim
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from tokenprune.claims import Claim, Verdict
+from tokenprune.claims.measured import Missing, select
 from tokenprune.claims.positional import (
+    ASSOCIATION,
+    above_chance,
+    association,
     attention_of,
     by_attention,
     positional_against_content,
@@ -9,11 +18,14 @@ from tokenprune.claims.positional import (
     tiles_of,
 )
 from tokenprune.claims.published import Published
+from tokenprune.claims.readings import by_seed, whole
 from tokenprune.claims.study import TrainedStudy
 from tokenprune.drawing import plots
 from tokenprune.drawing.style import BLUE, RED, Drawing
 from tokenprune.experiments.arms import Compared, drawing, drawn, mean
-from tokenprune.experiments.experiment import Experiment
+from tokenprune.experiments.experiment import Experiment, Figure
+from tokenprune.experiments.measured import by_images, names, picture
+from tokenprune.runs import MeasureResult
 
 _PAPER = "Jelassi, Sander & Li 2022 (arXiv 2210.09221)"
 _LOOKS = {"content": (BLUE, "o", "-"), "positional": (RED, "D", (0, (4, 1.5)))}
@@ -41,6 +53,60 @@ def _accuracies(found: Compared) -> Drawing:
 
 def _tiles(arm: TrainedStudy) -> int:
     return tiles_of(arm) or 1
+
+
+def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
+    figures = list(drawn(by_attention, _accuracies)(studies, verdicts))
+    return figures + [partial(_association, group) for group in by_images(whole(studies, ASSOCIATION))]
+
+
+def _association(studies: Sequence[TrainedStudy]) -> Drawing:
+    """Inner products of nine patches' codes with all others, each as a picture of the grid, a panel per setting."""
+    figure, (axes,) = plots.panels(names(studies), height=2.9)
+    said = []
+    for ax, study, name in zip(axes, studies, names(studies), strict=True):
+        found = list(by_seed(study, ASSOCIATION, _products).values())
+        products = np.mean([each for each in found if each.shape == found[0].shape], axis=0)
+        side = round(len(products) ** 0.5)
+        at = sorted({round((side - 1) * share) for share in (0.2, 0.5, 0.8)})
+        gap = np.full((side, 1), np.nan)
+        rows = []
+        for down in at:
+            row = np.hstack([each for right in at for each in (_others(products, down * side + right), gap)][:-1])
+            rows += [row, np.full((1, row.shape[1]), np.nan)]
+        ax.imshow(np.vstack(rows[:-1]), cmap="viridis", interpolation="nearest")
+        ax.set_axis_off()
+        values = by_seed(study, ASSOCIATION, above_chance)
+        said.append(f"{name}: overlap {np.mean(list(values.values())):+.3f} above chance.")
+    return picture(
+        "association",
+        "What position codes know of neighbours",
+        "Inner products of the position codes of nine patches with those of all others, each drawn as the grid, the "
+        "larger the lighter, mean over seeds; the patch itself is left out. Where tiles are moved, patches stand where "
+        "they were.",
+        " ".join(said),
+        figure,
+        studies,
+        ASSOCIATION,
+        _products,
+        bars=False,
+    )
+
+
+def _products(result: MeasureResult) -> np.ndarray:
+    """[patch, other] of a square grid. Raises Missing."""
+    found = select(result, "inner product").values
+    if found.ndim != 2 or found.shape[0] != found.shape[1] or round(len(found) ** 0.5) ** 2 != len(found):
+        raise Missing("its patches are no square grid")
+    return found
+
+
+def _others(products: np.ndarray, patch: int) -> np.ndarray:
+    """The products of one patch with all others, as the grid."""
+    side = round(len(products) ** 0.5)
+    row = products[patch].copy()
+    row[patch] = np.nan
+    return row.reshape(side, side)
 
 
 EXPERIMENT = Experiment(
@@ -79,6 +145,18 @@ EXPERIMENT = Experiment(
                 ),
             ),
         ),
+        Claim(
+            id="neighbours-have-like-codes",
+            statement="A ViT learns position codes that are alike where patches lie side by side.",
+            source=f"{_PAPER}, definition 2.2, neighbours in the grid standing for the sets",
+            reads="measurement association of runs without a pruner",
+            test="mean share of a patch's C neighbours (up to eight) that are among the C patches whose codes have the "
+            "largest inner product with its own, less that share for random codes, is above 0",
+            unit="share of neighbours",
+            find=association,
+            measurement=ASSOCIATION,
+            published=(Published("rows of P^T P are localised on CIFAR-100 (figure, no numbers)", "read off axes"),),
+        ),
     ),
-    drawn(by_attention, _accuracies),
+    _figures,
 )
