@@ -22,6 +22,8 @@ _RECIPES = {
     "average pooling, registers": {"class_token": False, "registers": 2},
     "positional": {"attention": "positional", "registers": 2},
     "positional, average pooling": {"attention": "positional", "class_token": False, "qk_norm": True},
+    "local": {"attention": "local", "kernel": 3, "registers": 1},
+    "local, even, average pooling": {"attention": "local", "kernel": 2, "class_token": False, "qk_norm": True},
     "dropout, drop path": {"dropout": 0.3, "drop_path": 0.3},
 }
 _EVA = {"depth": 3, "embed_dim": 16, "num_heads": 2, "use_rot_pos_emb": True, "use_abs_pos_emb": False}

@@ -6,6 +6,7 @@ import torch
 from timm.models.eva import Eva
 from torch import Tensor
 
+from tokenprune.models.local import LocalAttention
 from tokenprune.models.positional import PositionalAttention
 
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64 - 1
@@ -36,20 +37,34 @@ def turned(x: Tensor, rope: Tensor, halves: bool) -> Tensor:
 def attention_map(attn, x: Tensor, alive: Tensor, rope: Tensor | None = None) -> Tensor:
     """[b, h, s, s] softmax attention, columns of dead tokens masked with -inf. rope: of every patch, [(h), t, 2 d]."""
     b, s, _ = x.shape
-    positional = isinstance(attn, PositionalAttention)
+    positional, local = isinstance(attn, PositionalAttention), isinstance(attn, LocalAttention)
     # Codes stand for tokens where queries and keys are made.
     q, k, _ = projections(attn, rope.expand(b, -1, -1) if positional else x)
     maps = torch.empty(b, attn.num_heads, s, s, dtype=x.dtype)
     for head in range(attn.num_heads):
         query, key = attn.q_norm(q[:, :, head]), attn.k_norm(k[:, :, head])
-        if rope is not None and not positional:
+        if rope is not None and not positional and not local:
             own, p = rope[head] if rope.ndim == 3 else rope, attn.num_prefix_tokens
             query, key = (
                 torch.cat([part[:, :p], turned(part[:, p:], own, attn.rotate_half)], dim=1) for part in (query, key)
             )
         logits = query @ key.transpose(1, 2) / math.sqrt(attn.head_dim)
+        if local:
+            logits = logits.masked_fill(~neighbours(attn.kernel, s, side=4), -1e30)  # dead rows have no other
         maps[:, head] = logits.masked_fill(~alive[:, None], -torch.inf).softmax(-1)
     return maps
+
+
+def neighbours(kernel: int, tokens: int, side: int) -> Tensor:
+    """[s, s] whether a token reads another: one by one, as a convolution over the padded grid would."""
+    found = torch.ones(tokens, tokens, dtype=torch.bool)
+    prefix = tokens - side * side
+    padding = kernel // 2
+    for i in range(side * side):
+        for j in range(side * side):
+            down, right = j // side - i // side + padding, j % side - i % side + padding
+            found[prefix + i, prefix + j] = 0 <= down < kernel and 0 <= right < kernel
+    return found
 
 
 def embedded(vit, images: Tensor) -> tuple[Tensor, list[Tensor | None]]:

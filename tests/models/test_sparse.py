@@ -350,7 +350,7 @@ def test_in_training_the_last_block_is_spared_what_nothing_reads(name: str, prun
         logits = trace.logits
         (logits * torch.arange(1, 6)).square().sum().backward()
         found[whole] = logits, {key: value.grad for key, value in vit.named_parameters()}
-        spared = model.class_pooled and not name.startswith(("rotary", "positional"))
+        spared = model.class_pooled and not name.startswith(("rotary", "positional", "local"))
         assert whole or not spared or trace.features.shape[1] == model.prefix
     torch.testing.assert_close(found[False][0], found[True][0], rtol=1e-9, atol=1e-9)
     for key, grad in found[True][1].items():

@@ -18,7 +18,7 @@ from tokenprune.evaluation.examples import seen
 from tokenprune.evaluation.points import Curve, EvaluationPass, to_curve, varied
 from tokenprune.evaluation.timing import Clock
 from tokenprune.models import BatchInfo, Ranked, SparseViT, architecture_of, set_attention
-from tokenprune.models.attention import attention_of, blocks_of
+from tokenprune.models.attention import fused_in
 from tokenprune.pruners.base import Pruner, ScorePruner, TokenState
 from tokenprune.recipe import Keep, RemovedPerSite, Schedule, counts
 
@@ -242,7 +242,7 @@ def inference(vit: VisionTransformer, precision: hardware.Precision, device: tor
 
     On a CPU plain products beat the fused kernel in bf16 and not in fp32.
     """
-    training, fused = vit.training, attention_of(blocks_of(vit)[0]).fused_attn
+    training, fused = vit.training, fused_in(vit)
     vit.eval()
     set_attention(vit, fused=device.type == "cuda" or precision == "fp32")
     try:

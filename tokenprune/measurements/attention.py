@@ -11,6 +11,8 @@ from tokenprune.training import attention_on_relevant
 
 def measure(model: SparseViT, batches: Iterator[Batch]) -> dict[str, Values]:
     """Share of attention over patch tokens on label-relevant area, per block (see training.observe)."""
+    if not model.attends:
+        raise UsageError("measurement 'attention': not for a convolutional network")
     shares = attention_on_relevant(model, batches)
     if shares is None:
         raise UsageError("measurement 'attention': this data set does not say what is label-relevant")

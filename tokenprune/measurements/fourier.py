@@ -23,24 +23,30 @@ def measure_run(
     """Log amplitude [point, half-block, frequency], frequencies from 0 to pi, less that at 0; prefix tokens left out.
 
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. A pruned patch has the feature of
-    the token it lives in, one that is gone the mean of those left. images: test images.
+    the token it lives in, one that is gone the mean of those left. images: test images. Where maps are of several
+    sizes, the frequencies are those that all have.
     """
-    side = square(subject.model)
+    least = square(subject.model)
     models = before_and_after(subject, methods, keep, site)
-    total = np.zeros((len(models), 2 * subject.model.depth + 1, side // 2 + 1))
+    total: dict[tuple[int, int], np.ndarray] = {}
     count = 0
     for batch in images_of(subject, images):
         count += len(batch.labels)
         for i, pruned in enumerate(models.values()):
             for cursor, state in walk(pruned, batch):
-                total[i, cursor] += diagonal(on_grid(state), side).sum(dim=0).double().cpu().numpy()
+                features = on_grid(state)
+                side = round(features.shape[1] ** 0.5)
+                found = diagonal(features, side).sum(dim=0).double().cpu().numpy()
+                total[i, cursor], least = total.get((i, cursor), 0) + found, min(least, side)
+    common = [each[:: max(1, (len(each) - 1) // max(1, least // 2))][: least // 2 + 1] for each in total.values()]
+    amplitude = np.array(common).reshape(len(models), len(subject.model.parts), -1) / count
     axes = {
         "point": labels(list(models)),
-        "half-block": half_blocks(subject.model.depth),
-        "frequency": {"frequency, pi": tuple(2 * k / side for k in range(side // 2 + 1))},
+        "half-block": half_blocks(subject.model),
+        "frequency": {"frequency, pi": tuple(2 * k / least for k in range(least // 2 + 1))},
     }
-    found = (total - total[:, :, :1]) / count
-    return {"log amplitude": Values(unit="1", axes=tuple(axes), values=found.tolist(), labels=axes)}
+    values = (amplitude - amplitude[:, :, :1]).tolist()
+    return {"log amplitude": Values(unit="1", axes=tuple(axes), values=values, labels=axes)}
 
 
 def diagonal(features: Float[Tensor, "b t c"], side: int) -> Float[Tensor, "b f"]:

@@ -20,7 +20,7 @@ from tokenprune.errors import TokenpruneError, out_of_memory
 from tokenprune.measurements.subject import Pruned, Subject, labels, whole
 from tokenprune.measurements.through import before_and_after
 from tokenprune.models import set_attention
-from tokenprune.models.attention import attention_of, blocks_of
+from tokenprune.models.attention import fused_in
 from tokenprune.runs import Values
 
 #: A Ritz value is an eigenvalue once its residual is below this share of the largest.
@@ -103,7 +103,7 @@ def training_batches(subject: Subject, images: int, size: int) -> Iterator[Batch
 def exact(subject: Subject) -> Iterator[None]:
     """Gradients of any order: plain attention in full precision."""
     vit, where = subject.model.vit, subject.device.type
-    fused = attention_of(blocks_of(vit)[0]).fused_attn
+    fused = fused_in(vit)
     set_attention(vit, fused=False)
     try:
         with torch.enable_grad(), torch.autocast(where, enabled=False):

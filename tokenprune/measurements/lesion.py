@@ -15,19 +15,21 @@ def measure_run(
 ) -> dict[str, Values]:
     """Accuracy [point, lesion]: first of the whole model, then without the attention or the MLP of each block.
 
+    Of a convolutional network, without one block; what its shortcut changes is still changed.
+
     methods, keep, site: prunings beside the unpruned model, as in `Subject.prunings`. images: test images.
     """
     models = before_and_after(subject, methods, keep, site)
-    depth = subject.model.depth
-    right, count = np.zeros((len(models), 2 * depth + 1), int), 0
+    parts, per_block = subject.model.parts, subject.model.per_block
+    right, count = np.zeros((len(models), len(parts)), int), 0
     for batch in images_of(subject, images):
         count += len(batch.labels)
         for i, pruned in enumerate(models.values()):
             for cursor, state in walk(pruned, batch):
-                out = {cursor} if cursor < 2 * depth else set()
+                out = {cursor} if cursor < len(parts) - 1 else set()
                 found = logits(pruned, batch, start=cursor, state=state, skip=out)
                 place = cursor + 1 if out else 0
                 right[i, place] += int((found.argmax(dim=1) == batch.labels).sum())
-    parts = tuple(f"{part} of block {i}" for i in range(depth) for part in ("attention", "MLP"))
-    axes = {"point": labels(list(models)), "lesion": {"without": ("nothing", *parts)}}
+    names = tuple(f"{part} of block {i // per_block}" for i, part in enumerate(parts[1:]))
+    axes = {"point": labels(list(models)), "lesion": {"without": ("nothing", *names)}}
     return {"accuracy": Values(unit="share", axes=tuple(axes), values=(right / count).tolist(), labels=axes)}

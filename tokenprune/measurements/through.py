@@ -39,11 +39,12 @@ def walk(
     info = BatchInfo(batch.relevance, batch.labels, batch.index, pruned.seed)
     fresh = state is None
     state = model.embed(batch.images) if state is None else state
-    for cursor in range(start, 2 * model.depth + 1):
+    end = len(model.parts) - 1
+    for cursor in range(start, end + 1):
         if cursor in left and (fresh or cursor > start):
             state = model.reduce_at(state, cursor, min(left[cursor], state.count), info)
         yield cursor, state
-        if cursor < 2 * model.depth:
+        if cursor < end:
             state = model.advance(state, cursor, cursor + 1, skip)
 
 
@@ -69,13 +70,13 @@ def by_half_block(
     quantity: its sum over the images of a state. The others are options of the measurement.
     """
     models = before_and_after(subject, methods, keep, site)
-    total, count = np.zeros((len(models), 2 * subject.model.depth + 1)), 0
+    total, count = np.zeros((len(models), len(subject.model.parts))), 0
     for batch in images_of(subject, images):
         count += len(batch.labels)
         for i, pruned in enumerate(models.values()):
             for cursor, state in walk(pruned, batch):
                 total[i, cursor] += quantity(state)
-    axes = {"point": labels(list(models)), "half-block": half_blocks(subject.model.depth)}
+    axes = {"point": labels(list(models)), "half-block": half_blocks(subject.model)}
     return Values(unit=unit, axes=tuple(axes), values=(total / count).tolist(), labels=axes)
 
 
@@ -91,16 +92,19 @@ def on_grid(state: TokenState) -> Float[Tensor, "b t c"]:
 
 
 def square(model: SparseViT) -> int:
-    """Side of the patch grid. Raises UsageError where it is no square."""
-    height, width = model.shape.grid
+    """Side of the patch grid, or of the first maps. Raises UsageError where it is no square."""
+    height, width = model.vit.patch_embed.grid_size
     if height != width:
         raise UsageError(f"this measurement is for a square grid of patches, not {height} x {width}")
     return height
 
 
-def half_blocks(depth: int) -> dict[str, tuple[str | int | float, ...]]:
-    """Labels of an axis of cursors: in blocks, x.5 between attention and MLP."""
-    return {"block": tuple(cursor / 2 for cursor in range(2 * depth + 1))}
+def half_blocks(model: SparseViT) -> dict[str, tuple[str | int | float, ...]]:
+    """Labels of an axis of cursors: in blocks, x.5 between attention and MLP, and what made the features there.
+
+    A convolutional network's blocks are not halved.
+    """
+    return {"block": tuple(i / model.per_block for i in range(len(model.parts))), "after": model.parts}
 
 
 def images_of(subject: Subject, count: object) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from tokenprune.models.attention import has_codes, set_attention
 from tokenprune.models.checkpoint import Weights, classes_in, load_pruner, load_weights, mean_and_std, read_checkpoint
+from tokenprune.models.maps import runnable
 from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.signals import BatchInfo
 from tokenprune.models.sparse import Ranked, SparseViT, Trace, images_of
@@ -23,6 +24,7 @@ __all__ = [
     "load_weights",
     "mean_and_std",
     "read_checkpoint",
+    "runnable",
     "set_attention",
     "take_smaller_images",
 ]

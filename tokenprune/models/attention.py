@@ -4,6 +4,7 @@ Shapes: b images, n patch tokens present, s = p + n all tokens, h heads, d chann
 l blocks.
 """
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -45,13 +46,19 @@ def _scaled(block: Block, half: int, x: Tensor) -> Tensor:
 
 
 def has_codes(vit: VisionTransformer) -> bool:
-    """Whether attention is told where its tokens are: rotary codes, or positional attention."""
-    return getattr(vit, "rope", None) is not None or positional(attention_of(blocks_of(vit)[0]))
+    """Whether attention is told where its tokens are: rotary codes, positional or local attention."""
+    attn = getattr(blocks_of(vit)[0], "attn", None)
+    return getattr(vit, "rope", None) is not None or positional(attn) or local(attn)
 
 
-def positional(attn: Attention) -> bool:
+def positional(attn: object) -> bool:
     """Whether queries and keys are made of position codes (`models.positional`)."""
     return hasattr(attn, "scored")
+
+
+def local(attn: object) -> bool:
+    """Whether patches attend to those around them alone (`models.local`)."""
+    return hasattr(attn, "seen")
 
 
 def places(state: TokenState) -> Int[Tensor, "b n"] | None:
@@ -105,7 +112,7 @@ def class_rows(
 
     Without a norm or rotary code of the keys, their projection is folded into the query, (W_q x_0 + b_q) W_k: s tokens
     then cost s h c multiply-adds instead of s c c. The key bias adds a constant to a head's logits and cancels in the
-    softmax. Token 0 is a prefix token, which has no rotary code.
+    softmax. Token 0 is a prefix token, which has no rotary code and sees all tokens.
     """
     if positional(attn):
         return full_maps(attn, x, bias, rope)[:, :, 0]
@@ -136,6 +143,7 @@ def full_maps(
         query = _rotated(attn, attn.q_norm(heads(attn, x, 0)), rope)
         key = _rotated(attn, attn.k_norm(heads(attn, x, 1)), rope)
     logits = precise(query @ key.transpose(2, 3)) * attn.scale
+    logits = logits + cast(Any, attn).bias(rope, logits) if local(attn) else logits
     return (logits if bias is None else logits + bias[:, None, None]).softmax(dim=-1)
 
 
@@ -212,20 +220,29 @@ def _groups(attn: Attention) -> int:
 
 def _rotated(attn: Attention, x: Float[Tensor, "b h s d"], rope: Tensor | None) -> Float[Tensor, "b h s d"]:
     """Queries or keys with the rotary codes of their tokens; prefix tokens have none."""
-    if rope is None:
+    if rope is None or local(attn):
         return x
     prefix = attn.num_prefix_tokens
     turned = apply_rot_embed_cat(x[:, :, prefix:], rope, half=getattr(attn, "rotate_half", False))
     return torch.cat([x[:, :, :prefix], turned], dim=2).type_as(x)
 
 
-def set_attention(vit: VisionTransformer, fused: bool) -> None:
+def set_attention(vit: nn.Module, fused: bool) -> None:
     """Choose the attention of every block: the fused kernel, or plain matrix products.
 
     On a CPU, training in bf16 is about 1.7 times faster with plain products.
     """
-    for block in blocks_of(vit):
-        attention_of(block).fused_attn = fused  # type: ignore[misc]
+    for module in _fusible(vit):
+        module.fused_attn = fused
+
+
+def fused_in(vit: nn.Module) -> bool:
+    """Whether the attention of its blocks is the fused kernel."""
+    return any(module.fused_attn for module in _fusible(vit))
+
+
+def _fusible(vit: nn.Module) -> Iterator[Any]:
+    return (module for module in cast(nn.Module, vit.blocks).modules() if hasattr(module, "fused_attn"))
 
 
 _GOLDEN = 0x9E3779B97F4A7C15

@@ -48,14 +48,16 @@ class PositionalAttention(Attention):
         return self.proj_drop(self.proj(self.norm(out.transpose(1, 2).flatten(2))))
 
 
-class PositionalBlock(Block):
-    """timm's block, whose attention gets the codes."""
+class CodedBlock(Block):
+    """timm's block with another attention, which is told where its tokens are."""
+
+    kind: type[Attention]
 
     def __init__(self, dim: int, num_heads: int, **options: Any) -> None:
         super().__init__(dim, num_heads, **options)
         known = ("qkv_bias", "qk_norm", "scale_norm", "proj_bias", "attn_drop", "proj_drop", "norm_layer")
         taken = {name: value for name, value in options.items() if name in known}
-        self.attn = PositionalAttention(dim, num_heads=num_heads, **taken)
+        self.attn = self.kind(dim, num_heads=num_heads, **taken)
 
     def forward(
         self,
@@ -66,6 +68,12 @@ class PositionalBlock(Block):
     ) -> Float[Tensor, "b s c"]:
         x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask, rope=rope)))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+
+
+class PositionalBlock(CodedBlock):
+    """timm's block, whose attention gets the codes."""
+
+    kind = PositionalAttention
 
 
 class PositionalTransformer(VisionTransformer):

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tokenprune.errors import UsageError
 from tokenprune.models.attention import attend, attention_of, blocks_of, codes, feed, log_weight, places, prefix_alone
+from tokenprune.models.local import LocalAttention, LocalBlock, LocalTransformer
 from tokenprune.models.positional import PositionalAttention, PositionalBlock, PositionalTransformer
 from tokenprune.models.signals import BatchInfo, InputSignals, SiteSignals
 from tokenprune.pruners.base import Pruner, ScorePruner, Shape, TokenState, select
@@ -66,6 +67,11 @@ class SparseViT(nn.Module):
     Raises UsageError for a model it cannot run faithfully, and for a site beyond its depth.
     """
 
+    #: Whether every block has attention.
+    attends = True
+    #: Cursors from one block to the next.
+    per_block = 2
+
     def __init__(
         self,
         vit: VisionTransformer,
@@ -85,6 +91,11 @@ class SparseViT(nn.Module):
     @property
     def depth(self) -> int:
         return len(self.vit.blocks)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What made the tokens at each cursor."""
+        return ("embedding", *("attention", "MLP") * self.depth)
 
     @property
     def prefix(self) -> int:
@@ -413,7 +424,7 @@ def pools_prefix(vit: VisionTransformer) -> bool:
 def refuse_unsupported(vit: nn.Module) -> None:
     """Raises UsageError, naming the part, for a model that SparseViT would not run faithfully."""
     name = type(vit).__name__
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, PositionalTransformer, Eva):
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled, PositionalTransformer, LocalTransformer, Eva):
         raise UsageError(
             f"cannot prune {name}: only timm's VisionTransformer (and distilled DeiT) and Eva (rotary codes) are taken"
         )
@@ -425,11 +436,11 @@ def refuse_unsupported(vit: nn.Module) -> None:
     if type(vit.patch_embed) not in (PatchEmbed, HybridEmbed):
         raise UsageError(f"cannot prune a model with patch embedding {type(vit.patch_embed).__name__}: use PatchEmbed")
     for i, block in enumerate(cast(nn.Sequential, vit.blocks)):
-        if type(block) not in (Block, PositionalBlock, EvaBlock):
+        if type(block) not in (Block, PositionalBlock, LocalBlock, EvaBlock):
             raise UsageError(
                 f"cannot prune a model with {type(block).__name__} (block {i}): only timm's plain Block and EvaBlock"
             )
-        if type(block.attn) not in (Attention, PositionalAttention, EvaAttention, AttentionRope):
+        if type(block.attn) not in (Attention, PositionalAttention, LocalAttention, EvaAttention, AttentionRope):
             raise UsageError(
                 f"cannot prune a model with {type(block.attn).__name__} (block {i}): only timm's plain attention"
             )

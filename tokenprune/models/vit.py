@@ -1,7 +1,8 @@
 """Build timm Vision Transformers from a recipe. Nothing is ever downloaded."""
 
 import copy
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import timm
 import torch
@@ -14,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tokenprune.cost import Architecture
 from tokenprune.errors import UsageError
+from tokenprune.models.alternet import AlterNet
 from tokenprune.models.attention import attention_of, blocks_of, folds, has_codes
+from tokenprune.models.local import LocalTransformer
 from tokenprune.models.mimetic import mimetic
 from tokenprune.models.neighbours import Neighbours
 from tokenprune.models.positional import PositionalTransformer
@@ -25,14 +28,22 @@ from tokenprune.recipe import Model
 def build(spec: Model, classes: int, image_size: int) -> VisionTransformer:
     """A freshly initialised model for square images, drawn from torch's global generator.
 
-    Raises UsageError for a timm model that cannot be pruned, for an unknown tag after its dot, and for patches that
-    do not tile.
+    A convolutional network (`spec.stages`) is an `AlterNet`, which has the names of a Vision Transformer.
+
+    Raises UsageError for a timm model that cannot be pruned, for an unknown tag after its dot, and for patches,
+    windows or stages that do not tile.
     """
     if spec.name is not None:
         vit = _named(spec.name, classes, image_size)
+    elif spec.stages is not None:
+        vit = cast(VisionTransformer, _convolutional(spec, classes, image_size))
     else:
-        kind = PositionalTransformer if spec.attention == "positional" else VisionTransformer
-        vit = kind(
+        kinds: dict[str, Any] = {
+            "content": VisionTransformer,
+            "positional": PositionalTransformer,
+            "local": partial(LocalTransformer, cast(int, spec.kernel)),
+        }
+        vit = kinds[spec.attention](
             img_size=image_size,
             patch_size=spec.patch_size,
             num_classes=classes,
@@ -69,7 +80,20 @@ def take_smaller_images(vit: VisionTransformer) -> None:
 
 
 def architecture_of(vit: VisionTransformer) -> Architecture:
-    """The sizes that decide the model's FLOPs."""
+    """The sizes that decide the model's FLOPs; of a convolutional network its FLOPs, as torch counts them."""
+    if isinstance(vit, AlterNet):
+        return Architecture(
+            depth=len(vit.blocks),
+            dim=vit.embed_dim,
+            heads=vit.heads,
+            mlp_hidden=0,
+            patches=vit.patch_embed.num_patches,
+            prefix=0,
+            patch_size=vit.patch_embed.patch_size[0],
+            classes=vit.num_classes,
+            class_token=False,
+            counted=_counted(vit, vit.patch_embed.img_size),
+        )
     block, pool = blocks_of(vit)[0], getattr(vit, "attn_pool", None)
     hidden = cast(nn.Linear, block.mlp.fc2).in_features
     first = sum(layer.out_features for layer in block.mlp.modules() if isinstance(layer, nn.Linear)) - vit.embed_dim
@@ -87,18 +111,33 @@ def architecture_of(vit: VisionTransformer) -> Architecture:
         qk_norm=not folds(attention_of(block)) or has_codes(vit),
         mlp_gated=first == 2 * hidden,
         classifiers=2 if isinstance(vit, VisionTransformerDistilled) else 1,
-        stem=_stem(vit) if isinstance(vit.patch_embed, HybridEmbed) else 0,
+        stem=_counted(vit.patch_embed, vit.patch_embed.img_size) if isinstance(vit.patch_embed, HybridEmbed) else 0,
         pool_hidden=0 if pool is None else cast(nn.Linear, pool.mlp.fc2).in_features,
         pool_prefix=vit.num_prefix_tokens if pool is not None and pools_prefix(vit) else 0,
     )
 
 
-def _stem(vit: VisionTransformer) -> int:
-    """FLOPs of a convolutional patch embedding, as torch counts them, for one image."""
-    stem = copy.deepcopy(vit.patch_embed).to("meta").eval()
+def _counted(module: nn.Module, size: tuple[int, int]) -> int:
+    """FLOPs of a module for one image, as torch counts them."""
+    module = copy.deepcopy(module).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        stem(torch.zeros(1, vit.in_chans, *vit.patch_embed.img_size, device="meta"))
+        module(torch.zeros(1, 3, *size, device="meta"))
     return int(counter.get_total_flops())
+
+
+def _convolutional(spec: Model, classes: int, image_size: int) -> AlterNet:
+    assert spec.stages is not None
+    return AlterNet(
+        spec.stages,
+        spec.dim,
+        spec.heads,
+        spec.attentions,
+        spec.kernel or 4,
+        spec.patch_size,
+        image_size,
+        classes,
+        spec.drop_path,
+    )
 
 
 def _named(name: str, classes: int, image_size: int) -> VisionTransformer:

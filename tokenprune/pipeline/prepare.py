@@ -105,7 +105,7 @@ def prepare(
             pruners.create(recipe.pruner.name, **recipe.pruner.options),
             Schedule.parse(recipe.pruner.site),
         )
-    model = SparseViT(vit, pruner, schedule, recipe.pruner.keep).to(device)
+    model = models.runnable(vit, pruner, schedule, recipe.pruner.keep).to(device)
     model.schedule.check(model.depth, model.class_pooled)
     notes.append(_hardly_learns(recipe, pruner))
     if pruner is not None and pruner.fixed and (recipe.pruner.anneal_epochs or recipe.pruner.anneal_from):
@@ -114,7 +114,7 @@ def prepare(
         raise UsageError(f"train.patch_dropout: pruner {recipe.pruner.name!r} is made for one number of tokens")
     if models.has_codes(vit) and (recipe.train.patch_dropout or recipe.train.image_size is not None):
         raise UsageError(
-            "train.patch_dropout, train.image_size: not for models with rotary codes or positional attention"
+            "train.patch_dropout, train.image_size: not for models with rotary codes, positional or local attention"
         )
     if (small := recipe.train.image_size) is not None:
         side = dataset.side

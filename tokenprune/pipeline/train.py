@@ -312,7 +312,7 @@ def _group_accuracy(dataset: Dataset, right: np.ndarray) -> dict[str, float] | N
 def _model_facts(recipe: Recipe, model: SparseViT) -> ModelFacts:
     sizes = models.architecture_of(model.vit)
     return ModelFacts(
-        name=recipe.model.name or "vit",
+        name=recipe.model.name or ("vit" if recipe.model.stages is None else "alternet"),
         depth=sizes.depth,
         dim=sizes.dim,
         heads=sizes.heads,

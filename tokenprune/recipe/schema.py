@@ -41,9 +41,31 @@ class Model(Section):
         "with sinusoidal positions",
         json_schema_extra=YOUNGER,
     )
-    attention: Literal["content", "positional"] = Field(
+    attention: Literal["content", "positional", "local"] = Field(
         "content",
-        description="what queries and keys are made of: tokens, or codes of their places alone",
+        description="what queries and keys are made of: tokens, codes of their places alone, or tokens of which each "
+        "attends to those around it",
+        json_schema_extra=YOUNGER,
+    )
+    kernel: int | None = Field(
+        None,
+        ge=2,
+        description="side in tokens of what local attention sees, or of the windows of a convolutional network "
+        "(null: 4)",
+        json_schema_extra=YOUNGER,
+    )
+    stages: tuple[Annotated[int, Field(ge=1, le=100)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        strict=False,
+        description="blocks of each stage of a convolutional network, depth in all; null: a Vision Transformer",
+        json_schema_extra=YOUNGER,
+    )
+    attentions: int = Field(
+        0,
+        ge=0,
+        description="blocks of a convolutional network that are attention in windows, from its end",
         json_schema_extra=YOUNGER,
     )
     name: str | None = Field(None, description="a timm model by name instead of the keys above")
@@ -78,11 +100,34 @@ class Model(Section):
             raise ValueError(f"init: {self.init} is for a model of the keys above, from scratch")
         if self.attention != "content" and (self.name or self.init != "timm"):
             raise ValueError(f"attention: {self.attention} is for a model of the keys above, with init timm")
+        if (self.attention == "local") != (self.kernel is not None) and self.stages is None:
+            raise ValueError("kernel: local attention needs it (3, 5, 8), and it needs attention local, or stages")
+        if self.attentions and self.stages is None:
+            raise ValueError("attentions: only in a convolutional network (stages)")
+        if self.stages is not None:
+            self._convolutional()
         if self.init == "mimetic" and self.dim % 4:
             raise ValueError(f"init: sinusoidal positions need a dim that 4 divides, not {self.dim}")
         if self.checkpoint_key is not None and self.checkpoint is None:
             raise ValueError(f"checkpoint_key: {shortened(self.checkpoint_key)!r} is of no checkpoint; name one")
         return self
+
+    def _convolutional(self) -> None:
+        if sum(self.stages or ()) != self.depth:
+            raise ValueError(f"depth: stages {list(self.stages or ())} make {sum(self.stages or ())}, not {self.depth}")
+        if self.class_token:
+            raise ValueError("class_token: a convolutional network (stages) has none; set it to false")
+        only = Model(depth=self.depth, class_token=False).model_dump(exclude=_CONVOLUTIONAL)
+        other = [key for key, value in self.model_dump(exclude=_CONVOLUTIONAL).items() if value != only[key]]
+        if other:
+            raise ValueError(f"{other[0]}: not for a convolutional network (stages)")
+
+
+#: Keys of a convolutional network.
+_CONVOLUTIONAL = {
+    *("depth", "dim", "heads", "patch_size", "class_token", "drop_path", "kernel", "stages", "attentions"),
+    *("checkpoint", "checkpoint_key"),
+}
 
 
 class PrunerSection(Sited):
@@ -331,6 +376,15 @@ class Recipe(Section):
             size = self.data.patterns.image_size if self.data.source == "patterns" else self.data.image_size or 32
             if (self.data.file is None or self.data.image_size is not None) and size % self.model.patch_size:
                 problems.append(f"model.patch_size: {self.model.patch_size} does not divide the image side {size}")
+        if self.model.stages is not None:
+            for key, unfit in (
+                ("pruner.name", self.pruner.removes),
+                ("train.patch_dropout", self.train.patch_dropout > 0),
+                ("train.image_size", self.train.image_size is not None),
+                ("model.head", self.model.head != "checkpoint"),
+            ):
+                if unfit:
+                    problems.append(f"{key}: not for a convolutional network (model.stages)")
         over, first = self.pruner.anneal_epochs, self.pruner.anneal_from
         if over + first > self.train.epochs:
             after = f"{first:g} + {over:g}" if first else f"{over:g}"

@@ -168,8 +168,8 @@ def _cell(
 
 
 def _measure(recipe: Recipe, spec: Measure, place: str, what: Mapping[str, Any], found: "_Problems") -> Evaluate | None:
-    """An entry of `prune`, completed by the cell's own `evaluate`."""
-    if spec.depths and recipe.model.depth not in spec.depths:
+    """An entry of `prune`, completed by the cell's own `evaluate`; None of models it is not for."""
+    if (spec.depths and recipe.model.depth not in spec.depths) or recipe.model.stages is not None:
         return None
     given = spec.model_dump(exclude_none=True, exclude={"depths"})
     if spec.methods and "all" in spec.methods:

@@ -98,7 +98,7 @@ def _forward(recipe: Recipe, architecture: cost.Architecture) -> int:
 
 def _architecture(recipe: Recipe, side: int, classes: int) -> cost.Architecture:
     model = recipe.model
-    if model.name is not None:
+    if model.name is not None or model.stages is not None:
         import torch
 
         from tokenprune import models

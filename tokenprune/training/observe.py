@@ -48,7 +48,7 @@ def score(model: SparseViT, batches: Iterable[Batch], keep: Keep, seed: int) -> 
     One pass, unless there is a pruner: attention is that of the unpruned model, which is then run on its own.
     """
     losses, predictions, correct, relevance = [], [], [], []
-    focus = _Focus()
+    focus = _Focus(model)
     for batch in batches:
         info = BatchInfo(relevance=batch.relevance, labels=batch.labels, index=batch.index, seed=seed)
         if focus.wants(batch) and model.pruner is None:
@@ -77,7 +77,7 @@ def attention_on_relevant(model: SparseViT, batches: Iterable[Batch]) -> tuple[f
     Mean over the first WATCHED images (Li et al., ICLR 2023, Proposition 2, whose sum is over label-relevant tokens).
     None where no image's relevance is known.
     """
-    focus = _Focus()
+    focus = _Focus(model)
     for batch in batches:
         if not focus.wants(batch):
             break
@@ -86,14 +86,15 @@ def attention_on_relevant(model: SparseViT, batches: Iterable[Batch]) -> tuple[f
 
 
 class _Focus:
-    """Attention on label-relevant area: the sum over images, up to WATCHED of them."""
+    """Attention on label-relevant area: the sum over images, up to WATCHED of them; of none without attention."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: SparseViT) -> None:
+        self.attends = model.attends
         self.total: Float[Tensor, " l"] | None = None
         self.count = 0
 
     def wants(self, batch: Batch) -> bool:
-        return batch.relevance is not None and self.count < WATCHED
+        return self.attends and batch.relevance is not None and self.count < WATCHED
 
     def add(self, attention: Float[Tensor, "l b n"], batch: Batch) -> None:
         assert batch.relevance is not None
