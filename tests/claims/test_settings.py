@@ -306,3 +306,15 @@ def test_i10_compares_attention_to_positions_with_attention_to_content(tmp_path:
     assert coarse.values == pytest.approx({0: -0.2, 1: -0.19, 2: -0.18})
     assert (moved.variant, moved.verdict) == ("positional attention, 8 x 8 tiles moved", "supported")
     assert moved.values == pytest.approx({0: 0, 1: -0.001, 2: 0.001})
+    assert judged(tmp_path, "moved-tiles-cost-convolutions") == []
+
+
+def test_convolutions_on_moved_tiles_are_a_claim_of_their_own(tmp_path: Path) -> None:
+    network = ("model.stages=[1]", "model.class_token=false")
+    train(tmp_path, 0.8, *network)
+    train(tmp_path, [0.6, 0.61, 0.62], *network, "data.shuffle=8")
+    train(tmp_path, 0.5, "model.attention=local", "model.kernel=3")
+    (found,) = judged(tmp_path, "moved-tiles-cost-convolutions")
+    assert (found.variant, found.verdict) == ("convolution, 8 x 8 tiles moved", "supported")
+    assert judged(tmp_path, "moved-tiles-cost-nothing") == []
+    assert judged(tmp_path, "positional-attention-is-enough") == []

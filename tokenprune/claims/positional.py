@@ -19,6 +19,11 @@ def attention_of(study: TrainedStudy) -> str:
     return str(study.science.get(_ATTENTION, "content"))
 
 
+def kind_of(study: TrainedStudy) -> str:
+    """What mixes its patches: attention to content, positional or local, or convolutions."""
+    return "convolution" if study.science.get("model.stages") else attention_of(study)
+
+
 def tiles_of(study: TrainedStudy) -> int | None:
     """Tiles a side that are moved; None where images are as they are."""
     found = study.science.get(_SHUFFLE)
@@ -30,9 +35,11 @@ def positional_against_content(found: Sequence[TrainedStudy]) -> list[Finding]:
     findings = []
     what = "accuracy with positional attention less that with attention to content"
     for group in by_attention(found):
+        if not any(kind_of(each) in _KINDS for each in group.settings):
+            continue
         for tiles in sorted({tiles_of(each) for each in group.settings}, key=lambda each: each or 0):
             same = [each for each in group.settings if tiles_of(each) == tiles]
-            content, positional = ([each for each in same if attention_of(each) == kind] for kind in _KINDS)
+            content, positional = ([each for each in same if kind_of(each) == kind] for kind in _KINDS)
             words = None if tiles is None else f"{tiles} x {tiles} tiles moved"
             if content and positional:
                 findings.append(less(group, [(positional[0], content[0])], (content[0], positional[0]), what, words))
@@ -43,17 +50,17 @@ def positional_against_content(found: Sequence[TrainedStudy]) -> list[Finding]:
     return findings
 
 
-def shuffled_against_whole(found: Sequence[TrainedStudy]) -> list[Finding]:
+def shuffled_against_whole(found: Sequence[TrainedStudy], kinds: Sequence[str] = _KINDS) -> list[Finding]:
     """Accuracy on images whose tiles are moved less that on images as they are, for each number of tiles."""
     findings = []
     for group in by_attention(found):
-        for kind in _KINDS:
-            same = [each for each in group.settings if attention_of(each) == kind]
+        for kind in kinds:
+            same = [each for each in group.settings if kind_of(each) == kind]
             whole = [each for each in same if tiles_of(each) is None]
             moved = sorted((each for each in same if tiles_of(each)), key=lambda each: tiles_of(each) or 0)
             for study in moved:
                 tiles = tiles_of(study)
-                words = f"{kind} attention, {tiles} x {tiles} tiles moved"
+                words = f"{kind if kind == 'convolution' else kind + ' attention'}, {tiles} x {tiles} tiles moved"
                 what = f"accuracy on images with {tiles} x {tiles} tiles moved less that on images as they are"
                 if whole:
                     findings.append(less(group, [(study, whole[0])], (whole[0], study), what, words))
@@ -82,5 +89,5 @@ def by_attention(found: Sequence[TrainedStudy]) -> list[Group]:
     return [Group(None, "", tuple(group)) for group in groups if len(group) > 1]
 
 
-def _order(study: TrainedStudy) -> tuple[int, int]:
-    return _KINDS.index(attention_of(study)), tiles_of(study) or 0
+def _order(study: TrainedStudy) -> tuple[str, int]:
+    return kind_of(study), tiles_of(study) or 0
