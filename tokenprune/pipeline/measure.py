@@ -10,7 +10,7 @@ from tokenprune import hardware, measurements
 from tokenprune.errors import TokenpruneError
 from tokenprune.identity import digest
 from tokenprune.measurements.subject import Subject
-from tokenprune.pipeline.prepare import Prepared, prepare_run
+from tokenprune.pipeline.prepare import DatasetCache, Prepared, prepare_run
 from tokenprune.pipeline.prune import learned
 from tokenprune.recipe import read_resolved
 from tokenprune.runs import MeasureResult, PruneResult, RunFolder, atomic, processor, read_result, save_result
@@ -26,11 +26,12 @@ def measure_run(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] | None = None,
+    cache: DatasetCache | None = None,
 ) -> tuple[Path, MeasureResult]:
     """A measurement of a finished run's model on its test images, and its folder; one that exists is read, not redone.
 
     options: keyword arguments of the measurement. progress: called with what is done and its total. say: takes lines
-    about images, before anything is slow.
+    about images, before anything is slow. cache: images kept from run to run.
 
     One that depends on the run's curves, or is timed, is made anew, beside the earlier one, where these or the machine
     changed.
@@ -51,7 +52,7 @@ def measure_run(
     folder = run.measurements / f"{name}-{digest(identity)}"
     if force or not (folder / "result.json").is_file():
         with run.lock():
-            prepared = prepare_run(run, recipe, device, data_dir, say=say)
+            prepared = prepare_run(run, recipe, device, data_dir, cache, say=say)
             subject = subject_of(run, prepared, trained.precision, progress)
             autocast = torch.autocast(prepared.device.type, torch.bfloat16, enabled=trained.precision == "bf16")
             with torch.no_grad(), autocast:
