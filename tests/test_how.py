@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,18 @@ def test_lanczos_finds_both_ends_of_a_known_spectrum(size: int) -> None:
 def test_too_few_steps_are_said(run: RunFolder) -> None:
     notes = pipeline.measure_run(run, "hessian", options={"images": 12, "batch": 6, "top": 4, "steps": 5})[1].notes
     assert any("2 of 2 spectra are not exact to 0.001" in note for note in notes)
+
+
+def test_a_run_that_was_compiled_is_measured_as_any_other(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled code has no second derivatives: the model itself is measured."""
+    monkeypatch.setattr(torch, "compile", lambda step: step)
+    text = f"{TINY}run: {{compile: true}}\n"
+    compiled = pipeline.train_run(Loaded(parse_recipe(text, "tiny"), "tiny", text, []), runs_dir=tmp_path)
+    asked = {"images": 20, "batch": 10, "top": 2, "steps": 30}
+    found, expected = (measured(each, "hessian", **asked)["eigenvalues"].values for each in (compiled, run))
+    assert np.array(found) == pytest.approx(np.array(expected), rel=1e-3)
 
 
 def test_smaller_batches_where_memory_is_short(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
