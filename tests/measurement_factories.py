@@ -66,7 +66,7 @@ def noise(run: RunFolder, losses: Sequence[float], accuracy: float = 0.8, **fact
 
 def hessian(run: RunFolder, positive: float, below: float, size: int = 16, **facts: Any) -> Path:
     """Spectra of ten mini-batches of five eigenvalues: a share `below` of them negative, those above 0 `positive`."""
-    spectrum = np.full(50, positive)
+    spectrum = np.full(50, float(positive))
     spectrum[: round(50 * below)] *= -0.5
     labels = {"point": by_point([UNPRUNED])}
     arrays = {

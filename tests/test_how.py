@@ -1,6 +1,8 @@
 """Measurements of Park & Kim 2022, against numpy, plain loops and closed forms, before and after pruning."""
 
 import copy
+import importlib
+import inspect
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from timm.models import VisionTransformer
 
 from tokenprune import pipeline
+from tokenprune.claims.readings import IMAGES
 from tokenprune.data import Batch
 from tokenprune.errors import TokenpruneError, UsageError
 from tokenprune.measurements import association, fourier, frequency_noise, hessian, landscape, rank, variance
@@ -365,3 +368,9 @@ def test_association_of_a_model_is_of_its_positions_in_the_image_before_shufflin
     assert moved["overlap"].values == plain["overlap"].values
     with pytest.raises(UsageError, match="moves 4 tiles, and there are 16 patches"):
         association.measure_run(_codes(subject, codes, torch.arange(4)))
+
+
+def test_claims_know_how_many_images_are_looked_at() -> None:
+    for name, count in IMAGES.items():
+        module = importlib.import_module(f"tokenprune.measurements.{name.replace('-', '_')}")
+        assert inspect.signature(module.measure_run).parameters["images"].default == count

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 from factories import make_latency, make_run, rewrite
-from measurement_factories import UNPRUNED, as_convolutional, association, fourier, pruned, variance
+from measurement_factories import (
+    UNPRUNED,
+    as_convolutional,
+    association,
+    fourier,
+    hessian,
+    lesion,
+    noise,
+    pruned,
+    variance,
+)
 
 from tokenprune.claims import Verdict, judge, read_runs, studies
 from tokenprune.claims.measured import Missing, of, results
@@ -16,6 +26,9 @@ from tokenprune.pack import pack
 from tokenprune.runs import RunFolder
 
 HALF = pruned("magnitude", 0.5)
+#: As if of convolutional networks, by the model.mlp_ratio that stands for them: without attention, and with two.
+CNN, ALTERNET = 2.0, 3.0
+NETWORKS = {CNN: ([1, 2], 0), ALTERNET: ([1, 2], 2)}
 ONE = ("embedding", "attention", "MLP")
 
 
@@ -178,3 +191,144 @@ def test_the_verdicts_do_not_come_from_a_damaged_result(tmp_path: Path) -> None:
     (verdict,) = (each for each in judge(studies(found), CLAIMS) if each.claim == "attention-lowers-variance")
     assert sorted(verdict.values) == [0, 2]
     assert f"tokenprune measure variance --run {runs[1].name}" in (verdict.todo or "")
+
+
+def test_the_attention_at_a_stage_end_is_compared_with_the_convolutions_of_that_stage(tmp_path: Path) -> None:
+    """Stages of two and three blocks: .06 against .02 in the first, .01 against (.03 + .05) / 2 in the second."""
+    units = {"convolution of block 0": 0.02, "attention of block 1": 0.06, "convolution of block 2": 0.03}
+    units |= {"convolution of block 3": 0.05, "attention of block 4": 0.01}
+    for seed, run in enumerate(seeds(tmp_path, f"model.mlp_ratio={ALTERNET}", depth=5)):
+        lesion(run, units | {"attention of block 4": 0.01 + 0.001 * seed})
+    for run in seeds(tmp_path, f"model.mlp_ratio={CNN}", depth=5):
+        lesion(run, {f"convolution of block {i}": 0.02 for i in range(5)})
+    (found,) = judged(tmp_path, "attention-at-a-stage-end-matters-most", {ALTERNET: ([2, 3], 2), CNN: ([2, 3], 0)})
+    assert found.values == pytest.approx({0: 0.005, 1: 0.0055, 2: 0.006})
+    assert (found.verdict, found.variant) == ("supported", "CNN with 2 attentions")
+    (never,) = judged(tmp_path, "attention-at-a-stage-end-matters-most", {ALTERNET: ([4, 1], 2)})
+    assert "no stage of it ends with attention and has a convolution" in never.why
+    assert never.todo is None  # measuring it again would not help
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_low_and_high_frequencies_of_a_vit_are_held_against_those_of_a_cnn(tmp_path: Path, better: bool) -> None:
+    """At other depths, too; a CNN that was trained longer is no match."""
+    for seed in range(3):
+        vit = make_run(tmp_path, depth=2, seed=seed)
+        noise(vit, [0.2 + 0.01 * seed, 0.2, 0.2, 0, 0, 0, 0.1, 0.1, 0.1][:: 1 if better else -1])
+        cnn = make_run(tmp_path, depth=3, seed=seed, overrides=[f"model.mlp_ratio={CNN}"])
+        noise(cnn, [0.1, 0.1, 0.1, 0, 0, 0, 0.1, 0.1, 0.1])
+    noise(make_run(tmp_path, overrides=[f"model.mlp_ratio={CNN}", "train.epochs=9"]), [0] * 9)
+    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies", NETWORKS)
+    sign = 1 if better else -1
+    assert found.values == pytest.approx({seed: sign * (0.1 + 0.01 / 3 * seed) for seed in range(3)})
+    assert (found.verdict, found.depth) == ("supported" if better else "refuted", 2)
+    assert found.variant == "ViT against CNN of stages 1-2"
+    assert found.models == 3
+    assert len(found.evidence) == 6
+
+
+def test_a_vit_that_no_cnn_was_trained_like_is_named_with_the_command(tmp_path: Path) -> None:
+    for seed, run in enumerate(seeds(tmp_path)):
+        noise(run, [0.1 * seed] * 9)
+    assert judged(tmp_path, "vits-fail-under-low-frequencies") == []  # nobody trains CNNs here
+    seeds(tmp_path, f"model.mlp_ratio={CNN}", "train.epochs=9")
+    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies", NETWORKS)
+    assert found.why == "no CNN was trained in the same way."
+    assert (found.todo or "").count("--set 'model.stages=[1, 2]'") == 3
+    seeds(tmp_path, f"model.mlp_ratio={CNN}")
+    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies", NETWORKS)
+    assert "frequency-noise was not measured of " in found.why
+    assert (found.todo or "").count("tokenprune measure frequency-noise --run ") == 3
+
+
+def test_the_most_attentions_are_compared_with_none(tmp_path: Path) -> None:
+    networks = NETWORKS | {1.0: ([1, 2], 1)}
+    for ratio, accuracy in ((CNN, 0.6), (1.0, 0.3), (ALTERNET, 0.65)):
+        for seed in range(3):
+            make_run(tmp_path, seed=seed, accuracy=accuracy + 0.01 * seed, overrides=[f"model.mlp_ratio={ratio}"])
+    (found,) = judged(tmp_path, "attention-improves-a-cnn", networks)
+    assert found.values == pytest.approx(dict.fromkeys(range(3), 0.05))
+    assert (found.verdict, found.variant) == ("supported", "CNN with 2 attentions, stages 1-2")
+    assert found.image_error is not None  # answers by image are known
+    (lone,) = judged(tmp_path, "attention-improves-a-cnn", {ALTERNET: ([1, 2], 2)})
+    assert lone.why == "no run is of the CNN without attention."
+    assert (lone.todo or "").count("--set model.attentions=0") == 3
+
+
+def test_eigenvalues_with_attention_are_held_against_those_of_the_cnn(tmp_path: Path) -> None:
+    for seed in range(3):
+        hessian(make_run(tmp_path, depth=2, seed=seed), 10 + seed, 0.3 + 0.01 * seed)
+        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=[f"model.mlp_ratio={CNN}"]), 40, 0.1)
+        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=[f"model.mlp_ratio={ALTERNET}"]), 80 + seed, 0.1)
+    vit, alternet = sorted(judged(tmp_path, "attention-flattens-the-loss", NETWORKS), key=lambda each: each.depth)
+    assert vit.values == pytest.approx({seed: math.log((10 + seed) / 40) for seed in range(3)})
+    assert (vit.verdict, vit.variant) == ("supported", "ViT against CNN of stages 1-2")
+    assert (alternet.verdict, alternet.variant) == ("refuted", "CNN with 2 attentions against CNN of stages 1-2")
+    vit, alternet = sorted(
+        judged(tmp_path, "attention-makes-the-loss-less-convex", NETWORKS), key=lambda each: each.depth
+    )
+    assert vit.values == pytest.approx({0: 0.2, 1: 0.21, 2: 0.22})
+    assert (vit.verdict, alternet.verdict) == ("supported", "undecided")
+    assert "exactly 0 in every seed" in alternet.why
+
+
+def test_mini_batches_of_other_sizes_are_not_compared(tmp_path: Path) -> None:
+    """Memory had room for eight images of the CNN."""
+    for seed in range(3):
+        hessian(make_run(tmp_path, seed=seed), 10, 0.3)
+        hessian(make_run(tmp_path, seed=seed, overrides=[f"model.mlp_ratio={CNN}"]), 40, 0.1, size=8)
+    (found,) = judged(tmp_path, "attention-flattens-the-loss", NETWORKS)
+    assert found.effect is None
+    assert "--option batch=" in (found.todo or "")
+
+
+def test_data_and_smoothing_are_compared_by_the_share_of_negative_eigenvalues(tmp_path: Path) -> None:
+    few, some = ("data.train_size=1000", "train.epochs=9"), ("data.train_size=4000", "train.epochs=6")
+    for size, below in ((few, 0.4), (some, 0.3), (("train.epochs=3",), 0.1)):
+        for seed, run in enumerate(seeds(tmp_path, *size)):
+            hessian(run, 10, below + 0.01 * seed * (size == few))
+    for change, below in (("train.label_smoothing=0.2", 0.2), ("model.class_token=false", 0.04)):
+        for seed, run in enumerate(seeds(tmp_path, "train.epochs=3", change)):
+            hessian(run, 10, below + 0.01 * seed)
+    (data,) = judged(tmp_path, "data-removes-negative-eigenvalues")
+    assert data.values == pytest.approx({0: -0.3, 1: -0.31, 2: -0.32})
+    assert (data.verdict, "trained on 50,000 images less on 1,000" in data.why) == ("supported", True)
+    found = {each.variant: each for each in judged(tmp_path, "smoothing-removes-negative-eigenvalues")}
+    assert {variant: each.verdict for variant, each in found.items()} == {
+        "label smoothing 0.2": "refuted",
+        "average pooling": "supported",
+    }
+    assert found["label smoothing 0.2"].values == pytest.approx({0: 0.1, 1: 0.11, 2: 0.12})
+
+
+def test_pruning_by_magnitude_is_held_against_the_unpruned_model_with_random_beside(tmp_path: Path) -> None:
+    """At the ratios that all seeds have; the third seed has one more."""
+    for seed, run in enumerate(seeds(tmp_path)):
+        levels = {UNPRUNED: (0, 0, -1), HALF: (0, 0, -1.4 - 0.01 * seed), pruned("magnitude", 0.7): (0, 0, -1.2)}
+        levels |= {pruned("random", 0.5): (0, 0, -1.1), pruned("random", 0.7): (0, 0, -1.3)}
+        levels |= {pruned("magnitude", 0.3): (0, 0, 99)} if seed == 2 else {}
+        fourier(run, levels, ONE, options={"methods": ["magnitude", "random"]})
+    (found,) = judged(tmp_path, "pruning-by-magnitude-is-a-low-pass")
+    assert found.values == pytest.approx({0: -0.3, 1: -0.305, 2: -0.31})
+    assert (found.verdict, found.site) == ("supported", "before:0")
+    assert (found.beside or "").startswith("-0.200 pruned at random")
+    assert "mean over 2 keep ratios" in found.why
+    fourth = make_run(tmp_path, seed=3)
+    (found,) = judged(tmp_path, "pruning-by-magnitude-is-a-low-pass")
+    assert found.n == 3
+    fourier(fourth, {UNPRUNED: (0, 0, -1), HALF: (0, 0, 5)}, ONE)
+    (found,) = judged(tmp_path, "pruning-by-magnitude-is-a-low-pass")
+    assert (found.n, "at keep ratio" in found.why or "keep ratio 0.5" in found.why) == (4, True)
+
+
+def test_training_with_pruning_is_compared_by_the_loss_with_all_tokens(tmp_path: Path) -> None:
+    for seed, run in enumerate(seeds(tmp_path)):
+        hessian(run, 16, 0.1 * seed)
+    for keep, positive in ((0.7, 8.0), (0.5, 4.0)):
+        changes = ("pruner.name=magnitude", f"pruner.keep_ratio={keep}", "pruner.site=before:0")
+        for seed, run in enumerate(seeds(tmp_path, *changes)):
+            hessian(run, positive * math.exp(0.1 * seed), 0.1)
+    (found,) = judged(tmp_path, "training-with-pruning-flattens-the-loss")
+    assert found.values == pytest.approx({seed: -1.5 * math.log(2) + 0.1 * seed for seed in range(3)})
+    assert (found.verdict, found.site) == ("supported", "before:0")
+    assert judged(tmp_path, "data-removes-negative-eigenvalues") == []

@@ -61,18 +61,14 @@ def units(study: TrainedStudy, measurement: str) -> set[str]:
 
 def by_unit(features: Selected) -> list[tuple[str, float, float]]:
     """(kind, number before, number after) of every unit, of numbers by half-block. Raises Missing."""
-    kinds, values = features.named(*UNIT), features.values.tolist()
-    if features.axes != UNIT[:1]:
-        raise Missing("it is not one number for each half-block")
+    kinds, values = features.named(*UNIT), features.along(UNIT[0]).tolist()
     return [(str(kind), *pair) for kind, pair in zip(kinds[1:], pairwise(values), strict=True)]
 
 
 def at_pi(result: MeasureResult, **point: str | float) -> Selected:
     """Log amplitude at the highest frequency, pi where the grid has an even side, [half-block]. Raises Missing."""
     found = select(result, AMPLITUDE, **point)
-    if found.axes != ("half-block", "frequency"):
-        raise Missing("its axes are not half-block and frequency")
-    return replace(found, axes=found.axes[:1], values=found.values[:, -1])
+    return replace(found, axes=found.axes[:1], values=found.along("half-block", "frequency")[:, -1])
 
 
 def _at_pi(result: MeasureResult, kind: str) -> float:
@@ -96,7 +92,7 @@ def _plural(kind: str) -> str:
     return f"{kind}s"
 
 
-class _Pruning(NamedTuple):
+class Pruning(NamedTuple):
     """Where magnitude was measured, and its keep ratios, from the largest."""
 
     site: str
@@ -108,7 +104,7 @@ def low_pass(found: Sequence[TrainedStudy]) -> list[Finding]:
     """Log amplitude at pi in the last half-block, pruned by magnitude less unpruned, mean over keep ratios."""
     findings = []
     for study in whole(found, FOURIER):
-        for at in _prunings(study):
+        for at in prunings(study):
             ratios = f"keep ratio {at.keeps[0]}" if len(at.keeps) == 1 else f"mean over {len(at.keeps)} keep ratios"
             what = f"log amplitude at frequency pi in the last half-block, pruned by magnitude less unpruned, {ratios}"
             asked = {"methods": ["magnitude", "random"], "keep": list(at.keeps), "site": at.site}
@@ -122,7 +118,7 @@ def low_pass(found: Sequence[TrainedStudy]) -> list[Finding]:
     return findings
 
 
-def _prunings(study: TrainedStudy) -> list[_Pruning]:
+def prunings(study: TrainedStudy) -> list[Pruning]:
     """The sites and options of magnitude, with the ratios that all runs have which have any there; else with all."""
     keeps: dict[tuple[str, str], list[set[float | str]]] = {}
     for run in study.runs:
@@ -136,12 +132,12 @@ def _prunings(study: TrainedStudy) -> list[_Pruning]:
         for place, each in own.items():
             keeps.setdefault(place, []).append(each)
     return [
-        _Pruning(*place, tuple(sorted(set.intersection(*each) or set.union(*each), key=str, reverse=True)))
+        Pruning(*place, tuple(sorted(set.intersection(*each) or set.union(*each), key=str, reverse=True)))
         for place, each in sorted(keeps.items())
     ]
 
 
-def _lowered(result: MeasureResult, method: str, at: _Pruning) -> float:
+def _lowered(result: MeasureResult, method: str, at: Pruning) -> float:
     """Of `method` at the site and ratios of a pruning. Raises Missing."""
     last = at_pi(result, method="none").values[-1]
     options = {"options": at.options} if method == "magnitude" else {}

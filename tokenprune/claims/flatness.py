@@ -17,7 +17,7 @@ SMOOTHING, CLASS_TOKEN = "train.label_smoothing", "model.class_token"
 
 def log_positive(result: MeasureResult) -> float:
     """Logarithm of the mean positive eigenvalue of the unpruned model. Raises Missing."""
-    found = float(select(result, "positive", method="none").values)
+    found = select(result, "positive", method="none").number
     if found <= 0:
         raise Missing("no eigenvalue is above 0")
     return math.log(found)
@@ -25,7 +25,7 @@ def log_positive(result: MeasureResult) -> float:
 
 def negative(result: MeasureResult) -> float:
     """Share of negative eigenvalues of the unpruned model. Raises Missing."""
-    return float(select(result, "below 0", method="none").values)
+    return select(result, "below 0", method="none").number
 
 
 def flatter_than_cnn(found: Sequence[TrainedStudy]) -> list[Finding]:
@@ -85,12 +85,20 @@ def flatter_by_pruning(found: Sequence[TrainedStudy]) -> list[Finding]:
     Both of the model with all tokens, as `tokenprune measure hessian` measures it; mean over the keep ratios trained.
     """
     findings = []
-    for group in pruned(largest(found)):
-        arms, base = group.of("magnitude"), group.base
-        if arms and base is not None and any(has(study, HESSIAN) for study in (base, *arms)):
-            ratios = f"at keep ratio {arms[0].keep:g}" if len(arms) == 1 else f"mean over {len(arms)} keep ratios"
-            what = f"log ratio of the mean positive eigenvalue, trained with magnitude to without, {ratios}"
-            weighed = [(base, -1.0), *((arm, 1 / len(arms)) for arm in arms)]
-            found_here = contrast(HESSIAN, weighed, log_positive, what, site=group.site, variant=group.variant)
-            findings.append(found_here)
+    for base, arms, variant in pruned_and_not(found):
+        ratios = f"at keep ratio {arms[0].keep:g}" if len(arms) == 1 else f"mean over {len(arms)} keep ratios"
+        what = f"log ratio of the mean positive eigenvalue, trained with magnitude to without, {ratios}"
+        weighed = [(base, -1.0), *((arm, 1 / len(arms)) for arm in arms)]
+        site = str(arms[0].science["pruner.site"])
+        findings.append(contrast(HESSIAN, weighed, log_positive, what, site=site, variant=variant))
     return findings
+
+
+def pruned_and_not(found: Sequence[TrainedStudy]) -> list[tuple[TrainedStudy, list[TrainedStudy], str]]:
+    """(without a pruner, with magnitude at each ratio, where) of settings else alike, of which one was measured."""
+    groups = [(group.base, group.of("magnitude"), group.variant) for group in pruned(largest(found))]
+    return [
+        (base, arms, variant)
+        for base, arms, variant in groups
+        if base is not None and arms and any(has(study, HESSIAN) for study in (base, *arms))
+    ]

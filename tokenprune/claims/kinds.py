@@ -2,6 +2,7 @@
 
 from tokenprune.claims.positional import attention_of
 from tokenprune.claims.study import TrainedStudy
+from tokenprune.errors import counted
 
 
 def stages(study: TrainedStudy) -> tuple[int, ...] | None:
@@ -34,7 +35,7 @@ def kind(study: TrainedStudy) -> str:
     """In a few words: ViT, CNN, CNN with 2 attentions, ViT with 5 x 5 attention."""
     if stages(study) is not None:
         count = attentions(study)
-        return "CNN" if not count else f"CNN with {count} attention{'s' if count > 1 else ''}"
+        return "CNN" if not count else f"CNN with {counted(count, 'attention')}"
     attention = attention_of(study)
     if attention == "local" and (kernel := study.science.get("model.kernel")):
         return f"ViT with {kernel} x {kernel} attention"

@@ -20,7 +20,11 @@ _Label = str | int | float
 
 
 class Missing(Exception):
-    """Why a run does not say what is asked, in a few words."""
+    """Why a run does not say what is asked, in a few words. final: whether measuring it again would not, either."""
+
+    def __init__(self, why: str, *, final: bool = False):
+        super().__init__(why)
+        self.final = final
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,24 @@ class Selected:
             return self.labels[axis][column]
         except KeyError:
             raise Missing(f"its axis {axis!r} does not say {column!r}") from None
+
+    def places(self, axis: str, column: str) -> np.ndarray:
+        """The same, as numbers. Raises Missing where they are none."""
+        found = self.named(axis, column)
+        if any(isinstance(each, str) for each in found):
+            raise Missing(f"{column!r} of its axis {axis!r} is no number")
+        return np.array(found, dtype=float)
+
+    def along(self, *axes: str) -> np.ndarray:
+        """The values, [axes]. Raises Missing where it has other axes."""
+        if self.axes != axes:
+            raise Missing(f"its axes are not {', '.join(axes) or 'none'}")
+        return self.values
+
+    @property
+    def number(self) -> float:
+        """The one value of what has no axis. Raises Missing."""
+        return float(self.along())
 
     def at(self, axis: str, **labels: _Label) -> "Selected":
         """The one place on an axis that has these labels. Raises Missing where none or several have."""

@@ -13,6 +13,7 @@ from tokenprune.claims.measured import Missing, select
 from tokenprune.claims.readings import Read, contrast, has, whole
 from tokenprune.claims.study import Group, TrainedStudy, alike, largest
 from tokenprune.claims.training import finding, less
+from tokenprune.errors import counted
 from tokenprune.runs import MeasureResult
 
 LESION, NOISE = "lesion", "frequency-noise"
@@ -44,15 +45,9 @@ def last_of_stage(found: Sequence[TrainedStudy]) -> list[Finding]:
 def lesions(result: MeasureResult, **point: str | float) -> dict[tuple[str, int], float]:
     """Loss of accuracy without each unit, by kind and block. Raises Missing."""
     found = select(result, "accuracy", **point)
-    if found.axes != ("lesion",):
-        raise Missing("it is not one accuracy for each lesion")
-    whole_model = float(found.at("lesion", without="nothing").values)
+    losses = found.at("lesion", without="nothing").number - found.along("lesion")
     names = [_UNIT.fullmatch(str(name)) for name in found.named("lesion", "without")]
-    return {
-        (name[1], int(name[2])): whole_model - value
-        for name, value in zip(names, found.values.tolist(), strict=True)
-        if name
-    }
+    return {(name[1], int(name[2])): loss for name, loss in zip(names, losses.tolist(), strict=True) if name}
 
 
 def _end_less_convolutions(result: MeasureResult, blocks: tuple[int, ...]) -> float:
@@ -63,7 +58,7 @@ def _end_less_convolutions(result: MeasureResult, blocks: tuple[int, ...]) -> fl
         if convolutions and ("attention", end - 1) in losses:
             effects.append(losses["attention", end - 1] - fmean(convolutions))
     if not effects:
-        raise Missing("no stage of it ends with attention and has a convolution")
+        raise Missing("no stage of it ends with attention and has a convolution", final=True)
     return fmean(effects)
 
 
@@ -77,7 +72,7 @@ def _low_less_high(result: MeasureResult) -> float:
     """Mean accuracy of the unpruned model under noise of high frequency less that under low. Raises Missing."""
     found = select(result, "accuracy", method="none")
     low, high = (
-        fmean(float(found.at("noise", **{FREQUENCY: at}).values) for at in frequencies) for frequencies in (LOW, HIGH)
+        fmean(found.at("noise", **{FREQUENCY: at}).number for at in frequencies) for frequencies in (LOW, HIGH)
     )
     return high - low
 
@@ -89,7 +84,7 @@ def attention_against_cnn(found: Sequence[TrainedStudy]) -> list[Finding]:
         most, none = group.settings[-1], group.settings[0]
         count = attentions(most)
         if not attentions(none) and count:
-            what = f"accuracy with {count} attention{'s' if count > 1 else ''} less that of the CNN without"
+            what = f"accuracy with {counted(count, 'attention')} less that of the CNN without"
             findings.append(less(group, [(most, none)], (none, most), what, f"{kind(most)}, stages {_stages(most)}"))
         elif count:
             missing = [(most, ("model.attentions=0",))]

@@ -78,7 +78,7 @@ def association(found: Sequence[TrainedStudy]) -> list[Finding]:
 
 def above_chance(result: MeasureResult) -> float:
     """Mean overlap of neighbours with patches of similar codes, less its mean for random codes. Raises Missing."""
-    overlap, chance = (float(select(result, f"mean {name}").values) for name in ("overlap", "chance"))
+    overlap, chance = (select(result, f"mean {name}").number for name in ("overlap", "chance"))
     return overlap - chance
 
 

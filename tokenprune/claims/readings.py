@@ -58,6 +58,7 @@ def contrast(
         run for (study, _), (_, found) in zip(arms, known, strict=True) for run in study.runs
         if run.result.seed not in found
     ]  # fmt: skip
+    lacking, final = _lacking(missing, measurement, read, under)
     said = [f"measured with {', '.join(f'{key} {value}' for key, value in json.loads(under).items())}"]
     said = [*([beside] if beside else []), *(said if under != "{}" else []), "the interval is over seeds alone"]
     subject = arms[0][0]
@@ -65,14 +66,14 @@ def contrast(
         subject=subject,
         what=what,
         estimate=Estimate.of_seeds(values),
-        lacking=None if values else _lacking(missing, measurement, read, under),
+        lacking=None if values else lacking,
         site=site,
         variant=variant,
         images=images(subject, measurement, under),
         beside="; ".join(said),
         support=support,
-        todo="\n".join(_measure(run, None, measurement, read, under, options) for run in missing) or None,
-        more=partial(_further, [study for study, _ in arms], measurement, options),
+        todo=None if final else "\n".join(_measure(run, measurement, under, options) for run in missing) or None,
+        more=None if final else partial(_further, [study for study, _ in arms], measurement, options),
         evidence=tuple(
             run.folder.name
             for (study, _), (_, found) in zip(arms, known, strict=True)
@@ -120,24 +121,24 @@ def shared_conditions(measurement: str, arms: Sequence[Arm], read: Callable[[Mea
     return min(every, key=order)
 
 
-def _lacking(missing: Sequence[RunData], measurement: str, read: Read, under: str) -> str:
-    """Why there is no number of any seed."""
+def _lacking(
+    missing: Sequence[RunData], measurement: str, read: Callable[[MeasureResult], Any], under: str
+) -> tuple[str, bool]:
+    """Why there is no number of these runs, and whether there never will be."""
     for run in missing:
         for result in results(run, measurement, under):
             try:
                 read(result)
             except Missing as error:
-                return f"{measurement} of {run.folder.name}: {error}"
+                return f"{measurement} of {run.folder.name}: {error}", error.final
     if missing:
-        return f"{measurement} was not measured of {', '.join(run.folder.name for run in missing[:3])}"
-    return "no seed was trained in all the settings compared"
+        return f"{measurement} was not measured of {', '.join(run.folder.name for run in missing[:3])}", False
+    return "no seed was trained in all the settings compared", False
 
 
-def _measure(
-    run: RunData, name: str | None, measurement: str, read: Read, under: str, options: Mapping[str, Any]
-) -> str:
+def _measure(run: RunData, measurement: str, under: str, options: Mapping[str, Any]) -> str:
     again = any(each.options == options for each in results(run, measurement, under))
-    return commands.measure(run, measurement, options, name=name, again=again)
+    return commands.measure(run, measurement, options, again=again)
 
 
 def _further(studies: Sequence[TrainedStudy], measurement: str, options: Mapping[str, Any], wanted: int) -> list[str]:

@@ -7,8 +7,11 @@ from tokenprune.claims import Claim
 from tokenprune.experiments import (
     attention,
     features,
+    flatness,
+    low_pass,
     magnitude,
     methods,
+    networks,
     positional,
     samples,
     sparsified,
@@ -30,6 +33,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     methods.EXPERIMENT,
     positional.EXPERIMENT,
     features.EXPERIMENT,
+    networks.EXPERIMENT,
+    flatness.EXPERIMENT,
+    low_pass.EXPERIMENT,
 )
 
 LABORATORY: tuple[Experiment, ...] = (

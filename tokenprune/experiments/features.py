@@ -20,19 +20,21 @@ from tokenprune.claims.features import (
 )
 from tokenprune.claims.measured import Missing, Selected, select
 from tokenprune.claims.published import PARK, Published
-from tokenprune.claims.readings import by_seed, whole
+from tokenprune.claims.readings import by_seed
 from tokenprune.claims.study import TrainedStudy
 from tokenprune.drawing import plots
 from tokenprune.drawing.numbers import Interval
 from tokenprune.drawing.style import INK, MUTED, Drawing
 from tokenprune.experiments.experiment import Experiment, Figure
-from tokenprune.experiments.measured import OTHER, UNITS, by_images, names, over, picture
+from tokenprune.experiments.measured import OTHER, UNITS, names, over, picture, shown
 from tokenprune.runs import MeasureResult
 
 
 def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
-    figures: list[Figure] = [partial(_frequencies, group) for group in by_images(whole(studies, FOURIER))]
-    return figures + [partial(_variance, group) for group in by_images(whole(studies, VARIANCE))]
+    figures: list[Figure] = [
+        partial(_frequencies, group) for group in shown(studies, FOURIER, partial(at_pi, method="none"))
+    ]
+    return figures + [partial(_variance, group) for group in shown(studies, VARIANCE, _variances)]
 
 
 def _frequencies(studies: Sequence[TrainedStudy]) -> Drawing:
@@ -96,7 +98,7 @@ def _amplitudes(result: MeasureResult) -> Selected:
 def _variances(result: MeasureResult) -> Selected:
     """Logarithms, [half-block]. Raises Missing."""
     found = select(result, VARIANCE, method="none")
-    if (found.values <= 0).any():
+    if (found.along(UNIT[0]) <= 0).any():
         raise Missing("a variance is not above 0")
     return replace(found, values=np.log(found.values))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokenprune.claims.kinds import attentions, kind, stages
-from tokenprune.claims.readings import by_seed, images, shared_conditions
+from tokenprune.claims.readings import by_seed, images, shared_conditions, whole
 from tokenprune.claims.study import TrainedStudy
 from tokenprune.drawing.numbers import Interval
 from tokenprune.drawing.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, RED, SKY, Drawing, render, slug
@@ -39,11 +39,14 @@ def over(values: Iterable[np.ndarray]) -> list[Interval]:
     return [Interval(*mean_interval(column.tolist())) for column in np.array(alike).T]
 
 
-def by_images(studies: Sequence[TrainedStudy]) -> list[tuple[TrainedStudy, ...]]:
-    """Settings of the same images, a figure for each: ViTs first, then by depth; at most MOST."""
+def shown(
+    studies: Sequence[TrainedStudy], measurement: str, read: Callable[[MeasureResult], Any]
+) -> list[tuple[TrainedStudy, ...]]:
+    """Settings without a pruner that say what is read, those of the same images together: at most MOST, ViTs first."""
     groups: dict[str, list[TrainedStudy]] = {}
-    for study in studies:
-        groups.setdefault(study.title, []).append(study)
+    for study in whole(studies, measurement):
+        if by_seed(study, measurement, read):
+            groups.setdefault(study.title, []).append(study)
     return [tuple(sorted(group, key=_order)[:MOST]) for group in groups.values()]
 
 
@@ -64,35 +67,37 @@ def picture(
     said: str,
     figure: "Figure",
     studies: Sequence[TrainedStudy],
-    measurement: str,
-    read: Callable[[MeasureResult], Any],
+    measurement: str | None = None,
+    read: Callable[[MeasureResult], Any] = lambda result: result,
     *,
     bars: bool = True,
 ) -> Drawing:
-    """A figure of what is read of a measurement of settings. said: its numbers in words, for whoever cannot see it.
+    """A figure of settings, and of what is read of a measurement of them, else of their accuracy.
 
-    bars: whether it shows intervals.
+    said: its numbers in words, for whoever cannot see it. bars: whether it shows intervals.
     """
     svg, png = render(figure)
-    families = sorted({study.family for study in studies})
-    under = [shared_conditions(measurement, [(study, 1)], read) for study in studies]
-    seeds = {len(by_seed(study, measurement, read, at)) for study, at in zip(studies, under, strict=True)}
-    looked = {images(study, measurement, at) for study, at in zip(studies, under, strict=True)} - {None}
-    counts = [f"Seeds: {_range(seeds)}."] + ([f"Test images: {_range(looked)}."] if looked else [])
+    seeds, looked = set(), set()
+    for study in studies:
+        under = shared_conditions(measurement, [(study, 1)], read) if measurement else "{}"
+        seeds.add(len(by_seed(study, measurement, read, under)) if measurement else len(study.runs))
+        looked.add(images(study, measurement, under) if measurement else study.runs[0].result.test_count)
+    counts = [f"Seeds: {_range(seeds)}."]
+    counts += [f"Test images: {_range(looked)}."] if None not in looked else []
     counts += ["Bars: 95 % t interval of the mean over seeds."] if bars and max(seeds, default=0) > 1 else []
+    families = {study.family for study in studies}
+    family = families.pop() if len(families) == 1 else None
     return Drawing(
-        slug(name, families[0] if len(families) == 1 else studies[0].title, ""),
+        slug(name, family or studies[0].title),
         f"{title}: {studies[0].title}",
         f"{caption} {' '.join(counts)}",
         f"{title}. {said}",
         svg,
         png,
-        families[0] if len(families) == 1 else None,
+        family,
     )
 
 
 def _range(found: Iterable[int | None]) -> str:
     known = sorted(each for each in found if each is not None)
-    if not known:
-        return "none"
     return f"{known[0]:,}" if known[0] == known[-1] else f"{known[0]:,} to {known[-1]:,}"

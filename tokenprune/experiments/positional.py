@@ -18,13 +18,13 @@ from tokenprune.claims.positional import (
     tiles_of,
 )
 from tokenprune.claims.published import Published
-from tokenprune.claims.readings import by_seed, whole
+from tokenprune.claims.readings import by_seed
 from tokenprune.claims.study import TrainedStudy
 from tokenprune.drawing import plots
 from tokenprune.drawing.style import BLUE, GREEN, RED, Drawing
 from tokenprune.experiments.arms import Compared, drawing, drawn, mean
 from tokenprune.experiments.experiment import Experiment, Figure
-from tokenprune.experiments.measured import by_images, names, picture
+from tokenprune.experiments.measured import names, picture, shown
 from tokenprune.runs import MeasureResult
 
 _PAPER = "Jelassi, Sander & Li 2022 (arXiv 2210.09221)"
@@ -59,7 +59,7 @@ def _tiles(arm: TrainedStudy) -> int:
 
 def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> list[Figure]:
     figures = list(drawn(by_attention, _accuracies)(studies, verdicts))
-    return figures + [partial(_association, group) for group in by_images(whole(studies, ASSOCIATION))]
+    return figures + [partial(_association, group) for group in shown(studies, ASSOCIATION, _products)]
 
 
 def _association(studies: Sequence[TrainedStudy]) -> Drawing:
@@ -78,8 +78,8 @@ def _association(studies: Sequence[TrainedStudy]) -> Drawing:
             rows += [row, np.full((1, row.shape[1]), np.nan)]
         ax.imshow(np.vstack(rows[:-1]), cmap="viridis", interpolation="nearest")
         ax.set_axis_off()
-        values = by_seed(study, ASSOCIATION, above_chance)
-        said.append(f"{name}: overlap {np.mean(list(values.values())):+.3f} above chance.")
+        values = list(by_seed(study, ASSOCIATION, above_chance).values())
+        said += [f"{name}: overlap {np.mean(values):+.3f} above chance."] if values else []
     return picture(
         "association",
         "What position codes know of neighbours",
@@ -97,8 +97,8 @@ def _association(studies: Sequence[TrainedStudy]) -> Drawing:
 
 def _products(result: MeasureResult) -> np.ndarray:
     """[patch, other] of a square grid. Raises Missing."""
-    found = select(result, "inner product").values
-    if found.ndim != 2 or found.shape[0] != found.shape[1] or round(len(found) ** 0.5) ** 2 != len(found):
+    found = select(result, "inner product").along("patch", "other")
+    if found.shape[0] != found.shape[1] or round(len(found) ** 0.5) ** 2 != len(found):
         raise Missing("its patches are no square grid")
     return found
 
