@@ -10,7 +10,7 @@ from run_command import run
 from theory_factories import phase, save
 
 from tokenprune import claims
-from tokenprune.experiments import CLAIMS
+from tokenprune.experiments import CLAIMS, EXPERIMENTS
 from tokenprune.recipe.sweep import scales_of
 
 
@@ -63,11 +63,14 @@ def test_published_numbers_stand_with_their_mark_and_effects_with_their_trend(tm
 
 
 def test_without_runs_the_sweep_that_makes_them_is_named(tmp_path: Path, capsys) -> None:
+    sweeps = {experiment.number: experiment.sweep for experiment in EXPERIMENTS}
     for claim in CLAIMS:
         shown = " ".join(run(capsys, "explain", claim.id, "--runs-dir", tmp_path).out.split())
         if claim.laboratory:
             assert "`tokenprune theory --help` shows what makes it" in shown
-        else:
+        elif claim.measurement:
+            assert f"`tokenprune measure {claim.measurement}` measures it of a run" in shown
+        if sweeps.get(claim.experiment):
             sweep, _, scale = shown.rpartition("tokenprune sweep ")[2].partition("`")[0].partition(" --scale ")
             assert scale in scales_of(sweep)
 

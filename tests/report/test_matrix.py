@@ -150,6 +150,8 @@ def test_a_cell_of_the_figure_has_sign_effect_and_interval() -> None:
             (0.5, None): " (above +50.0 points)",
         }
         threshold = thresholds.get(row.claim.support, "")
+        if row.claim.unit in ("rank correlation", "log amplitude", "log ratio"):  # not in points
+            threshold = f" ({row.claim.unit} {'below' if row.claim.support == (None, 0.0) else 'above'} 0)"
         assert row.claim.id + threshold in words
     for row in found.rows:
         assert row.claim.id in drawing.alt

@@ -118,6 +118,7 @@ def test_spectra_are_pooled_and_planes_are_of_cross_entropy_and_penalty_apart(
     assert sum(height for _, height, _ in bars) == pytest.approx(100)
     assert len({color for end, _, color in bars if end <= 1e-9} & {color for end, _, color in bars if end > 1e-9}) == 0
     assert "20% below 0, mean above 0: 10.5" in drawing.alt
+    assert "Of each seed: 10 mini-batches of 16 images." in drawing.caption
     assert [len(ax.collections) > 0 for ax in planes.axes] == [True, True]
 
 

@@ -31,6 +31,7 @@ def spectra(studies: Sequence[TrainedStudy], titles: Sequence[str] | None = None
     """Eigenvalues of all mini-batches and seeds of each setting, pooled; the negative ones shaded."""
     pools = [np.concatenate([each.ravel() for each in by_seed(study, HESSIAN, spectrum).values()]) for study in studies]
     titles = titles or names(studies)
+    batches = {words for study in studies for words in by_seed(study, HESSIAN, _batches).values()}
     figure, (axes,) = plots.panels(titles, height=1.8)
     low, high = np.quantile(np.concatenate(pools), [0.005, 0.995])
     edges = np.linspace(min(low, 0.0), max(high, 0.0), 41)
@@ -54,7 +55,7 @@ def spectra(studies: Sequence[TrainedStudy], titles: Sequence[str] | None = None
         "Largest eigenvalues of the Hessian",
         "The largest eigenvalues by size of every mini-batch of training images, all batches and seeds pooled, of the "
         "cross-entropy alone (an L2 penalty adds its factor to each); negative ones red. The outermost hundredth is "
-        "not shown.",
+        f"not shown. Of each seed: {' or '.join(sorted(batches)) or 'of unknown size'}.",
         " ".join(said),
         figure,
         studies,
@@ -67,6 +68,12 @@ def spectra(studies: Sequence[TrainedStudy], titles: Sequence[str] | None = None
 def spectrum(result: MeasureResult) -> np.ndarray:
     """[batch, rank] of the unpruned model. Raises Missing."""
     return select(result, "eigenvalues", method="none").values
+
+
+def _batches(result: MeasureResult) -> str:
+    """How many mini-batches, of how many images. Raises Missing."""
+    size = select(result, "images a batch").number
+    return f"{len(spectrum(result))} mini-batches of {size:g} images"
 
 
 def _planes(studies: Sequence[TrainedStudy]) -> Drawing:

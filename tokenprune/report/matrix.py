@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tokenprune.claims import Claim, Study, Trend, Verdict, row_of
 from tokenprune.claims.judge import LEVEL, side, within
 from tokenprune.claims.trend import Overall
-from tokenprune.claims.units import EXPONENT
+from tokenprune.claims.units import EXPONENT, in_points
 from tokenprune.drawing.numbers import DASH, Interval, effect, effect_bounds, p_value
 from tokenprune.drawing.style import slug
 from tokenprune.experiments import CLAIMS
@@ -114,10 +114,12 @@ class Row:
 
     @property
     def rule(self) -> str:
-        """What counts as support, where that is not an effect above 0; of the laboratory with the effect's unit."""
+        """What counts as support, where that is no effect above 0; with the unit of an effect that is not in points."""
         first = next(cell.judged for cell in self.cells if cell)
         if self.claim.laboratory:
             return f"{first.unit}; supported if {within(first.support, first.unit)}"
+        if not (in_points(first.unit) or first.unit == EXPONENT):
+            return f"supported if {first.unit} {within(first.support, first.unit)}"
         if first.support == (0.0, None):
             return ""
         bounds = sorted(cell.judged.support for cell in self.cells if cell)  # a margin may be relative
