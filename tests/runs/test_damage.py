@@ -9,6 +9,7 @@ import pytest
 from factories import make_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from measurement_factories import UNPRUNED, variance
 
 from tokenprune.claims import read_runs
 from tokenprune.claims.evidence import RunData
@@ -23,7 +24,8 @@ DAMAGE = ("flip", "cut", "empty", "gone", "folder", "swap", "number", "word", "b
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     for seed in range(2):
-        make_run(folder, seed=seed, accuracy=0.6 + seed / 100, methods=CURVES, count=100, epochs=2)
+        run = make_run(folder, seed=seed, accuracy=0.6 + seed / 100, methods=CURVES, count=100, epochs=2)
+        variance(run, {UNPRUNED: (1, 2 + seed, 3)}, ("embedding", "attention", "MLP"))
     return folder
 
 
@@ -74,7 +76,8 @@ def test_damaged_files_are_named_or_change_nothing(whole: Path, tmp_path: Path, 
     folder = tmp_path / "runs"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole, folder)
-    written = {run.folder.name: numbers(run) for run in read_runs(whole)[0]}
+    whole_runs = {run.folder.name: run for run in read_runs(whole)[0]}
+    written = {name: numbers(run) for name, run in whole_runs.items()}
     rng = random.Random(seed)
     for _ in range(times):
         damage(folder, rng)
@@ -85,6 +88,7 @@ def test_damaged_files_are_named_or_change_nothing(whole: Path, tmp_path: Path, 
             assert numbers(run)[:5] == written[run.folder.name][:5]
         for curve in numbers(run)[5]:
             assert curve in written[run.folder.name][5]
+        assert run.measured in ((), whole_runs[run.folder.name].measured)
     lost = len(written) - len(found)
     assert lost <= len(problems) or any(not (folder / name / "result.json").exists() for name in written)
     _runs(folder)

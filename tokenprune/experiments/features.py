@@ -16,6 +16,7 @@ from tokenprune.claims.features import (
     at_pi,
     frequencies_across_attention,
     frequencies_across_others,
+    units,
     variance_across_attention,
 )
 from tokenprune.claims.measured import Missing, Selected, select
@@ -39,7 +40,7 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
 
 def _frequencies(studies: Sequence[TrainedStudy]) -> Drawing:
     """Log amplitude: above at frequency pi by half-block, below over frequency, a line for each half-block."""
-    entries = [(*UNITS[kind], "", f"after {kind}") for kind in UNITS]
+    entries = _entries(studies, FOURIER)
     entries += [
         (plots.sequence(share), "", "-", name) for share, name in ((0, "before the first"), (1, "after the last"))
     ]
@@ -71,7 +72,7 @@ def _frequencies(studies: Sequence[TrainedStudy]) -> Drawing:
 
 def _variance(studies: Sequence[TrainedStudy]) -> Drawing:
     """Variance of features over the picture by half-block, marked by the unit that made them."""
-    figure, (axes,) = plots.panels(names(studies), [(*UNITS[kind], "", f"after {kind}") for kind in UNITS], height=2.1)
+    figure, (axes,) = plots.panels(names(studies), _entries(studies, VARIANCE), height=2.1)
     said = []
     for ax, study, name in zip(axes, studies, names(studies), strict=True):
         means = _by_unit(ax, list(by_seed(study, VARIANCE, _variances).values()))
@@ -88,6 +89,12 @@ def _variance(studies: Sequence[TrainedStudy]) -> Drawing:
         VARIANCE,
         _variances,
     )
+
+
+def _entries(studies: Sequence[TrainedStudy], measurement: str) -> list[plots.Entry]:
+    """The units that there are."""
+    present = {kind for study in studies for kind in units(study, measurement)}
+    return [(*UNITS[kind], "", f"after {kind}") for kind in UNITS if kind in present]
 
 
 def _amplitudes(result: MeasureResult) -> Selected:

@@ -41,7 +41,9 @@ def _figures(studies: Sequence[TrainedStudy], verdicts: Sequence[Verdict]) -> li
 
 def _lesions(studies: Sequence[TrainedStudy]) -> Drawing:
     """Loss of accuracy without each unit, in their order; vertical lines between stages."""
-    figure, (axes,) = plots.panels(names(studies), [(*UNITS[kind], "", kind) for kind in UNITS], height=2.1)
+    present = {kind for study in studies for each in by_seed(study, LESION, _losses).values() for kind, _ in each}
+    entries = [(*UNITS[kind], "", kind) for kind in UNITS if kind in present]
+    figure, (axes,) = plots.panels(names(studies), entries, height=2.1)
     said = []
     for ax, study, name in zip(axes, studies, names(studies), strict=True):
         found = list(by_seed(study, LESION, _losses).values())
