@@ -1,14 +1,12 @@
-"""Measurements with chosen numbers, added to runs of `factories`; and runs as if of convolutional networks."""
+"""Measurements with chosen numbers, added to runs of `factories`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from factories import make_measurement
 
-from tokenprune.claims import RunData
 from tokenprune.runs import RunFolder, Values
 
 #: Method, options, site, keep.
@@ -110,17 +108,6 @@ def _values(unit: str, labels: Mapping[str, Any], values: Any) -> Values:
     return Values(unit=unit, axes=tuple(labels), values=values, labels=dict(labels))
 
 
-def as_convolutional(runs: Sequence[RunData], networks: Mapping[float, tuple[Sequence[int], int]]) -> list[RunData]:
-    """Runs of such model.mlp_ratio as if their models were convolutional: stages and attentions by that ratio.
-
-    It is that of the others then, so that networks differ by stages and attentions alone.
-    """
-    found = []
-    for run in runs:
-        ratio = run.science["model.mlp_ratio"]
-        keys: dict[str, Any] = {"model.stages": None, "model.attentions": 0}
-        if ratio in networks:
-            stages, attentions = networks[ratio]
-            keys = {"model.stages": list(stages), "model.attentions": attentions, "model.mlp_ratio": 4.0}
-        found.append(replace(run, science={**run.science, **keys}))
-    return found
+def network(stages: Sequence[int], attentions: int = 0) -> list[str]:
+    """Keys of a recipe that make a convolutional network of it; its depth is the sum of the stages."""
+    return [f"model.stages={list(stages)}", "model.class_token=false", f"model.attentions={attentions}"]

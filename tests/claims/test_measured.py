@@ -1,7 +1,7 @@
 """Measurements of runs, as claims read them: what is selected, and what is named and left out."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import pytest
 from factories import make_latency, make_run, rewrite
 from measurement_factories import (
     UNPRUNED,
-    as_convolutional,
     association,
     fourier,
     hessian,
     lesion,
+    network,
     noise,
     pruned,
     variance,
@@ -26,9 +26,8 @@ from tokenprune.pack import pack
 from tokenprune.runs import RunFolder
 
 HALF = pruned("magnitude", 0.5)
-#: As if of convolutional networks, by the model.mlp_ratio that stands for them: without attention, and with two.
-CNN, ALTERNET = 2.0, 3.0
-NETWORKS = {CNN: ([1, 2], 0), ALTERNET: ([1, 2], 2)}
+#: Convolutional networks of three blocks: without attention, and with two.
+CNN, ALTERNET = network([1, 2]), network([1, 2], 2)
 ONE = ("embedding", "attention", "MLP")
 
 
@@ -116,11 +115,10 @@ def seeds(runs_dir: Path, *changes: str, **facts: Any) -> list[RunFolder]:
     return [make_run(runs_dir, seed=seed, overrides=changes, **facts) for seed in range(3)]
 
 
-def judged(runs_dir: Path, claim: str, networks: Mapping[float, tuple[list[int], int]] | None = None) -> list[Verdict]:
-    """networks: as in `as_convolutional`."""
+def judged(runs_dir: Path, claim: str) -> list[Verdict]:
     runs, problems = read_runs(runs_dir)
     assert problems == []
-    verdicts = judge(studies(as_convolutional(runs, networks) if networks else runs), CLAIMS)
+    verdicts = judge(studies(runs), CLAIMS)
     return [verdict for verdict in verdicts if verdict.claim == claim]
 
 
@@ -197,14 +195,16 @@ def test_the_attention_at_a_stage_end_is_compared_with_the_convolutions_of_that_
     """Stages of two and three blocks: .06 against .02 in the first, .01 against (.03 + .05) / 2 in the second."""
     units = {"convolution of block 0": 0.02, "attention of block 1": 0.06, "convolution of block 2": 0.03}
     units |= {"convolution of block 3": 0.05, "attention of block 4": 0.01}
-    for seed, run in enumerate(seeds(tmp_path, f"model.mlp_ratio={ALTERNET}", depth=5)):
+    for seed, run in enumerate(seeds(tmp_path, *network([2, 3], 2), depth=5)):
         lesion(run, units | {"attention of block 4": 0.01 + 0.001 * seed})
-    for run in seeds(tmp_path, f"model.mlp_ratio={CNN}", depth=5):
+    for run in seeds(tmp_path, *network([2, 3]), depth=5):
         lesion(run, {f"convolution of block {i}": 0.02 for i in range(5)})
-    (found,) = judged(tmp_path, "attention-at-a-stage-end-matters-most", {ALTERNET: ([2, 3], 2), CNN: ([2, 3], 0)})
+    (found,) = judged(tmp_path, "attention-at-a-stage-end-matters-most")
     assert found.values == pytest.approx({0: 0.005, 1: 0.0055, 2: 0.006})
     assert (found.verdict, found.variant) == ("supported", "CNN with 2 attentions")
-    (never,) = judged(tmp_path, "attention-at-a-stage-end-matters-most", {ALTERNET: ([4, 1], 2)})
+    for run in seeds(tmp_path / "one", *network([4, 1], 2), depth=5):
+        lesion(run, {"attention of block 4": 0.01})
+    (never,) = judged(tmp_path / "one", "attention-at-a-stage-end-matters-most")
     assert "no stage of it ends with attention and has a convolution" in never.why
     assert never.todo is None  # measuring it again would not help
 
@@ -215,10 +215,10 @@ def test_low_and_high_frequencies_of_a_vit_are_held_against_those_of_a_cnn(tmp_p
     for seed in range(3):
         vit = make_run(tmp_path, depth=2, seed=seed)
         noise(vit, [0.2 + 0.01 * seed, 0.2, 0.2, 0, 0, 0, 0.1, 0.1, 0.1][:: 1 if better else -1])
-        cnn = make_run(tmp_path, depth=3, seed=seed, overrides=[f"model.mlp_ratio={CNN}"])
+        cnn = make_run(tmp_path, depth=3, seed=seed, overrides=CNN)
         noise(cnn, [0.1, 0.1, 0.1, 0, 0, 0, 0.1, 0.1, 0.1])
-    noise(make_run(tmp_path, overrides=[f"model.mlp_ratio={CNN}", "train.epochs=9"]), [0] * 9)
-    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies", NETWORKS)
+    noise(make_run(tmp_path, depth=3, overrides=[*CNN, "train.epochs=9"]), [0] * 9)
+    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies")
     sign = 1 if better else -1
     assert found.values == pytest.approx({seed: sign * (0.1 + 0.01 / 3 * seed) for seed in range(3)})
     assert (found.verdict, found.depth) == ("supported" if better else "refuted", 2)
@@ -231,26 +231,26 @@ def test_a_vit_that_no_cnn_was_trained_like_is_named_with_the_command(tmp_path: 
     for seed, run in enumerate(seeds(tmp_path)):
         noise(run, [0.1 * seed] * 9)
     assert judged(tmp_path, "vits-fail-under-low-frequencies") == []  # nobody trains CNNs here
-    seeds(tmp_path, f"model.mlp_ratio={CNN}", "train.epochs=9")
-    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies", NETWORKS)
+    seeds(tmp_path, *CNN, "train.epochs=9", depth=3)
+    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies")
     assert found.why == "no CNN was trained in the same way."
     assert (found.todo or "").count("--set 'model.stages=[1, 2]'") == 3
-    seeds(tmp_path, f"model.mlp_ratio={CNN}")
-    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies", NETWORKS)
+    seeds(tmp_path, *CNN, depth=3)
+    (found,) = judged(tmp_path, "vits-fail-under-low-frequencies")
     assert "frequency-noise was not measured of " in found.why
     assert (found.todo or "").count("tokenprune measure frequency-noise --run ") == 3
 
 
 def test_the_most_attentions_are_compared_with_none(tmp_path: Path) -> None:
-    networks = NETWORKS | {1.0: ([1, 2], 1)}
-    for ratio, accuracy in ((CNN, 0.6), (1.0, 0.3), (ALTERNET, 0.65)):
+    for kind, accuracy in ((CNN, 0.6), (network([1, 2], 1), 0.3), (ALTERNET, 0.65)):
         for seed in range(3):
-            make_run(tmp_path, seed=seed, accuracy=accuracy + 0.01 * seed, overrides=[f"model.mlp_ratio={ratio}"])
-    (found,) = judged(tmp_path, "attention-improves-a-cnn", networks)
+            make_run(tmp_path, depth=3, seed=seed, accuracy=accuracy + 0.01 * seed, overrides=kind)
+    (found,) = judged(tmp_path, "attention-improves-a-cnn")
     assert found.values == pytest.approx(dict.fromkeys(range(3), 0.05))
     assert (found.verdict, found.variant) == ("supported", "CNN with 2 attentions, stages 1-2")
     assert found.image_error is not None  # answers by image are known
-    (lone,) = judged(tmp_path, "attention-improves-a-cnn", {ALTERNET: ([1, 2], 2)})
+    seeds(tmp_path / "lone", *ALTERNET, depth=3)
+    (lone,) = judged(tmp_path / "lone", "attention-improves-a-cnn")
     assert lone.why == "no run is of the CNN without attention."
     assert (lone.todo or "").count("--set model.attentions=0") == 3
 
@@ -258,15 +258,13 @@ def test_the_most_attentions_are_compared_with_none(tmp_path: Path) -> None:
 def test_eigenvalues_with_attention_are_held_against_those_of_the_cnn(tmp_path: Path) -> None:
     for seed in range(3):
         hessian(make_run(tmp_path, depth=2, seed=seed), 10 + seed, 0.3 + 0.01 * seed)
-        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=[f"model.mlp_ratio={CNN}"]), 40, 0.1)
-        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=[f"model.mlp_ratio={ALTERNET}"]), 80 + seed, 0.1)
-    vit, alternet = sorted(judged(tmp_path, "attention-flattens-the-loss", NETWORKS), key=lambda each: each.depth)
+        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=CNN), 40, 0.1)
+        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=ALTERNET), 80 + seed, 0.1)
+    vit, alternet = sorted(judged(tmp_path, "attention-flattens-the-loss"), key=lambda each: each.depth)
     assert vit.values == pytest.approx({seed: math.log((10 + seed) / 40) for seed in range(3)})
     assert (vit.verdict, vit.variant) == ("supported", "ViT against CNN of stages 1-2")
     assert (alternet.verdict, alternet.variant) == ("refuted", "CNN with 2 attentions against CNN of stages 1-2")
-    vit, alternet = sorted(
-        judged(tmp_path, "attention-makes-the-loss-less-convex", NETWORKS), key=lambda each: each.depth
-    )
+    vit, alternet = sorted(judged(tmp_path, "attention-makes-the-loss-less-convex"), key=lambda each: each.depth)
     assert vit.values == pytest.approx({0: 0.2, 1: 0.21, 2: 0.22})
     assert (vit.verdict, alternet.verdict) == ("supported", "undecided")
     assert "exactly 0 in every seed" in alternet.why
@@ -276,8 +274,8 @@ def test_mini_batches_of_other_sizes_are_not_compared(tmp_path: Path) -> None:
     """Memory had room for eight images of the CNN."""
     for seed in range(3):
         hessian(make_run(tmp_path, seed=seed), 10, 0.3)
-        hessian(make_run(tmp_path, seed=seed, overrides=[f"model.mlp_ratio={CNN}"]), 40, 0.1, size=8)
-    (found,) = judged(tmp_path, "attention-flattens-the-loss", NETWORKS)
+        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=CNN), 40, 0.1, size=8)
+    (found,) = judged(tmp_path, "attention-flattens-the-loss")
     assert found.effect is None
     assert "--option batch=" in (found.todo or "")
 

@@ -1,6 +1,5 @@
 """Figures of what was measured: what is plotted are means over seeds of the measured numbers."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,12 @@ from factories import make_run
 from matplotlib.figure import Figure
 from measurement_factories import (
     UNPRUNED,
-    as_convolutional,
     association,
     fourier,
     hessian,
     landscape,
     lesion,
+    network,
     noise,
     pruned,
     variance,
@@ -24,15 +23,14 @@ from tokenprune.claims import read_runs, studies
 from tokenprune.drawing.style import Drawing, style
 from tokenprune.experiments import EXPERIMENTS, measured
 
-#: Stages and attentions by the model.mlp_ratio that stands for them.
-NETWORKS = {2.0: ([1, 2], 0), 3.0: ([1, 2], 1)}
+#: Convolutional networks of three blocks: without attention, and with one.
+NETWORKS = (network([1, 2]), network([1, 2], 1))
 
 
 def drawn(
     folder: Path,
     number: str,
     monkeypatch: pytest.MonkeyPatch,
-    networks: Mapping[float, tuple[list[int], int]] = NETWORKS,
 ) -> list[tuple[Figure, Drawing]]:
     """The experiment's figures as they are rendered, and what is said of them."""
     seen: list[Figure] = []
@@ -42,7 +40,7 @@ def drawn(
     runs, problems = read_runs(folder)
     assert problems == []
     with style():
-        drawings = [draw() for draw in experiment.figures(studies(as_convolutional(runs, networks)), [])]
+        drawings = [draw() for draw in experiment.figures(studies(runs), [])]
     assert all(each.svg.startswith("<?xml") and each.png.startswith(b"\x89PNG") for each in drawings)
     assert len({each.name for each in drawings}) == len(drawings)
     return list(zip(seen, drawings, strict=True))
@@ -59,9 +57,7 @@ def test_features_are_drawn_unit_by_unit(tmp_path: Path, monkeypatch: pytest.Mon
         run = make_run(tmp_path, depth=2, seed=seed)
         fourier(run, {UNPRUNED: (-1, -2 - seed, -3, -2, -2)})
         variance(run, {UNPRUNED: np.exp([0, 1 + seed, 1, 1, 1]).tolist()})
-        fourier(
-            make_run(tmp_path, depth=3, seed=seed, overrides=["model.mlp_ratio=3"]), {UNPRUNED: (0, 1, 2, 1)}, after
-        )
+        fourier(make_run(tmp_path, depth=3, seed=seed, overrides=NETWORKS[1]), {UNPRUNED: (0, 1, 2, 1)}, after)
     (frequencies, drawing), (variances, _) = drawn(tmp_path, "I11", monkeypatch)
     assert [ax.get_title("left") for ax in frequencies.axes[:2]] == ["ViT, depth 2", "CNN with 1 attention, depth 3"]
     assert lines(frequencies, 0) == [pytest.approx([-1, -3, -3, -2, -2])]
@@ -86,12 +82,12 @@ def test_networks_are_drawn_by_lesion_noise_and_number_of_attentions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     units = {"convolution of block 0": 0.01, "convolution of block 1": 0.02, "attention of block 2": 0.09}
-    for ratio in NETWORKS:
+    for attentions, changes in enumerate(NETWORKS):
         for seed in range(3):
-            accuracy = 0.5 + 0.1 * (ratio == 3) + 0.01 * seed
-            run = make_run(tmp_path, depth=3, seed=seed, accuracy=accuracy, overrides=[f"model.mlp_ratio={ratio}"])
+            accuracy = 0.5 + 0.1 * attentions + 0.01 * seed
+            run = make_run(tmp_path, depth=3, seed=seed, accuracy=accuracy, overrides=changes)
             noise(run, [0.1 + 0.01 * seed, *[0.2] * 8])
-            if ratio == 3:
+            if attentions:
                 lesion(run, units)
     (lesions, drawing), (noises, _), (attentions, _) = drawn(tmp_path, "I12", monkeypatch)
     found = [float(line.get_ydata()[0]) for line in lesions.axes[0].lines if len(line.get_xdata()) == 1]

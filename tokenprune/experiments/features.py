@@ -131,7 +131,7 @@ def _ends(means: Sequence[Interval]) -> str:
 EXPERIMENT = Experiment(
     "I11",
     "What attention does to features",
-    None,
+    "how",
     (
         Claim(
             id="attention-lowers-high-frequencies",

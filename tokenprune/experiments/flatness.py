@@ -127,7 +127,7 @@ def _plane(result: MeasureResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 EXPERIMENT = Experiment(
     "I13",
     "How flat the loss is",
-    None,
+    "how",
     (
         Claim(
             id="attention-flattens-the-loss",

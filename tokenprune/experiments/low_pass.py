@@ -77,7 +77,7 @@ def _frequencies(studies: Sequence[TrainedStudy]) -> Drawing:
 EXPERIMENT = Experiment(
     "I14",
     "Pruning as a filter",
-    None,
+    "how",
     (
         Claim(
             id="pruning-by-magnitude-is-a-low-pass",

@@ -146,7 +146,7 @@ def _accuracies(group: Group) -> Drawing:
 EXPERIMENT = Experiment(
     "I12",
     "Attention and convolutions",
-    None,
+    "how",
     (
         Claim(
             id="attention-at-a-stage-end-matters-most",
