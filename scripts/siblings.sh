@@ -16,6 +16,7 @@ scale=(--scale cpu) out=
 if [ "${SCALE:-cpu}" = gpu ]; then scale=() out=-gpu; fi
 read -r -a options <<<"${SWEEP_OPTIONS:-}"
 
+failed=0
 for part in $only; do
   mkdir -p "$runs/$part"
   packed=docs/results/$part$out/runs.jsonl.gz
@@ -23,7 +24,8 @@ for part in $only; do
   for seed in 0 1 2; do
     [ "$part" = heads ] ||
       "$tokenprune" sweep "$part" "${scale[@]}" --runs-dir "$runs/$part" --resume --only "run.seed=$seed" "${options[@]}"
-    $python scripts/measure_siblings.py "$part" "$runs" "$seed" >/dev/null
+    $python scripts/measure_siblings.py "$part" "$runs" "$seed" >/dev/null || failed=1 # said there; the rest goes on
     "$tokenprune" pack "$runs/$part" "$packed"
   done
 done
+exit "$failed"
