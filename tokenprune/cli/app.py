@@ -15,6 +15,7 @@ from tokenprune.cli.compare import compare
 from tokenprune.cli.cp import cp
 from tokenprune.cli.download import download
 from tokenprune.cli.explain import explain
+from tokenprune.cli.heads import heads
 from tokenprune.cli.look import show
 from tokenprune.cli.ls import ls
 from tokenprune.cli.measure import measure
@@ -42,6 +43,7 @@ for verb in (
     compare,
     show,
     measure,
+    heads,
     sweep,
     theory,
     report,

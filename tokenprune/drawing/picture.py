@@ -76,6 +76,22 @@ def tiles(
     return render(figure)
 
 
+def groupings(
+    pictures: UInt8[np.ndarray, "b h w 3"], rows: Sequence[tuple[str, Int[np.ndarray, "b t"]]]
+) -> tuple[str, bytes]:
+    """(SVG, PNG) of pictures side by side: as they are, then a row for each way to group patches, with its name."""
+    figure = blank(1.2 * len(pictures) + 0.5, 1.25 * (len(rows) + 1))
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
+    axes = figure.subplots(len(rows) + 1, len(pictures), squeeze=False)
+    apart = np.arange(rows[0][1].shape[1])  # every patch a token of its own
+    whole = ("image", np.tile(apart, (len(pictures), 1)))
+    for line, (name, owners) in zip(axes, [whole, *rows], strict=True):
+        for ax, picture, owner in zip(line, pictures, owners, strict=True):
+            _tile(ax, picture, owner)
+        line[0].set_ylabel(name, fontsize=8)
+    return render(figure)
+
+
 def _tile(ax: Any, picture: UInt8[np.ndarray, "h w 3"], owner: Int[np.ndarray, " t"]) -> None:
     edge = picture.shape[0] / math.isqrt(len(owner))
     ax.imshow(

@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "attention": "share of attention on label-relevant tokens, block by block",
     "fourier": "log amplitude of feature maps over frequency, half-block by half-block",
     "frequency-noise": "accuracy under noise of one frequency",
+    "heads": "convex heads on the frozen tokens, certified, and what attention clusters",
     "hessian": "largest eigenvalues of the loss's Hessian, mini-batch by mini-batch",
     "landscape": "loss on a plane through the trained weights",
     "latency": "milliseconds a batch, unpruned and pruned, at several batch sizes",

@@ -7,6 +7,7 @@ after pruning take `methods`, `keep` and `site` as options, and by default what 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,8 +60,8 @@ class Subject:
     """A finished run.
 
     model: in eval mode, without a pruner. curves: what `tokenprune prune` left, but fine-tuned ones, whose models are
-    not kept. fill: loads the trained parameters of a pruner into it. notes: lines that a measurement adds, to be kept
-    with its result. progress: called with what is done and its total.
+    not kept. fill: loads the trained parameters of a pruner into it. data_dir: where images of other data sets are.
+    notes: lines that a measurement adds, to be kept with its result. progress: called with what is done and its total.
     """
 
     model: SparseViT
@@ -70,6 +71,7 @@ class Subject:
     recipe: Recipe
     curves: tuple[PruneResult, ...]
     fill: Callable[[CurvePlan, str, Pruner], None]
+    data_dir: Path | None = None
     notes: list[str] = field(default_factory=list)
     progress: Callable[[int, int], None] = lambda done, total: None
 

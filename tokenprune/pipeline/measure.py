@@ -53,7 +53,7 @@ def measure_run(
     if force or not (folder / "result.json").is_file():
         with run.lock():
             prepared = prepare_run(run, recipe, device, data_dir, cache, say=say)
-            subject = subject_of(run, prepared, trained.precision, progress)
+            subject = subject_of(run, prepared, trained.precision, progress, data_dir)
             autocast = torch.autocast(prepared.device.type, torch.bfloat16, enabled=trained.precision == "bf16")
             with torch.no_grad(), autocast:
                 arrays = measurements.measure(name, subject, options)
@@ -83,6 +83,7 @@ def subject_of(
     prepared: Prepared,
     precision: hardware.Precision,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    data_dir: Path | None = None,
 ) -> Subject:
     """What a measurement may ask of a run; curves that are damaged are named in its notes."""
     recipe = read_resolved(run.resolved)
@@ -102,6 +103,7 @@ def subject_of(
         recipe=recipe,
         curves=tuple(curve for curve in curves if not curve.finetune_epochs),
         fill=lambda plan, method, pruner: learned(run, recipe, plan, model.patches)(method, pruner),
+        data_dir=data_dir,
         notes=notes,
         progress=progress,
     )
