@@ -41,7 +41,7 @@ def heads(
         ),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option("--rank", metavar="N", help="Of the factors of a block (default: 16).")
+        int | None, typer.Option("--rank", metavar="N", help="Of the factors of a block (default: 12).")
     ] = None,
     solver: Annotated[
         str | None,
@@ -53,7 +53,7 @@ def heads(
         ),
     ] = None,
     train_size: Annotated[
-        int | None, typer.Option("--train-size", metavar="N", help="Training images (default: 10,000).")
+        int | None, typer.Option("--train-size", metavar="N", help="Training images (default: 5,000).")
     ] = None,
     test_size: Annotated[
         int | None, typer.Option("--test-size", metavar="N", help="Test images (default: all).")

@@ -54,9 +54,9 @@ def clusters_said(arrays: dict[str, Any]) -> str:
     agreement = arrays["agreement"].mean(axis=1)
     return textwrap.fill(
         f"Token map of the attention head: effective rank {rank[0]:.1f} ({rank[1]:.1f} of a random one), "
-        f"{energy[0]:.0%} of its energy in one direction ({energy[1]:.0%}). Its clusters and merging's groups: adjusted "
-        f"Rand index {agreement[0]:.3f} ({agreement[1]:.3f} of a random map, {agreement[2]:.3f} by chance), mean over "
-        f"{arrays['agreement'].shape[1]:,} test images.",
+        f"{energy[0]:.0%} of its energy in one direction ({energy[1]:.0%}). Its clusters and merging's groups: "
+        f"adjusted Rand index {agreement[0]:.3f} ({agreement[1]:.3f} of a random map, {agreement[2]:.3f} by chance), "
+        f"mean over {arrays['agreement'].shape[1]:,} test images.",
         80,
     )
 

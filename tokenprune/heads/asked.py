@@ -20,13 +20,13 @@ class Asked:
 
     heads: tuple[str, ...] = tuple(HEADS)
     penalties: tuple[float, ...] = (0.3, 0.1, 0.03, 0.01)
-    rank: int = 16
+    rank: int = 12
     solver: str = "factored"
     data: str | None = None
-    train_size: int = 10_000
+    train_size: int = 5_000
     test_size: int | None = None
     tokens: int = 16
-    dim: int = 32
+    dim: int = 24
     gates: int = 4
     groups: int = 4
     steps: int = 200
@@ -72,7 +72,7 @@ def asked(options: Mapping[str, Any]) -> Asked:
     least = {"epochs": 0, "images": 0, "cursor": 0, "train_size": 20}
     for each in fields(Asked):
         value = getattr(given, each.name)
-        if each.type in ("int", "int | None") and value is not None:
+        if each.type in (int, int | None) and value is not None:
             _whole(each.name, value, least.get(each.name, 1))
     if given.features is not None and not isinstance(given.features, str | Path):
         raise UsageError(f"option features: found {shortened(repr(given.features))}, must be a path")

@@ -19,7 +19,7 @@ from tokenprune.hardware import available_memory
 from tokenprune.heads.forms import Form, Prepared
 
 #: Numbers that one batch of images may take.
-NUMBERS = 2**24
+NUMBERS = 2**22
 #: Singular values below this share of a head's largest do not count to its rank.
 SMALL = 1e-3
 

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from tokenprune.heads.problem import Problem, Solution
 
+#: The curvature that backtracking begins with, over a bound of it.
+FIRST = 0.01
+
 
 @torch.no_grad()
 def solve(
@@ -33,7 +36,9 @@ def solve(
     form = problem.form
     z = beta.new_zeros(len(beta), form.blocks, form.rows, form.columns * problem.classes)
     ahead, momentum = z, beta.new_ones(len(beta))
-    curvature = beta.new_full((len(beta),), 1.0)
+    kept, _ = next(problem.batches())
+    most = form.terms(*kept).square().sum() / len(kept[0]) / 2  # no curvature of the loss is more
+    curvature = FIRST * most.clamp(min=1e-12).expand(len(beta))
     taken = torch.zeros(len(beta), dtype=torch.long, device=beta.device)
     active = torch.ones(len(beta), dtype=torch.bool, device=beta.device)
     for step in range(steps):

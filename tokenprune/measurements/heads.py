@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tokenprune import data
@@ -58,9 +58,9 @@ def measure_run(subject: Subject, **options: object) -> dict[str, Values]:
     """options: the fields of `heads.asked.Asked`.
 
     `accuracy` (test), `held-out accuracy`, `training accuracy`, `penalty` (beta) [head, penalty]; of convex heads
-    `objective`, `certificate` (bound of the relative gap), `dual norm` over beta, `rank`, `block rank` [convex head,
-    penalty]; `chosen` (place of the penalty) and `chosen accuracy` [head]; `full rank`, more than which no block's
-    factors can have [convex head]. Where an attention head without gates is asked for, those of `head_clusters`.
+    `objective`, `certificate` (bound of the relative gap), `dual norm` over beta, `rank`, `steps` and `rank suffices`
+    (1 or 0, see `_suffices`) [convex head, penalty]; `chosen` (place of the penalty) and `chosen accuracy` [head].
+    Where an attention head without gates is asked for, those of `head_clusters`.
 
     Raises UsageError for options, TokenpruneError where features are of another model or nothing fits into memory.
     """
@@ -193,6 +193,18 @@ def _chosen(found: Found) -> int:
     return max(places, key=lambda i: float(found.beta[i]))
 
 
+def _suffices(found: Found) -> Bool[Tensor, " p"]:
+    """Where no block's factors have all the rank that they may, or these may have all that the block can.
+
+    Where factors lack rank, a minimum among them is one of the convex problem (Haeffele & Vidal 2015).
+    """
+    assert found.certificate is not None
+    assert found.solution is not None
+    most = found.solution.left.shape[3]
+    whole = most == min(found.solution.left.shape[2], found.solution.right.shape[3])
+    return (found.certificate.block_rank < most) | whole
+
+
 def _uncertified(found: Sequence[Found], given: Asked) -> list[str]:
     """A line for each head and penalty whose gap may be more than 1 %, with what would lower it."""
     lines = []
@@ -201,12 +213,8 @@ def _uncertified(found: Sequence[Found], given: Asked) -> list[str]:
             continue
         for i, gap in enumerate(each.certificate.gap.tolist()):
             if gap > 0.01:
-                full = int(each.certificate.block_rank[i]) == each.solution.left.shape[3]
-                why = (
-                    "its rank may not suffice: --rank"
-                    if full
-                    else f"after {counted(int(each.solution.steps[i]), 'step')}"
-                )
+                steps = counted(int(each.solution.steps[i]), "step")
+                why = f"after {steps}" if _suffices(each)[i] else "its rank may not suffice: --rank"
                 lines.append(
                     f"not certified: {each.name} ({each.kind}) at {given.penalties[i]:g}: gap at most {gap:.2g}; {why}"
                 )
@@ -237,10 +245,8 @@ def _arrays(found: Sequence[Found], given: Asked) -> dict[str, Values]:
         ("certificate", "share", [each.gap.clamp(max=1e6) for each in kept]),
         ("dual norm", "1", [each.dual_norm for each in kept]),
         ("rank", "1", [each.rank for each in kept]),
-        ("block rank", "1", [each.block_rank for each in kept]),
+        ("rank suffices", "1", [_suffices(each).long() for each in convex]),
         ("steps", "1", [each.solution.steps for each in convex if each.solution is not None]),
     ):
         arrays[name] = table(unit, convex, "convex head", rows)
-    full = [torch.tensor(each.solution.left.shape[3]) for each in convex if each.solution is not None]
-    arrays["full rank"] = table("1", convex, "convex head", full)
     return arrays
