@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor
 
 from tokenprune import pipeline
+from tokenprune.claims import judge, read_runs, studies
 from tokenprune.cli import main
+from tokenprune.drawing.style import style
 from tokenprune.errors import TokenpruneError, UsageError
+from tokenprune.experiments import heads as experiment
 from tokenprune.heads import factored, proximal, two_layer
 from tokenprune.heads.clusters import adjusted_rand_index, clusters, effective_rank, energy, leading
 from tokenprune.heads.forms import forms, shifts
@@ -25,7 +29,7 @@ from tokenprune.recipe import Loaded, parse_recipe
 from tokenprune.runs import MeasureResult, RunFolder
 
 N, S, D, C, GATES, GROUPS = 12, 4, 4, 3, 2, 2
-SHARES = (0.5, 0.1, 0.02)
+SHARES = (0.5, 0.05)
 NAMES = [
     "attention linear", "attention gated", "mixer linear", "mixer gated", "linear linear", "fno gated",
     "block-fno linear", "block-fno gated", "mlp gated",
@@ -96,8 +100,8 @@ def test_the_certificate_is_never_less_than_the_gap(problem: Problem) -> None:
     for seed in range(5):  # nothing like a solution
         form = problem.form
         left, right = (
-            drawn(3, form.blocks, form.rows, 2, seed=seed),
-            drawn(3, form.blocks, 2, form.columns * C, seed=seed),
+            drawn(2, form.blocks, form.rows, 2, seed=seed),
+            drawn(2, form.blocks, 2, form.columns * C, seed=seed),
         )
         found = problem.certify(Solution(left, right, beta), beta)
         assert (found.gap >= found.objective / best - 1).all()
@@ -306,7 +310,7 @@ def test_features_are_kept_and_are_of_one_model(run: RunFolder, tmp_path: Path) 
         ({"dim": 13}, "option dim: found 13, the model has 12 channels"),
         ({"groups": 4}, "option groups: found 4, must divide dim, which is 6"),
         ({"cursor": 5}, "option cursor: found 5, the model ends at 4"),
-        ({"keep": 1}, "option keep: found 1, must be between 0 and 1"),
+        ({"merged": 1}, "option merged: found 1, must be between 0 and 1"),
         ({"penalty": 1}, "unknown option of measurement 'heads' 'penalty': did you mean 'penalties'"),
     ],
 )
@@ -348,3 +352,34 @@ def test_the_verb(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[
             main([*words, *wrong])
         assert ended.value.code == 2
         assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+def test_claims_read_what_was_measured(run: RunFolder) -> None:
+    whole = measured(run).arrays
+    for path in run.measurements.glob("heads-*"):
+        if path != pipeline.measure_run(run, "heads", options=SMALL)[0]:
+            shutil.rmtree(path)
+    found = studies(read_runs(run.path.parent)[0])
+    verdicts = {(each.claim, each.variant): each.values.get(0) for each in judge(found, experiment.EXPERIMENT.claims)}
+    labels, accuracy = whole["chosen accuracy"].labels["head"], whole["chosen accuracy"].values
+    of = dict(zip(zip(labels["head"], labels["kind"], strict=True), accuracy, strict=True))
+    agreement = np.array(whole["agreement"].values).mean(axis=1)
+    gap, enough = (np.array(whole[name].values) for name in ("certificate", "rank suffices"))
+    rank = whole["effective rank"].values
+    expected = {
+        ("attention-heads-beat-simple-heads", "without gates"): of["attention", "linear"] - of["linear", "linear"],
+        ("attention-heads-beat-simple-heads", "gated"): of["attention", "gated"]
+        - max(of["mlp", "gated"], of["linear", "linear"]),
+        ("gated-heads-beat-linear-heads", "fno"): of["fno", "gated"] - of["linear", "linear"],
+        ("gated-heads-beat-linear-heads", "mixer"): of["mixer", "gated"] - of["mixer", "linear"],
+        ("heads-are-certified", None): gap[enough == 1].max(),
+        ("attention-heads-are-low-rank-in-tokens", None): math.log(rank[0] / rank[1]),
+        ("attention-clusters-as-merging-does", None): agreement[0] - agreement[2],
+        ("attention-clusters-more-than-random-maps", None): agreement[0] - agreement[1],
+    }
+    assert {key: verdicts[key] for key in expected} == pytest.approx(expected)
+    assert len(verdicts) == 11
+    with style():
+        accuracies, drawing = (figure() for figure in experiment.EXPERIMENT.figures(found, []))
+    assert "attention gated" in accuracies.alt
+    assert drawing.png.startswith(b"\x89PNG")

@@ -63,7 +63,7 @@ class Claim:
     statement: in the paper's words where they are known. source: where it is made. reads: the results it reads. test:
     in words. support: the effects that count as support, in `unit`. find: the findings in the studies of one depth, or
     of the laboratory. published: what the authors report of the same. measurement: of `tokenprune measure`, where it
-    reads one. across: whether `find` takes the studies of all depths at once. experiment: I1 to I14 of trained models,
+    reads one. across: whether `find` takes the studies of all depths at once. experiment: I1 to I15 of trained models,
     T1 to T9 of the laboratory; the experiment that has the claim fills it in.
     """
 

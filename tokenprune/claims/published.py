@@ -11,6 +11,7 @@ Mark = Literal["slides", "slides, exact", "slides, read off axes", "read off axe
 
 PAPER = "Li, Wang, Liu & Chen, A Theoretical Understanding of Shallow Vision Transformers, ICLR 2023"
 PARK = "Park & Kim 2022 (arXiv 2202.06709)"
+SAHINER = "Sahiner et al. 2022 (arXiv 2205.08078)"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Every experiment: I1 to I14 of trained models, T1 to T9 of the laboratory; a new one is a module and a line.
+"""Every experiment: I1 to I15 of trained models, T1 to T9 of the laboratory; a new one is a module and a line.
 
 A module holds an experiment's claims, figures and tables. Rules of claims were fixed before the results.
 """
@@ -8,6 +8,7 @@ from tokenprune.experiments import (
     attention,
     features,
     flatness,
+    heads,
     low_pass,
     magnitude,
     methods,
@@ -36,6 +37,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     networks.EXPERIMENT,
     flatness.EXPERIMENT,
     low_pass.EXPERIMENT,
+    heads.EXPERIMENT,
 )
 
 LABORATORY: tuple[Experiment, ...] = (

@@ -1,12 +1,15 @@
 """What is asked of the heads, checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from tokenprune.errors import UsageError, shortened, unknown
 from tokenprune.heads.names import DATA, HEADS, SOLVERS
+
+#: Channels that tokens are projected to, of a model that has so many.
+DIM = 24
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Asked:
     """penalties: shares of the smallest that leaves nothing. rank: of a block's factors, and units of the two-layer
     heads. tokens: an average-pooled square grid. dim: principal components. gates: of each gated head, and groups of
     channels of block-FNO. steps: of a solver. epochs: of the two-layer heads, 0 for none of them. images: test images
-    whose tokens are clustered, 0 for none. keep: the share of patches that merging leaves. cursor: where tokens are
+    whose tokens are clustered, 0 for none. merged: the share of patches that merging leaves. cursor: where tokens are
     taken, in half-blocks; None: at the end, after the final norm. features: a file that keeps them.
     """
 
@@ -26,13 +29,13 @@ class Asked:
     train_size: int = 5_000
     test_size: int | None = None
     tokens: int = 16
-    dim: int = 24
+    dim: int = DIM
     gates: int = 4
     groups: int = 4
     steps: int = 200
     epochs: int = 20
     images: int = 256
-    keep: float = 0.25
+    merged: float = 0.25
     cursor: int | None = None
     features: Path | None = None
 
@@ -66,9 +69,9 @@ def asked(options: Mapping[str, Any]) -> Asked:
             raise UsageError(
                 f"penalty {share:g}: leaves nothing: it is a share of the least penalty that does, and must be below 1"
             )
-    _number("keep", given.keep)
-    if not 0 < given.keep < 1:
-        raise UsageError(f"option keep: found {given.keep:g}, must be between 0 and 1")
+    _number("merged", given.merged)
+    if not 0 < given.merged < 1:
+        raise UsageError(f"option merged: found {given.merged:g}, must be between 0 and 1")
     least = {"epochs": 0, "images": 0, "cursor": 0, "train_size": 20}
     for each in fields(Asked):
         value = getattr(given, each.name)
@@ -79,8 +82,11 @@ def asked(options: Mapping[str, Any]) -> Asked:
     return given
 
 
-def fitting(given: Asked, *, channels: int, grid: tuple[int, int], cursors: int) -> int:
-    """Side of the pooled grid. Raises UsageError where the model is too small for what is asked."""
+def fitting(options: Mapping[str, Any], *, channels: int, grid: tuple[int, int], cursors: int) -> tuple[Asked, int]:
+    """What is asked of such a model, and the side of the pooled grid. Raises UsageError where it is too small."""
+    given = asked(options)
+    if "dim" not in options:
+        given = replace(given, dim=min(DIM, channels))
     side = round(given.tokens**0.5)
     if side * side != given.tokens or side > min(grid):
         raise UsageError(f"option tokens: found {given.tokens}, must be a square of at most {min(grid)} x {min(grid)}")
@@ -90,7 +96,7 @@ def fitting(given: Asked, *, channels: int, grid: tuple[int, int], cursors: int)
         raise UsageError(f"option groups: found {given.groups}, must divide dim, which is {given.dim}")
     if given.cursor is not None and given.cursor > cursors:
         raise UsageError(f"option cursor: found {given.cursor}, the model ends at {cursors}")
-    return side
+    return given, side
 
 
 def _number(option: str, value: object) -> None:

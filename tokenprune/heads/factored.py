@@ -17,7 +17,7 @@ from tokenprune.heads.problem import NUMBERS, Problem, Solution
 #: Pairs of steps and changes of slope that L-BFGS remembers.
 MEMORY = 10
 #: A penalty is done when so many steps as are remembered have lowered its objective by less than this share.
-TOLERANCE = 1e-5
+TOLERANCE = 1e-6
 #: What directions have at the beginning that a first step leaves out, of the largest; and the noise of all.
 SHARE = 0.01
 

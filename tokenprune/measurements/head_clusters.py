@@ -49,7 +49,7 @@ def clustered(
     maps = torch.stack([w1, *(torch.randn(w1.shape, generator=made).to(w1) for _ in range(DRAWS))])
     cursor = 2 * subject.model.depth if given.cursor is None else given.cursor
     site = f"before:{max(0, min(subject.model.depth - 1, (cursor - 1) // 2))}"
-    merging = subject.pruned(Pruning("tome", "{}", site, given.keep))
+    merging = subject.pruned(Pruning("tome", "{}", site, given.merged))
     numbers, agreement = [], []
     shown: dict[str, Values] = {}
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from tokenprune.data import Dataset, ImageSet
 from tokenprune.data.sources import balanced
 from tokenprune.errors import TokenpruneError, UsageError, counted, out_of_memory, shortened
 from tokenprune.heads import factored, features, proximal, two_layer
-from tokenprune.heads.asked import Asked, asked, fitting
+from tokenprune.heads.asked import Asked, fitting
 from tokenprune.heads.forms import Form, forms
 from tokenprune.heads.names import GATED, LINEAR, TWO_LAYER
 from tokenprune.heads.problem import Certificate, Problem, Solution
@@ -64,10 +64,8 @@ def measure_run(subject: Subject, **options: object) -> dict[str, Values]:
 
     Raises UsageError for options, TokenpruneError where features are of another model or nothing fits into memory.
     """
-    given = asked(options)
-    side = fitting(
-        given, channels=subject.model.shape.dim, grid=subject.model.shape.grid, cursors=2 * subject.model.depth
-    )
+    shape = subject.model.shape
+    given, side = fitting(options, channels=shape.dim, grid=shape.grid, cursors=2 * subject.model.depth)
     subject = replace(subject, dataset=images_for(subject, given))
     taken = features_of(subject, given, side)
     held = torch.randperm(len(taken.train), generator=torch.Generator().manual_seed(0)) % HELD_OUT == 0
