@@ -248,7 +248,7 @@ def measured(run: RunFolder, **options: Any) -> MeasureResult:
 
 
 def test_all_heads_of_a_run(run: RunFolder) -> None:
-    found = measured(run)
+    _, found = pipeline.measure_run(run, "heads", options=SMALL)
     heads = found.arrays["accuracy"].labels["head"]
     pairs = [f"{head} {kind}" for head, kind in zip(heads["head"], heads["kind"], strict=True)]
     assert pairs == [*NAMES, *(f"{name} two-layer" for name in two_layer.TWO_LAYER)]
@@ -355,9 +355,10 @@ def test_the_verb(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_claims_read_what_was_measured(run: RunFolder) -> None:
-    whole = measured(run).arrays
+    folder, result = pipeline.measure_run(run, "heads", options=SMALL)
+    whole = result.arrays
     for path in run.measurements.glob("heads-*"):
-        if path != pipeline.measure_run(run, "heads", options=SMALL)[0]:
+        if path != folder:
             shutil.rmtree(path)
     found = studies(read_runs(run.path.parent)[0])
     verdicts = {(each.claim, each.variant): each.values.get(0) for each in judge(found, experiment.EXPERIMENT.claims)}

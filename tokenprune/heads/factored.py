@@ -7,12 +7,13 @@ Shapes: as in problem.py; m numbers of all factors of a penalty.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from tokenprune.heads.problem import NUMBERS, Problem, Solution
+from tokenprune.heads.problem import NUMBERS, Problem, Solution, spectral
 
 #: Pairs of steps and changes of slope that L-BFGS remembers.
 MEMORY = 10
@@ -20,6 +21,8 @@ MEMORY = 10
 TOLERANCE = 1e-6
 #: What directions have at the beginning that a first step leaves out, of the largest; and the noise of all.
 SHARE = 0.01
+#: A gradient's spectral norm so much above beta, as a share of it, is one of a saddle; how often it is left.
+NEAR, ESCAPES = 0.01, 3
 
 
 def solve(
@@ -34,7 +37,7 @@ def solve(
 ) -> Solution:
     """Factors of that rank a block that minimise F(U V) + beta / 2 (|U|^2 + |V|^2), by L-BFGS on all images.
 
-    Deterministic. tolerance: 0 makes all steps.
+    Where it ends at a saddle, that is left and it goes on. Deterministic. tolerance: 0 makes all steps.
     """
     form = problem.form
     j, a, z = form.blocks, form.rows, form.columns * problem.classes
@@ -59,8 +62,40 @@ def solve(
             value, slope = value + loss.detach(), slope + part
         return value, slope
 
+    def of_these(these: Int[Tensor, " q"], x: Float[Tensor, "k m"], rows: Int[Tensor, " k"]) -> tuple[Tensor, Tensor]:
+        return at(x, these[rows])
+
     found, taken = minimise(at, start, steps, tolerance, progress)
+    for _ in range(ESCAPES):
+        again, better = escape(problem, Solution(*parts(found), taken), beta)
+        rows = (again & (taken < steps)).nonzero().flatten()
+        if not len(rows):
+            break
+        begun = torch.cat([better.left.flatten(1), better.right.flatten(1)], dim=1)[rows]
+        left_steps = int(steps - taken[rows].max())
+        new, more = minimise(partial(of_these, rows), begun, left_steps, tolerance)
+        falls = at(new, rows)[0] < at(found[rows], rows)[0]
+        found[rows] = torch.where(falls[:, None], new, found[rows])
+        taken[rows] += more
     return problem.or_nothing(Solution(*parts(found), taken), beta)
+
+
+def escape(problem: Problem, at: Solution, beta: Float[Tensor, " p"]) -> tuple[Bool[Tensor, " p"], Solution]:
+    """Which penalties are next to a saddle, and their factors a little away from it.
+
+    There the gradient's spectral norm is above beta, so that its leading singular vectors lower the objective; they
+    take the place of a block's weakest pair of factors, where that counts for little or nothing.
+    """
+    _, gradient, _ = problem.slope(lambda kept: problem.factored(at.left, at.right, kept))
+    left, right = at.left.clone(), at.right.clone()
+    size = left.norm(dim=2) * right.norm(dim=3)  # [p, j, r]
+    largest, (least, weakest) = size.amax(dim=(1, 2)), size.min(dim=2)
+    moves = (spectral(gradient) > (1 + NEAR) * beta[:, None]) & (least < SHARE * largest[:, None])
+    for p, j in moves.nonzero().tolist():
+        first, _, second = torch.linalg.svd(gradient[p, j], full_matrices=False)
+        root, place = (SHARE * largest[p]).sqrt(), weakest[p, j]
+        left[p, j, :, place], right[p, j, place] = -root * first[:, 0], root * second[0]
+    return moves.any(dim=1), Solution(left, right, at.steps)
 
 
 def begin(
