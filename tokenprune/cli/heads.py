@@ -73,10 +73,11 @@ def heads(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Fit convex heads to a frozen backbone, each with a bound of how far from optimal it is.
+    """Fit convex heads to a frozen model, with certificates.
 
     Attention, MLP-mixer, FNO, block-FNO, MLP and linear heads, without and with gates for ReLU, and the ordinary
-    two-layer heads beside them (Sahiner et al. 2022).
+    two-layer heads beside them (Sahiner et al. 2022). Of each convex one it says by how much its objective can be above
+    the optimum, at most.
 
     Example: tokenprune heads --data cifar100 --head attention --head mlp
     """
