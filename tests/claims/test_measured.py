@@ -270,6 +270,17 @@ def test_eigenvalues_with_attention_are_held_against_those_of_the_cnn(tmp_path: 
     assert "exactly 0 in every seed" in alternet.why
 
 
+def test_an_effect_that_is_the_same_in_every_seed_has_no_known_error(tmp_path: Path) -> None:
+    """Shares of a hundred eigenvalues are often alike; an interval without width would decide anything."""
+    for seed in range(3):
+        hessian(make_run(tmp_path, depth=2, seed=seed), 10 + seed, 0.3)
+        hessian(make_run(tmp_path, depth=3, seed=seed, overrides=CNN), 40, 0.1)
+    (found,) = judged(tmp_path, "attention-makes-the-loss-less-convex")
+    assert (found.verdict, found.p) == ("undecided", None)
+    assert found.effect == pytest.approx(0.2)
+    assert "the same in every seed" in found.why
+
+
 def test_mini_batches_of_other_sizes_are_not_compared(tmp_path: Path) -> None:
     """Memory had room for eight images of the CNN."""
     for seed in range(3):

@@ -10,7 +10,8 @@ lies wholly outside, and the adjusted p is below 5 %; else it is undecided.
 
 A model that is not above chance has nothing to lose: an effect on its accuracy, or on the samples that it needs, is
 undecided whatever its p, which is then no part of Holm's family. Neither is an effect of exactly 0 in every seed: that
-arms which did the same cost nothing is no evidence. The interval shown is of the single finding, unadjusted.
+arms which did the same cost nothing is no evidence; nor one that is the same in every seed and has no other error,
+as a share of few things may be. The interval shown is of the single finding, unadjusted.
 """
 
 import math
@@ -121,11 +122,14 @@ def _beyond(effect: float, bound: float, support: Support) -> bool:
 
 
 def _untestable(claim: Claim, finding: Finding) -> str | None:
-    """Why no number of seeds decides: the effect is on the accuracy of a model that guesses, or is nothing at all."""
+    """Why these seeds decide nothing: the model guesses, or the effect is nothing at all, or the same in every one."""
     if claim.unit in _OF_ACCURACY and finding.subject.guesses:
         return finding.subject.guesses
     if len(finding.values) >= REPLICATES and not any(finding.values.values()):
         return "exactly 0 in every seed: what is compared did the same, which is no evidence"
+    found, counts = finding.estimate, claim.measurement is not None and claim.unit.startswith("share")
+    if counts and len(finding.values) >= REPLICATES and found is not None and found.low == found.high:
+        return "the same in every seed: an interval without width is no estimate of its error"
     return None
 
 
