@@ -146,11 +146,14 @@ def test_a_cell_of_the_figure_has_sign_effect_and_interval() -> None:
         thresholds = {
             (-0.005, None): " (above −0.5 points)",
             (-0.01, None): " (above −1.0 points)",
+            (None, -0.01): " (below −1.0 points)",
             (None, 0.0): " (below 0)",
             (0.5, None): " (above +50.0 points)",
         }
         threshold = thresholds.get(row.claim.support, "")
-        if row.claim.unit in ("rank correlation", "log amplitude", "log ratio"):  # not in points
+        if row.claim.unit == "relative gap":
+            threshold = " (relative gap below 0.01)"
+        if row.claim.unit in ("rank correlation", "log amplitude", "log ratio", "ARI"):  # not in points
             threshold = f" ({row.claim.unit} {'below' if row.claim.support == (None, 0.0) else 'above'} 0)"
         assert row.claim.id + threshold in words
     for row in found.rows:
