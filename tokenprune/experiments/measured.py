@@ -56,13 +56,13 @@ def _order(study: TrainedStudy) -> tuple[bool, int, str, int]:
 
 def names(studies: Sequence[TrainedStudy]) -> list[str]:
     """What each is in a few words; with a number where several are the same."""
-    words = [f"{kind(study)}, depth {study.depth}{_smoothed(study)}" for study in studies]
+    words = [f"{kind(study)}, depth {study.depth}{_changes(study)}" for study in studies]
     return [f"{name} ({words[:i].count(name) + 1})" if words.count(name) > 1 else name for i, name in enumerate(words)]
 
 
-def _smoothed(study: TrainedStudy) -> str:
-    smoothing = study.science.get("train.label_smoothing")
-    return f", smoothing {smoothing:g}" if smoothing else ""
+def _changes(study: TrainedStudy) -> str:
+    smoothing, tiles = study.science.get("train.label_smoothing"), study.science.get("data.shuffle")
+    return (f", smoothing {smoothing:g}" if smoothing else "") + (", tiles moved" if tiles else "")
 
 
 def picture(
