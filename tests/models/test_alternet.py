@@ -138,6 +138,8 @@ def test_it_trains_goes_on_and_is_measured(tmp_path: Path) -> None:
         pipeline.measure_run(run, "fourier", options={"methods": "magnitude"})
     with pytest.raises(UsageError, match="not for a convolutional network"):
         pipeline.measure_run(run, "attention")
+    with pytest.raises(UsageError, match="no tokens to prune, nor heads on them"):
+        pipeline.measure_run(run, "heads")
     assert read_resolved(run.resolved).model.stages == (1, 2, 3)
 
 

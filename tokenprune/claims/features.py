@@ -92,7 +92,7 @@ def _plural(kind: str) -> str:
     return f"{kind}s"
 
 
-class Pruning(NamedTuple):
+class PrunedAt(NamedTuple):
     """Where magnitude was measured, and its keep ratios, from the largest."""
 
     site: str
@@ -118,7 +118,7 @@ def low_pass(found: Sequence[TrainedStudy]) -> list[Finding]:
     return findings
 
 
-def prunings(study: TrainedStudy) -> list[Pruning]:
+def prunings(study: TrainedStudy) -> list[PrunedAt]:
     """The sites and options of magnitude, with the ratios that all runs have which have any there; else with all."""
     keeps: dict[tuple[str, str], list[set[float | str]]] = {}
     for run in study.runs:
@@ -132,13 +132,13 @@ def prunings(study: TrainedStudy) -> list[Pruning]:
         for place, each in own.items():
             keeps.setdefault(place, []).append(each)
     return [
-        Pruning(*place, tuple(sorted(set.intersection(*each) or set.union(*each), key=str, reverse=True)))
+        PrunedAt(*place, tuple(sorted(set.intersection(*each) or set.union(*each), key=str, reverse=True)))
         for place, each in sorted(keeps.items())
     ]
 
 
-def _lowered(result: MeasureResult, method: str, at: Pruning) -> float:
-    """Of `method` at the site and ratios of a pruning. Raises Missing."""
+def _lowered(result: MeasureResult, method: str, at: PrunedAt) -> float:
+    """Log amplitude pruned by `method` less unpruned, mean over the ratios of a pruning. Raises Missing."""
     last = at_pi(result, method="none").values[-1]
     options = {"options": at.options} if method == "magnitude" else {}
     pruned = [at_pi(result, method=method, site=at.site, keep=keep, **options).values[-1] for keep in at.keeps]

@@ -24,6 +24,10 @@ NUMBERS = 2**22
 SMALL = 1e-3
 
 
+class NoRoom(TokenpruneError):
+    """Memory has no room for a head, or for the one that it is compared with."""
+
+
 @dataclass(frozen=True)
 class Solution:
     """Factors of Z = U V at every penalty. steps: of the solver, at each."""
@@ -49,7 +53,7 @@ class Certificate:
 
 
 class Problem:
-    """A head on these tokens. Raises TokenpruneError where memory has no room for what is kept of the images.
+    """A head on these tokens. Raises NoRoom where memory has none for what is kept of the images.
 
     tokens [n, s, d], labels [n], classes c.
     """
@@ -65,7 +69,7 @@ class Problem:
 
     def _room(self, needed: int, what: str) -> None:
         if self.labels.device.type == "cpu" and needed > available_memory():
-            raise TokenpruneError(
+            raise NoRoom(
                 f"{self.form.name} ({self.form.kind}): {what} take {needed / 2**20:,.0f} MiB, "
                 f"{available_memory() / 2**20:,.0f} MiB are free"
             )
@@ -190,6 +194,6 @@ def spectral(matrices: Float[Tensor, "p j a zc"]) -> Float[Tensor, "p j"]:
 
 
 def singular_values(solution: Solution) -> Float[Tensor, "p j r"]:
-    """Of Z = U V, without Z; falling."""
+    """Singular values of Z = U V, without Z; falling."""
     first, second = (torch.linalg.qr(each, mode="r").R for each in (solution.left, solution.right.mT))
     return torch.linalg.svdvals(first @ second.mT)

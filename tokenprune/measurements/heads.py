@@ -16,12 +16,12 @@ from torch import Tensor
 from tokenprune import data
 from tokenprune.data import Dataset, ImageSet
 from tokenprune.data.sources import balanced
-from tokenprune.errors import TokenpruneError, UsageError, counted, out_of_memory, shortened
+from tokenprune.errors import TokenpruneError, counted, out_of_memory, shortened
 from tokenprune.heads import factored, features, proximal, two_layer
 from tokenprune.heads.asked import Asked, fitting
 from tokenprune.heads.forms import Form, forms
 from tokenprune.heads.names import GATED, LINEAR, TWO_LAYER
-from tokenprune.heads.problem import Certificate, Problem, Solution
+from tokenprune.heads.problem import Certificate, NoRoom, Problem, Solution
 from tokenprune.measurements.head_clusters import clustered
 from tokenprune.measurements.subject import Subject
 from tokenprune.recipe import Data
@@ -131,9 +131,8 @@ def _heads(subject: Subject, given: Asked, split: Split) -> list[Found]:
     for done, job in enumerate(jobs):
         try:
             found.append(_ordinary(job, found, given, split) if isinstance(job, str) else _solved(job, given, split))
-        except (MemoryError, RuntimeError, TokenpruneError) as error:
-            memory = out_of_memory(error) or "MiB are free" in str(error)
-            if isinstance(error, UsageError) or not memory:
+        except (MemoryError, RuntimeError, NoRoom) as error:
+            if not isinstance(error, NoRoom) and not out_of_memory(error):
                 raise
             name = job if isinstance(job, str) else f"{job.name} ({job.kind})"
             subject.notes.append(f"{name} is left out: {shortened(str(error), 200)}")
@@ -168,7 +167,7 @@ def _ordinary(name: str, found: Sequence[Found], given: Asked, split: Split) -> 
     """The two-layer head at the penalties of its gated twin."""
     twin = next((each for each in found if (each.name, each.kind) == (name, GATED)), None)
     if twin is None:
-        raise TokenpruneError("without its gated twin, whose penalties it has: 0 MiB are free for it")
+        raise NoRoom("its gated twin, whose penalties it has, is left out")
     made = two_layer.train(
         name,
         split.tokens[0],

@@ -112,9 +112,7 @@ class AlterNet(nn.Module):
     Raises UsageError for more attentions than there are places, and for windows that do not tile a map.
     """
 
-    pos_embed, cls_token, attn_pool, patch_drop, rope = None, None, None, None, None
-    num_prefix_tokens, reg_token = 0, None
-    global_pool, grad_checkpointing = "avg", False
+    pos_embed, num_prefix_tokens, global_pool = None, 0, "avg"
 
     def __init__(
         self,

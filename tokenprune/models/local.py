@@ -12,10 +12,9 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float
 from timm.layers import Attention
-from timm.models import VisionTransformer
 from torch import Tensor
 
-from tokenprune.models.positional import CodedBlock
+from tokenprune.models.positional import CodedBlock, CodedTransformer
 
 
 class LocalAttention(Attention):
@@ -68,7 +67,7 @@ class LocalBlock(CodedBlock):
         self.attn.kernel = kernel
 
 
-class LocalTransformer(VisionTransformer):
+class LocalTransformer(CodedTransformer):
     """timm's Vision Transformer with the places of all tokens for its attentions."""
 
     places: Float[Tensor, "s 2"]
@@ -82,10 +81,3 @@ class LocalTransformer(VisionTransformer):
 
     def _pos_embed(self, x: Float[Tensor, "b t c"]) -> tuple[Float[Tensor, "b s c"], Float[Tensor, "s 2"]]:  # type: ignore[override]
         return super()._pos_embed(x), self.places
-
-    def forward_features(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        tokens, places = self._pos_embed(self.patch_embed(x))
-        tokens = self.norm_pre(tokens)
-        for block in self.blocks:
-            tokens = block(tokens, attn_mask=attn_mask, rope=places)
-        return self.norm(tokens)

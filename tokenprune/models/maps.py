@@ -15,7 +15,7 @@ from tokenprune.errors import UsageError
 from tokenprune.models.alternet import AlterNet, AttentionBlock, ConvBlock, maps_of, tokens_of
 from tokenprune.models.signals import BatchInfo
 from tokenprune.models.sparse import SparseViT, Trace
-from tokenprune.pruners.base import Pruner, TokenState
+from tokenprune.pruners.base import Pruner, Shape, TokenState
 from tokenprune.recipe import Keep, Schedule
 
 
@@ -46,6 +46,10 @@ class SparseMaps(SparseViT):
     @property
     def net(self) -> AlterNet:
         return cast(AlterNet, self.vit)
+
+    @property
+    def shape(self) -> Shape:
+        raise UsageError("a convolutional network has no tokens to prune, nor heads on them")
 
     @property
     def parts(self) -> tuple[str, ...]:

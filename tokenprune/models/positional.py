@@ -76,7 +76,18 @@ class PositionalBlock(CodedBlock):
     kind = PositionalAttention
 
 
-class PositionalTransformer(VisionTransformer):
+class CodedTransformer(VisionTransformer):
+    """timm's Vision Transformer whose `_pos_embed` also gives the codes that its blocks are told."""
+
+    def forward_features(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        tokens, codes = self._pos_embed(self.patch_embed(x))
+        tokens = self.norm_pre(tokens)
+        for block in self.blocks:
+            tokens = block(tokens, attn_mask=attn_mask, rope=codes)
+        return self.norm(tokens)
+
+
+class PositionalTransformer(CodedTransformer):
     """timm's Vision Transformer; positions, which are added to no token, are the codes of all its attentions.
 
     They start at unit variance, as the normalised tokens that attention to content reads: of timm's own small ones
@@ -93,10 +104,3 @@ class PositionalTransformer(VisionTransformer):
         assert self.pos_embed is not None
         first = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token) if token is not None]
         return self.pos_drop(torch.cat([*first, x], dim=1)), self.pos_embed[0]
-
-    def forward_features(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        tokens, codes = self._pos_embed(self.patch_embed(x))
-        tokens = self.norm_pre(tokens)
-        for block in self.blocks:
-            tokens = block(tokens, attn_mask=attn_mask, rope=codes)
-        return self.norm(tokens)
